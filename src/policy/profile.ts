@@ -1,0 +1,152 @@
+/** The configuration the relay imposes on a session: schema and types. What a profile does to events is in policy.ts. */
+
+import { z } from 'zod';
+
+const format = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('audio/pcm'), rate: z.literal(24000).default(24000) }),
+  z.strictObject({ type: z.literal('audio/pcmu') }),
+  z.strictObject({ type: z.literal('audio/pcma') }),
+]);
+
+const responses = { create_response: z.boolean().optional(), interrupt_response: z.boolean().optional() };
+
+const turnDetection = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('server_vad'),
+    threshold: z.number().min(0).max(1).optional(),
+    prefix_padding_ms: z.number().int().min(0).max(10_000).optional(),
+    silence_duration_ms: z.number().int().min(0).max(60_000).optional(),
+    idle_timeout_ms: z.number().int().min(5000).max(30_000).nullish(),
+    ...responses,
+  }),
+  z.strictObject({
+    type: z.literal('semantic_vad'),
+    eagerness: z.enum(['low', 'medium', 'high', 'auto']).optional(),
+    ...responses,
+  }),
+]);
+
+const noiseReduction = z.strictObject({
+  type: z.enum(['near_field', 'far_field']),
+  strength: z.number().optional(),
+});
+
+const transcription = z.strictObject({
+  model: z.string().optional(),
+  language: z.string().optional(),
+  prompt: z.string().optional(),
+  languages: z.array(z.string()).optional(),
+  keywords: z.array(z.string()).optional(),
+  delay: z.union([z.string(), z.number()]).optional(),
+});
+
+/**
+ * The values a session field may hold, by path. Used for the profile and, through `may_update`, for what a client may
+ * set. Source: the GA session object of the Realtime API reference.
+ */
+export const sessionFields = {
+  'audio.input.format': format,
+  'audio.input.turn_detection': turnDetection.nullable(),
+  'audio.input.noise_reduction': noiseReduction.nullable(),
+  'audio.input.transcription': transcription.nullable(),
+  'audio.output.format': format,
+  'audio.output.voice': z.union([z.string(), z.strictObject({ id: z.string() })]),
+  'audio.output.speed': z.number().min(0.25).max(1.5),
+  output_modalities: z.tuple([z.enum(['audio', 'text'])]),
+  max_output_tokens: z.union([z.number().int().min(1), z.literal('inf')]),
+} as const;
+
+/** Path of a session field that a client may be allowed to update. */
+export type SessionField = keyof typeof sessionFields;
+
+const session = z.strictObject({
+  type: z.enum(['realtime', 'transcription']).default('realtime'),
+  instructions: z.string().optional(),
+  output_modalities: sessionFields.output_modalities.optional(),
+  audio: z
+    .strictObject({
+      input: z
+        .strictObject({
+          format: format.optional(),
+          transcription: transcription.nullish(),
+          noise_reduction: noiseReduction.nullish(),
+          turn_detection: turnDetection.nullish(),
+        })
+        .optional(),
+      output: z
+        .strictObject({
+          format: format.optional(),
+          voice: sessionFields['audio.output.voice'].optional(),
+          speed: sessionFields['audio.output.speed'].optional(),
+        })
+        .optional(),
+    })
+    .optional(),
+  tools: z.array(z.looseObject({ type: z.enum(['function', 'mcp']) })).optional(),
+  tool_choice: z
+    .union([z.enum(['auto', 'none', 'required']), z.looseObject({ type: z.enum(['function', 'mcp']) })])
+    .optional(),
+  max_output_tokens: sessionFields.max_output_tokens.optional(),
+  parallel_tool_calls: z.boolean().optional(),
+  reasoning: z.strictObject({ effort: z.enum(['minimal', 'low', 'medium', 'high', 'xhigh']) }).optional(),
+  tracing: z.union([z.literal('auto'), z.record(z.string(), z.unknown())]).nullish(),
+  truncation: z.union([z.enum(['auto', 'disabled']), z.looseObject({ type: z.literal('retention_ratio') })]).optional(),
+  prompt: z
+    .strictObject({
+      id: z.string(),
+      version: z.string().optional(),
+      variables: z.record(z.string(), z.unknown()).optional(),
+    })
+    .nullish(),
+  include: z.array(z.string()).nullish(),
+});
+
+const clientTool = z.strictObject({
+  name: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/),
+  description: z.string().optional(),
+  parameters: z.record(z.string(), z.unknown()).optional(),
+  runs: z.literal('client'),
+});
+
+const client = z.strictObject({
+  trust: z.enum(['end_user', 'trusted']).default('end_user'),
+  may_update: z
+    .array(z.enum(Object.keys(sessionFields) as [SessionField, ...SessionField[]]))
+    .default([
+      'output_modalities',
+      'audio.input.format',
+      'audio.input.turn_detection',
+      'audio.input.noise_reduction',
+      'audio.output.format',
+      'audio.output.speed',
+    ]),
+  report_only: z.boolean().default(false),
+  unknown_events: z.enum(['drop', 'forward']).default('drop'),
+});
+
+const limits = z.strictObject({
+  sessions_per_user: z.number().int().min(1).default(3),
+  session_seconds: z.number().int().min(1).optional(),
+  idle_seconds: z.number().int().min(1).default(600),
+  event_bytes: z.number().int().min(1024).optional(),
+  events_per_second: z.number().positive().default(50),
+  events_burst: z.number().int().min(1).default(1200),
+  responses_per_second: z.number().positive().default(1),
+  responses_burst: z.number().int().min(1).default(20),
+  audio_realtime_factor: z.number().positive().default(2),
+  audio_burst_seconds: z.number().positive().default(10),
+  items: z.number().int().min(1).default(1000),
+  refusals: z.number().int().min(1).default(50),
+});
+
+/** One entry under `profiles:` of the YAML file. */
+export const profileSchema = z.strictObject({
+  aliases: z.array(z.string().regex(/^[A-Za-z0-9_.:-]{1,128}$/)).default([]),
+  session: session.prefault({}),
+  tools: z.array(clientTool).default([]),
+  client: client.prefault({}),
+  limits: limits.prefault({}),
+});
+
+/** The configuration the relay imposes on every session of one kind. */
+export type Profile = z.output<typeof profileSchema> & { readonly name: string };
