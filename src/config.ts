@@ -1,0 +1,486 @@
+/**
+ * Settings: environment for wiring and secrets, a YAML file for behaviour. One schema is the parser, the type, the
+ * published JSON Schema and the README's table. This is the only file that knows the environment.
+ */
+
+import { readFileSync } from 'node:fs';
+import { isMap, LineCounter, type Node, type Pair, parseDocument, type Scalar, visit } from 'yaml';
+import { z } from 'zod';
+import { type Profile, profileSchema } from './policy/profile.js';
+import { logLevels } from './telemetry/log.js';
+
+const text = z.string().trim().min(1);
+const port = z.coerce.number().int().min(0).max(65535);
+const onOff = z.enum(['on', 'off']).transform((value) => value === 'on');
+
+/** Every environment variable the relay reads. The README's table is made from this. */
+export const environment = z.object({
+  PORT: port.default(8080).describe('Public listener.'),
+  HOST: text.default('0.0.0.0').describe('Address both listeners bind to.'),
+  RELAY_OPS_PORT: port.default(9464).describe('Operations listener: `/metrics`, `/healthz`, `/readyz`.'),
+  RELAY_TLS_CERT: text
+    .optional()
+    .describe('PEM certificate chain file. With it and the key the public listener speaks TLS; reloaded on change.'),
+  RELAY_TLS_KEY: text.optional().describe('PEM private key file that belongs to the certificate.'),
+  AZURE_OPENAI_ENDPOINT: text
+    .optional()
+    .describe('Resource endpoint, such as `https://my-resource.openai.azure.com`. `http://` only for loopback.'),
+  AZURE_OPENAI_REALTIME_DEPLOYMENT: text.optional().describe('Deployment of a realtime model.'),
+  AZURE_OPENAI_DEPLOYMENT: text.optional().describe('Deployment, when the name above is not set.'),
+  AZURE_OPENAI_DEPLOYMENT_NAME: text.optional().describe('Deployment, when neither name above is set.'),
+  AZURE_OPENAI_API_KEY: text.optional().describe('API key. Left out: Microsoft Entra through DefaultAzureCredential.'),
+  AZURE_OPENAI_API_VERSION: text.optional().describe('Dated API version, used by preview upstreams only.'),
+  OPENAI_API_VERSION: text.optional().describe('The same, when the name above is not set.'),
+  AZURE_OPENAI_SCOPE: text
+    .default('https://cognitiveservices.azure.com/.default')
+    .describe('Entra scope of the upstream token.'),
+  AZURE_CLIENT_ID: text.optional().describe('Client id of a user-assigned managed identity.'),
+  RELAY_ENTRA_INSTANCE_DISCOVERY: onOff
+    .prefault('on')
+    .describe('`off` for private clouds whose authority Microsoft does not know.'),
+  RELAY_CONFIG: text.optional().describe('YAML file: upstreams, profiles, limits.'),
+  RELAY_JWT_SECRET: text.optional().describe("HS256 secret of your app's JWTs, at least 32 bytes."),
+  RELAY_JWT_PUBLIC_KEY: text.optional().describe('RSA or EC public key (PEM text, or the path of a PEM file).'),
+  RELAY_JWT_JWKS_URI: z.url().optional().describe("Address of your identity provider's key set."),
+  RELAY_JWT_ISSUER: text.optional().describe('Required `iss`, compared exactly.'),
+  RELAY_JWT_AUDIENCE: text.optional().describe('Required `aud`, compared exactly.'),
+  RELAY_ALLOWED_ORIGINS: text
+    .optional()
+    .describe('Comma-separated exact origins of web pages that may connect, or `*`. Unset: none.'),
+  RELAY_QUERY_CREDENTIALS: onOff
+    .prefault('on')
+    .describe('`off` refuses credentials in the query string, which old SDKs and browser builds send.'),
+  RELAY_REDIS_URL: text.optional().describe('Shared state for more than one replica. Unset: in memory.'),
+  RELAY_LOG_LEVEL: z.enum(logLevels).default('info').describe('Log level.'),
+  HTTPS_PROXY: text.optional().describe('Proxy for upstream connections.'),
+  NO_PROXY: text.optional().describe('Hosts that are reached without the proxy.'),
+});
+
+const upstream = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9_-]{0,31}$/, 'a name is 1 to 32 of a-z, 0-9, - and _')
+    .describe('Name in metrics and logs.'),
+  endpoint: text.describe('Resource endpoint.'),
+  deployment: text.describe('Deployment of a realtime model.'),
+  dialect: z.enum(['ga', 'preview']).default('ga').describe('Protocol the endpoint speaks.'),
+  api_key: text.optional().describe('API key. Left out: Microsoft Entra.'),
+  api_version: text.optional().describe('Dated API version, preview only.'),
+  scope: text.optional().describe('Entra scope, when it differs from AZURE_OPENAI_SCOPE.'),
+});
+
+const seconds = (byDefault: number, max = 3600) => z.number().positive().max(max).default(byDefault);
+
+const instanceLimits = z.strictObject({
+  sessions: z.number().int().min(1).default(500).describe('Sessions at the same time.'),
+  handshake_seconds: seconds(10).describe('Time a client has to finish its handshake.'),
+  dial_seconds: seconds(10).describe('Time to open an upstream connection.'),
+  configure_seconds: seconds(10).describe('Time upstream has to accept the session configuration.'),
+  drain_seconds: seconds(25).describe('Time running responses have to finish at shutdown.'),
+  ping_seconds: seconds(25).describe('Interval of WebSocket pings on both legs.'),
+  pong_seconds: seconds(10).describe('Time a peer has to answer a ping.'),
+  stall_seconds: seconds(10).describe('How long a side may be held because the other does not keep up.'),
+  buffer_bytes: z
+    .number()
+    .int()
+    .min(16_384)
+    .default(1_048_576)
+    .describe('Unsent bytes at which the fast side is held.'),
+  client_secret_seconds: seconds(60, 600).describe('Life of a client secret for a browser.'),
+});
+
+/** The YAML file. */
+export const configFile = z.strictObject({
+  upstreams: z.array(upstream).min(1).optional(),
+  profiles: z.record(z.string().regex(/^[A-Za-z0-9_-]{1,64}$/), profileSchema).default({}),
+  limits: instanceLimits.prefault({}),
+});
+
+export type InstanceLimits = z.output<typeof instanceLimits>;
+
+/** One upstream, as configured. */
+export interface UpstreamSettings {
+  readonly name: string;
+  readonly endpoint: string;
+  readonly deployment: string;
+  readonly dialect: 'ga' | 'preview';
+  readonly apiKey: string | null;
+  readonly apiVersion: string;
+  readonly scope: string;
+  /** HTTP proxy to reach this endpoint through, or null. */
+  readonly proxy: string | null;
+}
+
+/** How app JWTs are verified; exactly one way. */
+export type KeySource =
+  | { readonly kind: 'secret'; readonly secret: string }
+  | { readonly kind: 'public_key'; readonly pem: string }
+  | { readonly kind: 'jwks'; readonly uri: string };
+
+/** The effective configuration. */
+export interface Settings {
+  readonly host: string;
+  readonly port: number;
+  readonly opsPort: number;
+  readonly tls: { readonly cert: string; readonly key: string } | null;
+  readonly upstreams: readonly UpstreamSettings[];
+  readonly entra: { readonly clientId: string | null; readonly instanceDiscovery: boolean };
+  readonly jwt: { readonly issuer: string; readonly audience: string; readonly source: KeySource };
+  /** Exact origins of pages that may connect, or `*`. */
+  readonly origins: readonly string[] | '*';
+  readonly queryCredentials: boolean;
+  readonly redisUrl: string | null;
+  readonly logLevel: (typeof logLevels)[number];
+  readonly profiles: ReadonlyMap<string, Profile>;
+  readonly limits: InstanceLimits;
+  /** Things that are probably not meant, for the log. */
+  readonly warnings: readonly string[];
+}
+
+/** All that is wrong with the configuration, each problem naming its setting or line. */
+export class ConfigError extends Error {
+  constructor(readonly problems: readonly string[]) {
+    super(`The configuration has ${problems.length} problem${problems.length === 1 ? '' : 's'}.`);
+    this.name = 'ConfigError';
+  }
+}
+
+/** JSON Schema of the YAML file, for editors. */
+export function configFileSchema(): object {
+  return z.toJSONSchema(configFile, { io: 'input' });
+}
+
+const previewApiVersion = '2025-04-01-preview';
+
+/**
+ * Reads and checks all settings, and reports all problems at once.
+ * @throws ConfigError
+ */
+export function loadConfig(env: NodeJS.ProcessEnv): Settings {
+  const problems: string[] = [];
+  const warnings: string[] = [];
+  // An empty variable means "not set", as in most shells and compose files.
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value?.trim()));
+  for (const name of ['HTTPS_PROXY', 'NO_PROXY']) given[name] ??= given[name.toLowerCase()];
+  const read = environment.safeParse(given);
+  if (!read.success) {
+    for (const issue of read.error.issues) problems.push(`${issue.path.join('.')}: ${plain(issue.message)}`);
+  }
+  // Go on with what is valid, so that the other problems are reported in the same run.
+  const valid = read.success ? read.data : withoutInvalid(given, read.error);
+  warnings.push(...misspelt(given));
+
+  const file = valid.RELAY_CONFIG
+    ? readFile(valid.RELAY_CONFIG, env, problems)
+    : configFile.parse({ profiles: { default: {} } });
+  const settings = valid && file ? combine(valid, file, problems, warnings) : null;
+  if (problems.length > 0 || !settings) throw new ConfigError(problems);
+  return settings;
+}
+
+type Environment = z.output<typeof environment>;
+
+function withoutInvalid(given: NodeJS.ProcessEnv, error: z.ZodError): Environment {
+  const rest = { ...given };
+  for (const issue of error.issues) delete rest[String(issue.path[0])];
+  return environment.parse(rest);
+}
+
+/** A misspelt RELAY_ variable would be ignored in silence; names that Kubernetes makes up for services are not ours. */
+function misspelt(env: NodeJS.ProcessEnv): string[] {
+  return Object.keys(env)
+    .filter((name) => name.startsWith('RELAY_') && !(name in environment.shape))
+    .filter((name) => !/_SERVICE_(HOST|PORT)|_PORT(_|$)/.test(name))
+    .map((name) => `${name} is set but is not a setting of the relay.`);
+}
+
+function combine(env: Environment, file: z.output<typeof configFile>, problems: string[], warnings: string[]) {
+  const upstreams = upstreamsOf(env, file, problems, warnings);
+  const jwt = jwtOf(env, problems);
+  if (!env.RELAY_TLS_CERT !== !env.RELAY_TLS_KEY) {
+    problems.push('RELAY_TLS_CERT, RELAY_TLS_KEY: set both, or neither.');
+  }
+  const profiles = new Map<string, Profile>();
+  for (const [name, profile] of Object.entries(file.profiles)) profiles.set(name, { ...profile, name });
+  if (!profiles.has('default')) profiles.set('default', { ...profileSchema.parse({}), name: 'default' });
+  if (env.RELAY_REDIS_URL) problems.push('RELAY_REDIS_URL: shared state is not part of this version; unset it.');
+  return {
+    host: env.HOST,
+    port: env.PORT,
+    opsPort: env.RELAY_OPS_PORT,
+    tls: env.RELAY_TLS_CERT && env.RELAY_TLS_KEY ? { cert: env.RELAY_TLS_CERT, key: env.RELAY_TLS_KEY } : null,
+    upstreams,
+    entra: { clientId: env.AZURE_CLIENT_ID ?? null, instanceDiscovery: env.RELAY_ENTRA_INSTANCE_DISCOVERY },
+    jwt,
+    origins: originsOf(env.RELAY_ALLOWED_ORIGINS, problems),
+    queryCredentials: env.RELAY_QUERY_CREDENTIALS,
+    redisUrl: env.RELAY_REDIS_URL ?? null,
+    logLevel: env.RELAY_LOG_LEVEL,
+    profiles,
+    limits: file.limits,
+    warnings,
+  } satisfies Settings;
+}
+
+function upstreamsOf(
+  env: Environment,
+  file: z.output<typeof configFile>,
+  problems: string[],
+  warnings: string[],
+): UpstreamSettings[] {
+  const apiVersion = env.AZURE_OPENAI_API_VERSION ?? env.OPENAI_API_VERSION ?? previewApiVersion;
+  if (file.upstreams) {
+    if (env.AZURE_OPENAI_ENDPOINT) warnings.push('AZURE_OPENAI_ENDPOINT is ignored: RELAY_CONFIG lists upstreams.');
+    const names = file.upstreams.map(({ name }) => name);
+    const twice = names.find((name, index) => names.indexOf(name) !== index);
+    if (twice) problems.push(`upstreams: the name "${twice}" is used twice.`);
+    return file.upstreams.map((one) =>
+      withEndpoint(
+        {
+          name: one.name,
+          endpoint: one.endpoint,
+          deployment: one.deployment,
+          dialect: one.dialect,
+          apiKey: one.api_key ?? null,
+          apiVersion: one.api_version ?? apiVersion,
+          scope: one.scope ?? env.AZURE_OPENAI_SCOPE,
+        },
+        env,
+        `upstreams.${one.name}.endpoint`,
+        problems,
+      ),
+    );
+  }
+  const deployment =
+    env.AZURE_OPENAI_REALTIME_DEPLOYMENT ?? env.AZURE_OPENAI_DEPLOYMENT ?? env.AZURE_OPENAI_DEPLOYMENT_NAME;
+  if (!env.AZURE_OPENAI_ENDPOINT) {
+    problems.push(
+      'AZURE_OPENAI_ENDPOINT: missing; set it to https://<resource>.openai.azure.com, or list upstreams in RELAY_CONFIG.',
+    );
+  }
+  if (!deployment) {
+    problems.push('AZURE_OPENAI_REALTIME_DEPLOYMENT: missing; set it to the name of your realtime deployment.');
+  }
+  if (!env.AZURE_OPENAI_ENDPOINT || !deployment) return [];
+  const one = {
+    name: 'default',
+    endpoint: env.AZURE_OPENAI_ENDPOINT,
+    deployment,
+    dialect: 'ga' as const,
+    apiKey: env.AZURE_OPENAI_API_KEY ?? null,
+    apiVersion,
+    scope: env.AZURE_OPENAI_SCOPE,
+  };
+  return [withEndpoint(one, env, 'AZURE_OPENAI_ENDPOINT', problems)];
+}
+
+function withEndpoint(
+  one: Omit<UpstreamSettings, 'proxy'>,
+  env: Environment,
+  where: string,
+  problems: string[],
+): UpstreamSettings {
+  const url = safeUrl(one.endpoint);
+  if (!url || !['https:', 'wss:', 'http:', 'ws:'].includes(url.protocol)) {
+    problems.push(`${where}: not an address; expected something like https://my-resource.openai.azure.com.`);
+    return { ...one, proxy: null };
+  }
+  if (['http:', 'ws:'].includes(url.protocol) && !isLoopback(url.hostname)) {
+    problems.push(
+      `${where}: must be https://; plain http:// would send the credential in the clear and is for loopback only.`,
+    );
+  }
+  return { ...one, proxy: proxyFor(url, env) };
+}
+
+function safeUrl(input: string): URL | null {
+  return URL.canParse(input) ? new URL(input) : null;
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
+}
+
+/** The proxy for an address, or null: loopback and NO_PROXY go direct (names match with their subdomains). */
+function proxyFor(url: URL, env: Environment): string | null {
+  if (!env.HTTPS_PROXY || isLoopback(url.hostname)) return null;
+  const host = url.hostname.toLowerCase();
+  for (const entry of (env.NO_PROXY ?? '').toLowerCase().split(/[\s,]+/)) {
+    const name = entry.replace(/:\d+$/, '').replace(/^\*?\./, '');
+    if (entry === '*' || (name && (host === name || host.endsWith(`.${name}`)))) return null;
+  }
+  return env.HTTPS_PROXY;
+}
+
+function jwtOf(env: Environment, problems: string[]): Settings['jwt'] {
+  const sources: KeySource[] = [];
+  if (env.RELAY_JWT_SECRET) {
+    if (Buffer.byteLength(env.RELAY_JWT_SECRET) < 32) {
+      problems.push('RELAY_JWT_SECRET: too short; HS256 needs at least 32 bytes (RFC 7518 section 3.2).');
+    }
+    sources.push({ kind: 'secret', secret: env.RELAY_JWT_SECRET });
+  }
+  if (env.RELAY_JWT_PUBLIC_KEY) sources.push({ kind: 'public_key', pem: pemOf(env.RELAY_JWT_PUBLIC_KEY, problems) });
+  if (env.RELAY_JWT_JWKS_URI) {
+    const url = new URL(env.RELAY_JWT_JWKS_URI);
+    if (url.protocol !== 'https:' && !(url.protocol === 'http:' && isLoopback(url.hostname))) {
+      problems.push('RELAY_JWT_JWKS_URI: must be https://.');
+    }
+    sources.push({ kind: 'jwks', uri: env.RELAY_JWT_JWKS_URI });
+  }
+  if (sources.length !== 1) {
+    const what = sources.length === 0 ? 'none is set' : `${sources.length} are set`;
+    problems.push(`RELAY_JWT_SECRET, RELAY_JWT_PUBLIC_KEY, RELAY_JWT_JWKS_URI: set exactly one; ${what}.`);
+  }
+  for (const name of ['RELAY_JWT_ISSUER', 'RELAY_JWT_AUDIENCE'] as const) {
+    if (!env[name]) problems.push(`${name}: missing; tokens are accepted only with exactly this value.`);
+  }
+  return {
+    issuer: env.RELAY_JWT_ISSUER ?? '',
+    audience: env.RELAY_JWT_AUDIENCE ?? '',
+    source: sources[0] ?? { kind: 'secret', secret: '' },
+  };
+}
+
+function pemOf(value: string, problems: string[]): string {
+  if (value.includes('-----BEGIN')) return value.replaceAll('\\n', '\n');
+  try {
+    return readFileSync(value, 'utf8');
+  } catch (error) {
+    problems.push(
+      `RELAY_JWT_PUBLIC_KEY: neither PEM text nor a readable file (${(error as NodeJS.ErrnoException).code}).`,
+    );
+    return '';
+  }
+}
+
+function originsOf(value: string | undefined, problems: string[]): readonly string[] | '*' {
+  if (value === '*') return '*';
+  const origins = (value ?? '')
+    .split(',')
+    .map((one) => one.trim())
+    .filter(Boolean);
+  for (const origin of origins) {
+    if (safeUrl(origin)?.origin !== origin) {
+      problems.push(`RELAY_ALLOWED_ORIGINS: "${origin}" is not an origin; write scheme://host[:port] without a path.`);
+    }
+  }
+  return origins;
+}
+
+function readFile(path: string, env: NodeJS.ProcessEnv, problems: string[]): z.output<typeof configFile> | null {
+  let source: string;
+  try {
+    source = readFileSync(path, 'utf8');
+  } catch (error) {
+    problems.push(`RELAY_CONFIG: cannot read ${path} (${(error as NodeJS.ErrnoException).code}).`);
+    return null;
+  }
+  const lines = new LineCounter();
+  const document = parseDocument(source, { lineCounter: lines });
+  const at = (offset: number | undefined) => `${path}:${offset === undefined ? 1 : lines.linePos(offset).line}`;
+  for (const error of document.errors) {
+    problems.push(`${at(error.pos[0])}: ${error.message.split('\n')[0]}`);
+  }
+  if (document.errors.length > 0) return null;
+  visit(document, {
+    Scalar(_, node) {
+      if (typeof node.value === 'string')
+        fillIn(node, env, (name) => {
+          problems.push(`${at(node.range?.[0])}: the environment variable ${name} is not set.`);
+        });
+    },
+  });
+  const parsed = configFile.safeParse(document.toJS() ?? {});
+  if (!parsed.success) {
+    for (const issue of parsed.error.issues) {
+      const keys = issue.code === 'unrecognized_keys' ? issue.keys : [null];
+      for (const key of keys) {
+        const steps = key === null ? issue.path : [...issue.path, key];
+        const message = key === null ? plain(issue.message) : 'not a setting; check the spelling.';
+        problems.push(`${at(offsetOf(document.contents, steps))}: ${steps.join('.') || 'the file'}: ${message}`);
+      }
+    }
+  }
+  return parsed.success ? parsed.data : null;
+}
+
+/** Replaces `${NAME}` by the environment's value; a plain `${NAME}` alone may become a number or a boolean. */
+function fillIn(node: Scalar, env: NodeJS.ProcessEnv, missing: (name: string) => void): void {
+  const filled = String(node.value).replace(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (_, name: string) => {
+    const value = env[name];
+    if (value === undefined) missing(name);
+    return value ?? '';
+  });
+  if (filled === node.value) return;
+  const bare = node.type === 'PLAIN' && /^\$\{\w+\}$/.test(String(node.value));
+  node.value =
+    bare && /^-?\d+(\.\d+)?$/.test(filled)
+      ? Number(filled)
+      : bare && /^(true|false)$/.test(filled)
+        ? filled === 'true'
+        : filled;
+}
+
+/** Where in the source a path is; the nearest parent when the path itself is not there. */
+function offsetOf(root: unknown, path: readonly PropertyKey[]): number | undefined {
+  let node = root as Node | null;
+  let offset = node?.range?.[0];
+  for (const step of path) {
+    if (isMap(node)) {
+      const pair = node.items.find((item) => String((item.key as Scalar).value) === String(step)) as
+        | Pair<Scalar, Node>
+        | undefined;
+      if (!pair) return offset;
+      offset = pair.key.range?.[0] ?? offset;
+      node = pair.value;
+    } else if (node && 'items' in node) {
+      node = (node.items as Node[])[Number(step)] ?? null;
+      offset = node?.range?.[0] ?? offset;
+    } else {
+      return offset;
+    }
+  }
+  return offset;
+}
+
+function plain(message: string): string {
+  return message.replace(/^Invalid input: /, '');
+}
+
+const masked = '********';
+
+/** The effective configuration with secrets masked, for `realtime-relay check`. */
+export function describeSettings(settings: Settings): object {
+  const { jwt } = settings;
+  const source =
+    jwt.source.kind === 'secret'
+      ? { ...jwt.source, secret: masked }
+      : jwt.source.kind === 'public_key'
+        ? { kind: 'public_key' }
+        : jwt.source;
+  return {
+    ...settings,
+    upstreams: settings.upstreams.map((one) => ({
+      ...one,
+      apiKey: one.apiKey ? masked : null,
+      proxy: one.proxy?.replace(/\/\/[^@/]*@/, `//${masked}@`) ?? null,
+      credential: one.apiKey ? 'API key' : `Microsoft Entra, scope ${one.scope}`,
+    })),
+    jwt: { ...jwt, source },
+    redisUrl: settings.redisUrl ? masked : null,
+    profiles: Object.fromEntries([...settings.profiles].map(([name, profile]) => [name, maskSecrets(profile)])),
+  };
+}
+
+/** MCP tools may carry credentials of their own. */
+function maskSecrets(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(maskSecrets);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => [
+      key,
+      ['authorization', 'headers', 'api_key'].includes(key) ? masked : maskSecrets(inner),
+    ]),
+  );
+}

@@ -1,0 +1,318 @@
+/**
+ * Every metric the relay publishes. What is counted per event is a plain number here and becomes a Prometheus sample
+ * only when it is scraped. Label values come from closed sets: never a user, a session or a name somebody sent.
+ */
+
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { type ExitId, exitIds } from '../errors.js';
+import {
+  clientEvents,
+  type Direction,
+  previewClientEvents,
+  previewServerEvents,
+  serverEvents,
+} from '../protocol/catalogue.js';
+
+/** What became of one event. */
+export const decisions = ['forward', 'rebuild', 'answer', 'drop', 'refuse', 'report'] as const;
+export type Decision = (typeof decisions)[number];
+
+/** Who brought a session to its end. */
+export type Initiator = 'client' | 'upstream' | 'relay';
+
+/** Whose fault an error is. */
+export type Origin = 'client' | 'relay' | 'upstream' | 'identity' | 'tool';
+
+/** Kinds of tokens; cached ones are counted in `cached_*` only, so that the kinds add up to the total. */
+export type TokenKind =
+  | 'input_text'
+  | 'input_audio'
+  | 'input_image'
+  | 'cached_text'
+  | 'cached_audio'
+  | 'cached_image'
+  | 'output_text'
+  | 'output_audio';
+
+const directions = ['up', 'down'] as const;
+const typeNames = [
+  ...new Set<string>([...clientEvents, ...previewClientEvents, ...serverEvents, ...previewServerEvents]),
+  'other',
+];
+const typeIndex = new Map(typeNames.map((name, index) => [name, index]));
+const otherType = typeNames.length - 1;
+
+/** Error codes worth a series of their own; all else is `other`. Source: the Realtime API's documented error codes. */
+const errorCodes = new Set<string>([
+  ...exitIds,
+  'rate_limit_exceeded',
+  'insufficient_quota',
+  'server_error',
+  'internal_error',
+  'content_filter',
+  'conversation_already_has_active_response',
+  'response_cancel_not_active',
+  'input_audio_buffer_commit_empty',
+  'invalid_value',
+  'unknown_parameter',
+  'missing_required_parameter',
+]);
+
+/** A histogram of plain numbers, for what is observed on every event. */
+class Tally {
+  readonly #counts: Float64Array;
+  #sum = 0;
+  constructor(readonly bounds: readonly number[]) {
+    this.#counts = new Float64Array(bounds.length + 1);
+  }
+  observe(value: number): void {
+    let bucket = 0;
+    while (bucket < this.bounds.length && value > (this.bounds[bucket] as number)) bucket++;
+    this.#counts[bucket] = (this.#counts[bucket] as number) + 1;
+    this.#sum += value;
+  }
+  /** Samples in Prometheus' cumulative form. */
+  samples(name: string, labels: Record<string, string>): MetricSample[] {
+    const out: MetricSample[] = [];
+    let total = 0;
+    for (let i = 0; i <= this.bounds.length; i++) {
+      total += this.#counts[i] as number;
+      out.push({ labels: { ...labels, le: this.bounds[i] ?? '+Inf' }, value: total, metricName: `${name}_bucket` });
+    }
+    out.push({ labels, value: this.#sum, metricName: `${name}_sum` });
+    out.push({ labels, value: total, metricName: `${name}_count` });
+    return out;
+  }
+}
+
+interface MetricSample {
+  labels: Record<string, string | number>;
+  value: number;
+  metricName: string;
+}
+
+/** The numbers of one direction, added to on every event. */
+class Traffic {
+  bytes = 0;
+  audioSeconds = 0;
+  backpressureSeconds = 0;
+  readonly latency = new Tally([
+    0.00005, 0.0001, 0.00015, 0.0002, 0.0003, 0.0005, 0.00075, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05,
+  ]);
+  readonly #events = new Float64Array(typeNames.length * decisions.length);
+
+  /** Counts one event; a type nobody knows counts as `other`. */
+  event(type: string, decision: Decision): void {
+    const slot = (typeIndex.get(type) ?? otherType) * decisions.length + decisions.indexOf(decision);
+    this.#events[slot] = (this.#events[slot] as number) + 1;
+  }
+
+  /** Calls back with every non-zero count. */
+  each(visit: (type: string, decision: Decision, count: number) => void): void {
+    this.#events.forEach((count, slot) => {
+      if (count === 0) return;
+      visit(
+        typeNames[Math.floor(slot / decisions.length)] as string,
+        decisions[slot % decisions.length] as Decision,
+        count,
+      );
+    });
+  }
+}
+
+/** What the metrics ask of the running relay when they are scraped. */
+export interface Live {
+  sessions(): number;
+  bufferedBytes(direction: Direction): number;
+  /** Seconds until the upstream token runs out, by upstream; absent where an API key is used. */
+  tokenSeconds(): ReadonlyMap<string, number>;
+}
+
+export type Metrics = ReturnType<typeof createMetrics>;
+
+/** Makes the relay's metrics in a registry of their own. */
+export function createMetrics(options: { process?: boolean } = {}) {
+  const registry = new Registry();
+  const registers = [registry];
+  if (options.process !== false) collectDefaultMetrics({ register: registry });
+  let live: Live | null = null;
+
+  const counter = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
+    new Counter<L>({ name, help, labelNames: [...labelNames], registers });
+  const histogram = <L extends string>(name: string, help: string, buckets: number[], labelNames: readonly L[] = []) =>
+    new Histogram<L>({ name, help, buckets, labelNames: [...labelNames], registers });
+
+  new Gauge({
+    name: 'relay_sessions_active',
+    help: 'Sessions that exist now, from admission to end',
+    registers,
+    collect() {
+      this.set(live?.sessions() ?? 0);
+    },
+  });
+  new Gauge({
+    name: 'relay_buffered_bytes',
+    help: 'Bytes waiting to be written to the receiving side, over all sessions',
+    labelNames: ['direction'],
+    registers,
+    collect() {
+      for (const direction of directions) this.set({ direction }, live?.bufferedBytes(direction) ?? 0);
+    },
+  });
+  new Gauge({
+    name: 'relay_entra_token_expiry_seconds',
+    help: 'Seconds until the cached Microsoft Entra token runs out',
+    labelNames: ['upstream'],
+    registers,
+    collect() {
+      for (const [upstream, seconds] of live?.tokenSeconds() ?? []) this.set({ upstream }, seconds);
+    },
+  });
+
+  const sessions = counter('relay_sessions_total', 'Admitted sessions by whether they became ready', ['outcome']);
+  const ends = counter('relay_session_ends_total', 'Ended sessions by exit id and who ended them', [
+    'reason',
+    'initiator',
+  ]);
+  const duration = histogram(
+    'relay_session_duration_seconds',
+    'Length of ended sessions',
+    [1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600],
+  );
+  const refusals = counter('relay_refusals_total', 'Handshakes and requests refused before a session existed', [
+    'reason',
+  ]);
+  const ready = histogram(
+    'relay_session_ready_seconds',
+    'From the end of the handshake until the client may talk',
+    [0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 20],
+  );
+  const dial = histogram(
+    'relay_upstream_dial_seconds',
+    'Time to open an upstream WebSocket',
+    [0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10],
+    ['upstream', 'outcome'],
+  );
+  const entra = histogram(
+    'relay_entra_token_seconds',
+    'Time to obtain a Microsoft Entra token',
+    [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    ['outcome'],
+  );
+  const firstAudio = histogram(
+    'relay_first_audio_seconds',
+    "From the end of the user's speech, the commit or response.create to the first audio of the answer",
+    [0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 1.5, 2, 3, 5],
+  );
+  const slow = counter('relay_slow_path_total', 'Messages that had to be parsed, by what took them off the fast path', [
+    'reason',
+  ]);
+  const tokens = counter('relay_tokens_total', 'Model tokens reported by upstream; each token is in one kind only', [
+    'kind',
+  ]);
+  const interruptions = counter('relay_interruptions_total', 'Answers cut short because the user spoke');
+  const upstreamErrors = counter('relay_upstream_errors_total', 'Errors around the upstream, by whose they are', [
+    'origin',
+    'code',
+  ]);
+  const rateLimit = new Gauge({
+    name: 'relay_rate_limit_remaining',
+    help: 'What upstream last reported as left of a rate limit',
+    labelNames: ['upstream', 'name'],
+    registers,
+  });
+
+  const up = new Traffic();
+  const down = new Traffic();
+  const traffic = { up, down };
+  const scraped = (name: string, help: string, labelNames: string[], collect: (metric: Counter<string>) => void) =>
+    new Counter({
+      name,
+      help,
+      labelNames,
+      registers,
+      collect() {
+        this.reset();
+        collect(this);
+      },
+    });
+  scraped('relay_events_total', 'Events by what became of them', ['direction', 'type', 'decision'], (metric) => {
+    for (const direction of directions)
+      traffic[direction].each((type, decision, count) => {
+        metric.inc({ direction, type, decision }, count);
+      });
+  });
+  const perDirection = (name: string, help: string, of: (of: Traffic) => number) =>
+    scraped(name, help, ['direction'], (metric) => {
+      for (const direction of directions) metric.inc({ direction }, of(traffic[direction]));
+    });
+  perDirection('relay_bytes_total', 'Payload bytes received', (of) => of.bytes);
+  perDirection('relay_audio_seconds_total', 'Seconds of audio relayed', (of) => of.audioSeconds);
+  perDirection(
+    'relay_backpressure_seconds_total',
+    'Time a side was not read because the other did not keep up',
+    (of) => of.backpressureSeconds,
+  );
+  const latencyName = 'relay_added_latency_seconds';
+  const latencyHelp = 'From the arrival of an event to its hand-over to the other socket';
+  // prom-client has no public form for a histogram whose buckets are kept elsewhere; a subclass that answers `get` is one.
+  class Latency extends Histogram<'direction'> {
+    override get() {
+      const values = directions.flatMap((direction) => traffic[direction].latency.samples(latencyName, { direction }));
+      return Promise.resolve({
+        name: latencyName,
+        help: latencyHelp,
+        type: 'histogram',
+        values,
+        aggregator: 'sum',
+      }) as never;
+    }
+  }
+  new Latency({ name: latencyName, help: latencyHelp, labelNames: ['direction'], registers });
+
+  return {
+    registry,
+    /** Counted on every event; see Traffic. */
+    traffic: traffic as Readonly<Record<Direction, Traffic>>,
+    /** Says where gauges are read from. */
+    watch(source: Live): void {
+      live = source;
+    },
+    sessionReady(seconds: number): void {
+      sessions.inc({ outcome: 'ready' });
+      ready.observe(seconds);
+    },
+    sessionEnded(reason: ExitId, initiator: Initiator, seconds: number, wasReady: boolean): void {
+      if (!wasReady) sessions.inc({ outcome: 'failed' });
+      ends.inc({ reason, initiator });
+      duration.observe(seconds);
+    },
+    refused(reason: ExitId | 'not_found'): void {
+      refusals.inc({ reason });
+    },
+    dialed(upstream: string, outcome: string, seconds: number): void {
+      dial.observe({ upstream, outcome }, seconds);
+    },
+    tokenFetched(outcome: 'ok' | 'failed', seconds: number): void {
+      entra.observe({ outcome }, seconds);
+    },
+    firstAudio(seconds: number): void {
+      firstAudio.observe(seconds);
+    },
+    slowPath(reason: string): void {
+      slow.inc({ reason });
+    },
+    tokens(kind: TokenKind, count: number): void {
+      if (count > 0) tokens.inc({ kind }, count);
+    },
+    interrupted(): void {
+      interruptions.inc();
+    },
+    upstreamError(origin: Origin, code: string): void {
+      upstreamErrors.inc({ origin, code: errorCodes.has(code) ? code : 'other' });
+    },
+    rateLimit(upstream: string, name: 'requests' | 'tokens', remaining: number): void {
+      rateLimit.set({ upstream, name }, remaining);
+    },
+  };
+}
