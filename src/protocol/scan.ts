@@ -1,0 +1,231 @@
+/**
+ * The fast path: decides from the bytes alone whether an audio event is so plain that every JSON parser reads it alike.
+ * Only such a message is forwarded as it came; for any other the scan names the reason and the strict parse takes over.
+ *
+ * The language is a subset of RFC 8259 objects: known keys, each at most once and none escaped; ids of a small alphabet,
+ * small plain integers and exact base64 (RFC 4648 section 4); nothing before or after but JSON's own blanks.
+ */
+
+import { Buffer } from 'node:buffer';
+import { RelayError } from '../errors.js';
+import { audioDown, audioUp, type Dialect, type Direction, relayPrefix } from './catalogue.js';
+import type { RealtimeEvent } from './event.js';
+
+/** What took a message off the fast path; `type` means it simply is another event. A closed set, for metric labels. */
+export const slowReasons = ['type', 'shape', 'key', 'escape', 'value', 'base64', 'missing', 'relay_id'] as const;
+
+/** One of `slowReasons`. */
+export type SlowReason = (typeof slowReasons)[number];
+
+type Kind = 'type' | 'id' | 'item_id' | 'response_id' | 'index' | 'base64';
+
+interface ScanKey {
+  readonly name: string;
+  /** The key as it stands in the message, with its quotes. */
+  readonly quoted: Buffer;
+  readonly kind: Kind;
+  readonly bit: number;
+}
+
+/** The strict language of one audio event: its type, the keys it may have and what each may hold. */
+export interface ScanTable {
+  readonly type: string;
+  readonly typeBytes: Buffer;
+  readonly keys: readonly ScanKey[];
+  /** The bits of the keys without which the event is not an audio event. */
+  readonly required: number;
+  /** What no id may start with, or null. */
+  readonly reserved: Buffer | null;
+}
+
+type Row = readonly [name: string, kind: Kind, presence: 'required' | 'optional'];
+
+function table(type: string, reserved: string | null, rows: readonly Row[]): ScanTable {
+  const keys = rows.map(([name, kind], index) => ({ name, kind, quoted: Buffer.from(`"${name}"`), bit: 1 << index }));
+  const required = rows.reduce((bits, row, index) => (row[2] === 'required' ? bits | (1 << index) : bits), 0);
+  return {
+    type,
+    typeBytes: Buffer.from(type),
+    keys,
+    required,
+    reserved: reserved === null ? null : Buffer.from(reserved),
+  };
+}
+
+const appendRows: readonly Row[] = [
+  ['type', 'type', 'required'],
+  ['audio', 'base64', 'required'],
+  ['event_id', 'id', 'optional'],
+];
+
+const deltaRows: readonly Row[] = [
+  ['type', 'type', 'required'],
+  ['event_id', 'id', 'optional'],
+  ['response_id', 'response_id', 'required'],
+  ['item_id', 'item_id', 'required'],
+  ['output_index', 'index', 'optional'],
+  ['content_index', 'index', 'optional'],
+  ['delta', 'base64', 'required'],
+];
+
+const tables = {
+  up: table(audioUp, relayPrefix, appendRows),
+  ga: table(audioDown.ga, null, deltaRows),
+  preview: table(audioDown.preview, null, deltaRows),
+} as const;
+
+/** The audio event that goes in this direction; `append` is the same in both dialects. */
+export function scanTable(direction: Direction, dialect: Dialect): ScanTable {
+  return direction === 'up' ? tables.up : tables[dialect];
+}
+
+const OPEN = 0x7b;
+const CLOSE = 0x7d;
+const QUOTE = 0x22;
+const COLON = 0x3a;
+const COMMA = 0x2c;
+const BACKSLASH = 0x5c;
+const EQUALS = 0x3d;
+const ZERO = 0x30;
+const NINE = 0x39;
+
+const idLength = 128;
+const idBytes = new Uint8Array(256);
+for (const byte of Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-')) idBytes[byte] = 1;
+
+const chunkChars = 65_536;
+// Written by every base64 check and never read, so it carries nothing from one session to another.
+const scratch = Buffer.allocUnsafeSlow((chunkChars / 4) * 3);
+
+/**
+ * Judges one whole message. Returns the event, with the message itself as `raw`, when it is in the strict language of
+ * `table`, else the reason why it must be parsed. Throws `bad_event` when a known key is there twice.
+ */
+export function scan(message: Buffer, table: ScanTable): RealtimeEvent | SlowReason {
+  let seen = 0;
+  let audioBytes = 0;
+  let itemId: string | null = null;
+  let responseId: string | null = null;
+  let at = blanksEnd(message, 0);
+  if (message[at] !== OPEN) return 'shape';
+  do {
+    at = blanksEnd(message, at + 1);
+    const key = keyAt(message, at, table.keys);
+    if (key === null) return message[at] === QUOTE ? 'key' : 'shape';
+    if ((seen & key.bit) !== 0)
+      throw new RelayError('bad_event', `The event has the key "${key.name}" more than once.`);
+    seen |= key.bit;
+    at = blanksEnd(message, at + key.quoted.length);
+    if (message[at] !== COLON) return 'shape';
+    at = blanksEnd(message, at + 1);
+
+    if (key.kind === 'index') {
+      const end = indexEnd(message, at);
+      if (end === at) return 'value';
+      at = blanksEnd(message, end);
+      continue;
+    }
+    if (message[at] !== QUOTE) return 'value';
+    const start = at + 1;
+    let end: number;
+    if (key.kind === 'base64') {
+      end = message.indexOf(QUOTE, start);
+      if (end === -1) return 'shape';
+      audioBytes = decodedBytes(message, start, end);
+      if (audioBytes === 0) return message.subarray(start, end).includes(BACKSLASH) ? 'escape' : 'base64';
+    } else {
+      end = idEnd(message, start);
+      if (message[end] !== QUOTE || end === start) return message[end] === BACKSLASH ? 'escape' : 'value';
+      if (key.kind === 'type') {
+        if (end - start !== table.typeBytes.length || !startsWith(message, start, table.typeBytes)) return 'type';
+      } else if (key.kind === 'item_id') {
+        itemId = message.toString('latin1', start, end);
+      } else if (key.kind === 'response_id') {
+        responseId = message.toString('latin1', start, end);
+      } else if (table.reserved !== null && startsWith(message, start, table.reserved)) {
+        return 'relay_id';
+      }
+    }
+    at = blanksEnd(message, end + 1);
+  } while (message[at] === COMMA);
+  if (message[at] !== CLOSE || blanksEnd(message, at + 1) !== message.length) return 'shape';
+  if ((seen & table.required) !== table.required) return 'missing';
+  return { type: table.type, raw: message, body: null, audioBytes, itemId, responseId };
+}
+
+const typeKey = Buffer.from('"type"');
+
+/**
+ * Where the value of `type` begins in a message of the strict language. There a quoted `type` that is followed by a
+ * colon can only be the key, because no string of the language holds a quote.
+ */
+export function typeValueAt(message: Buffer): number {
+  let at = message.indexOf(typeKey);
+  while (at !== -1) {
+    const colon = blanksEnd(message, at + typeKey.length);
+    if (message[colon] === COLON) return blanksEnd(message, colon + 1) + 1;
+    at = message.indexOf(typeKey, at + 1);
+  }
+  throw new RelayError('internal', 'The relay failed to rename an event.');
+}
+
+/** The first position from `at` on that holds none of JSON's four blanks (RFC 8259 section 2). */
+function blanksEnd(message: Buffer, at: number): number {
+  let end = at;
+  while (end < message.length) {
+    const byte = message[end];
+    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) break;
+    end++;
+  }
+  return end;
+}
+
+function keyAt(message: Buffer, at: number, keys: readonly ScanKey[]): ScanKey | null {
+  for (const key of keys) if (startsWith(message, at, key.quoted)) return key;
+  return null;
+}
+
+function startsWith(message: Buffer, at: number, expected: Buffer): boolean {
+  if (at + expected.length > message.length) return false;
+  for (let i = 0; i < expected.length; i++) if (message[at + i] !== expected[i]) return false;
+  return true;
+}
+
+/** The end of the run of id characters, of at most 128. */
+function idEnd(message: Buffer, start: number): number {
+  const limit = Math.min(start + idLength, message.length);
+  let end = start;
+  while (end < limit && idBytes[message[end] as number] === 1) end++;
+  return end;
+}
+
+/** The end of an integer from 0 to 9999 without leading zeros, or `start` when there is none. */
+function indexEnd(message: Buffer, start: number): number {
+  const limit = Math.min(start + 4, message.length);
+  let end = start;
+  while (end < limit) {
+    const byte = message[end] as number;
+    if (byte < ZERO || byte > NINE) break;
+    end++;
+  }
+  return message[start] === ZERO && end > start + 1 ? start : end;
+}
+
+/**
+ * The bytes that exact base64 decodes to; 0 when it is empty or not exact. Node's decoder skips what is foreign to it,
+ * so only a text that is all alphabet decodes to the full length; the decoder also takes the URL-safe `-` and `_`, so
+ * these are looked for. Both run natively: a loop over the characters would cost more than parsing the message.
+ */
+function decodedBytes(message: Buffer, start: number, end: number): number {
+  const length = end - start;
+  if (length === 0 || length % 4 !== 0) return 0;
+  const padding = message[end - 1] !== EQUALS ? 0 : message[end - 2] !== EQUALS ? 1 : 2;
+  const expected = (length / 4) * 3 - padding;
+  let decoded = 0;
+  for (let at = start; at < end; at += chunkChars) {
+    const chunk = message.toString('latin1', at, Math.min(at + chunkChars, end));
+    if (chunk.includes('-') || chunk.includes('_')) return 0;
+    decoded += scratch.write(chunk, 'base64');
+  }
+  return decoded === expected ? expected : 0;
+}
