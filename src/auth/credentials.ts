@@ -1,0 +1,130 @@
+/** Where a client's credential is found in its request. Pure: nothing is verified here. */
+
+import type { IncomingHttpHeaders } from 'node:http';
+import { RelayError } from '../errors.js';
+
+/** Where a credential was found, in the order in which they are looked for. */
+export type CredentialPlace = 'authorization' | 'api-key' | 'subprotocol' | 'query-api-key' | 'query-authorization';
+
+/** A credential as presented, without an `ek_` prefix. Not verified. */
+export interface FoundCredential {
+  readonly credential: string;
+  readonly place: CredentialPlace;
+}
+
+/** The longest credential that is looked at, in bytes. */
+export const maxCredentialBytes = 16 * 1024;
+
+const maxProtocols = 100;
+const keyProtocol = 'openai-insecure-api-key.';
+// RFC 6750 section 2.1, b64token: excludes white space, commas and everything a header or a log could trip over.
+const credentialText = /^[A-Za-z0-9._~+/-]+=*$/;
+
+const names: Record<CredentialPlace, string> = {
+  authorization: 'the Authorization header',
+  'api-key': 'the api-key header',
+  subprotocol: 'the subprotocol',
+  'query-api-key': 'the api-key query parameter',
+  'query-authorization': 'the Authorization query parameter',
+};
+
+/**
+ * The client's credential: the first that is present, or null when there is none. Throws `unauthorized` when one that is
+ * present is malformed, when a header or parameter is given twice, and when two places hold different credentials.
+ * With `queryCredentials` off the query is not looked at, except to say so when nothing else was presented.
+ */
+export function findCredential(input: {
+  headers: IncomingHttpHeaders;
+  rawHeaders?: readonly string[];
+  url: URL;
+  queryCredentials: boolean;
+}): FoundCredential | null {
+  const { headers, rawHeaders = [], url } = input;
+  const found: FoundCredential[] = [];
+  const add = (place: CredentialPlace, text: string): void => {
+    found.push({ place, credential: wellFormed(place, text) });
+  };
+
+  for (const text of headerValues('authorization', headers, rawHeaders))
+    add('authorization', bearer('authorization', text));
+  for (const text of headerValues('api-key', headers, rawHeaders)) add('api-key', text);
+  for (const protocol of offeredProtocols(headers)) {
+    if (protocol.startsWith(keyProtocol)) add('subprotocol', protocol.slice(keyProtocol.length));
+  }
+  const keys = url.searchParams.getAll('api-key');
+  const authorizations = url.searchParams.getAll('Authorization');
+  if (input.queryCredentials) {
+    for (const text of once('query-api-key', keys)) add('query-api-key', text);
+    for (const text of once('query-authorization', authorizations)) {
+      add('query-authorization', bearer('query-authorization', text));
+    }
+  } else if (found.length === 0 && keys.length + authorizations.length > 0) {
+    throw refusal(
+      'This relay does not accept credentials in the query string; send an Authorization or api-key header.',
+    );
+  }
+
+  const [first, ...others] = found;
+  if (!first) return null;
+  const other = others.find(({ credential }) => credential !== first.credential);
+  if (other)
+    throw refusal(`Two different credentials were sent, in ${names[first.place]} and ${names[other.place]}; send one.`);
+  return first;
+}
+
+/**
+ * The subprotocols a client offers, in its order (RFC 6455 section 11.3.4). At most the first 100 are read; clients of
+ * the Realtime API offer four at most.
+ */
+export function offeredProtocols(headers: IncomingHttpHeaders): string[] {
+  const offered = headers['sec-websocket-protocol'];
+  if (!offered) return [];
+  return offered
+    .split(',', maxProtocols)
+    .map((protocol) => protocol.trim())
+    .filter((protocol) => protocol !== '');
+}
+
+/** The values of a header that may be given once. Node drops or joins repeated lines; only the raw ones tell. */
+function headerValues(
+  name: 'authorization' | 'api-key',
+  headers: IncomingHttpHeaders,
+  raw: readonly string[],
+): readonly string[] {
+  const value = headers[name];
+  const values = value === undefined ? [] : typeof value === 'string' ? [value] : value;
+  const lines = raw.reduce((count, text, index) => count + Number(index % 2 === 0 && text.toLowerCase() === name), 0);
+  if (lines > 1) throw twice(name);
+  return once(name, values);
+}
+
+function once(place: CredentialPlace, values: readonly string[]): readonly string[] {
+  if (values.length > 1) throw twice(place);
+  return values;
+}
+
+/** The credential after the scheme, which is compared without case (RFC 9110 section 11.1). */
+function bearer(place: CredentialPlace, text: string): string {
+  if (text.slice(0, 7).toLowerCase() !== 'bearer ') {
+    throw refusal(`The credential in ${names[place]} must have the form "Bearer <token>".`);
+  }
+  return text.slice(7).replace(/^ +/, '');
+}
+
+function wellFormed(place: CredentialPlace, text: string): string {
+  if (text.length > maxCredentialBytes) throw refusal(`The credential in ${names[place]} is over 16 KB.`);
+  const credential = text.startsWith('ek_') ? text.slice(3) : text;
+  if (credential === '') throw refusal(`The credential in ${names[place]} is empty.`);
+  if (!credentialText.test(credential)) {
+    throw refusal(`The credential in ${names[place]} contains white space or other characters that no token has.`);
+  }
+  return credential;
+}
+
+function twice(place: CredentialPlace): RelayError {
+  return refusal(`A credential was sent twice in ${names[place]}; send one.`);
+}
+
+function refusal(message: string): RelayError {
+  return new RelayError('unauthorized', message);
+}

@@ -1,0 +1,104 @@
+/** Which keys verify a token, and by which algorithms: a matter of settings, never of the token. */
+
+import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto';
+import type { Algorithm } from 'jsonwebtoken';
+import { RelayError } from '../errors.js';
+import type { TokenHeader } from './structure.js';
+
+/** A key and the algorithms it may verify. */
+export interface VerifyingKey {
+  readonly kid: string | null;
+  readonly algorithms: readonly Algorithm[];
+  readonly key: KeyObject;
+}
+
+/** Where verifying keys come from. */
+export interface KeySource {
+  /** The key for a token with this header. Rejects with `unauthorized`, or with `overloaded` when keys are out of reach. */
+  find(header: TokenHeader): Promise<{ key: KeyObject; algorithm: Algorithm }>;
+  /** Makes the keys ready. Rejects with `overloaded` when they cannot be had. */
+  warm(): Promise<void>;
+  close(): void;
+}
+
+const curves: Readonly<Record<string, Algorithm>> = { prime256v1: 'ES256', secp384r1: 'ES384', secp521r1: 'ES512' };
+const pss = ['PS256', 'PS384', 'PS512'] as const;
+const rsa = ['RS256', 'RS384', 'RS512', ...pss] as const;
+const minRsaBits = 2048;
+const minSecretBytes = 32;
+
+/** What is wrong with a secret for HS256, or null. At least 32 bytes (RFC 7518 section 3.2), and no PEM text. */
+export function checkSecret(secret: string): string | null {
+  if (secret.includes('-----BEGIN'))
+    return 'The secret is a PEM key; a public key goes into the setting for public keys.';
+  if (Buffer.byteLength(secret) < minSecretBytes) return `The secret must be at least ${minSecretBytes} bytes long.`;
+  return null;
+}
+
+/**
+ * The algorithms a public key can verify: by its type and, for EC, its curve. Empty for keys that are too weak or that
+ * the relay does not support. Source: RFC 7518 sections 3.3 to 3.5.
+ */
+export function algorithmsOf(key: KeyObject): readonly Algorithm[] {
+  if (key.type !== 'public') return [];
+  const { namedCurve = '', modulusLength = 0 } = key.asymmetricKeyDetails ?? {};
+  const curve = curves[namedCurve];
+  if (key.asymmetricKeyType === 'ec') return curve ? [curve] : [];
+  if (modulusLength < minRsaBits) return [];
+  if (key.asymmetricKeyType === 'rsa') return rsa;
+  return key.asymmetricKeyType === 'rsa-pss' ? pss : [];
+}
+
+/** One shared secret, for HS256. Throws when `checkSecret` objects. */
+export function secretSource(secret: string): KeySource {
+  const problem = checkSecret(secret);
+  if (problem) throw new Error(problem);
+  return fixedSource({ kid: null, algorithms: ['HS256'], key: createSecretKey(Buffer.from(secret)) });
+}
+
+/** One public key or certificate in PEM. Throws when it is no such thing, a private key, or too weak. */
+export function publicKeySource(pem: string): KeySource {
+  if (pem.includes('PRIVATE KEY')) throw new Error('The relay needs the public key only; a private key was given.');
+  const key = parsePem(pem);
+  const algorithms = algorithmsOf(key);
+  if (algorithms.length === 0) {
+    throw new Error('The public key must be RSA of at least 2048 bits, or EC on the curve P-256, P-384 or P-521.');
+  }
+  return fixedSource({ kid: null, algorithms, key });
+}
+
+function parsePem(pem: string): KeyObject {
+  try {
+    return createPublicKey(pem);
+  } catch (cause) {
+    throw new Error('The public key is not a PEM public key or certificate.', { cause });
+  }
+}
+
+function fixedSource({ key, algorithms }: VerifyingKey): KeySource {
+  return {
+    async find({ alg, kid }) {
+      // A key id selects nothing here; one that reads like a path, a URL or a query was made to attack look-ups.
+      if (kid !== null && !isPlainKeyId(kid))
+        throw refusal("The token's key id (kid) contains characters that no key id has.");
+      const algorithm = algorithms.find((one) => one === alg);
+      if (!algorithm) throw wrongAlgorithm();
+      return { key, algorithm };
+    },
+    async warm() {},
+    close() {},
+  };
+}
+
+function isPlainKeyId(kid: string): boolean {
+  return /^[\w.:=+@~#-][\w.:=+/@~#-]*$/.test(kid) && !/\.\.|\/\/|^__/.test(kid);
+}
+
+/** The refusal of a token whose `alg` does not fit the keys. */
+export function wrongAlgorithm(): RelayError {
+  return refusal('The token is signed with an algorithm (alg) that this relay is not configured for.');
+}
+
+function refusal(message: string): RelayError {
+  return new RelayError('unauthorized', message);
+}

@@ -1,0 +1,179 @@
+/** State that outlives one session: concurrency leases and one-time values. This form lives in the memory of one process. */
+
+import { RelayError } from '../errors.js';
+
+/**
+ * What is shared between sessions, and between replicas when the form behind it is.
+ * Every call is atomic: of calls made at once, each sees the outcome of all that went before it. A key of a lease and the
+ * same key of a one-time value do not meet.
+ */
+export interface Store {
+  /**
+   * Takes one of `limit` places under `key` for `holder`, for `ttlSeconds`; resolves to whether it has one. A holder that
+   * already has a place keeps it for another `ttlSeconds`, also when the limit has become lower. Rejects with
+   * `overloaded` when the store itself is full.
+   */
+  acquire(key: string, holder: string, limit: number, ttlSeconds: number): Promise<boolean>;
+  /**
+   * Keeps a place for another `ttlSeconds` from now; resolves to whether it was still held. A place that ran out is not
+   * brought back, because somebody else may have it: acquire again.
+   */
+  renew(key: string, holder: string, ttlSeconds: number): Promise<boolean>;
+  /** Gives a place back; giving back one that is not held does nothing. */
+  release(key: string, holder: string): Promise<void>;
+  /**
+   * Keeps `value` (at most 64 KiB of text) to be taken once within `ttlSeconds`, in place of an earlier value of that key.
+   * Rejects with `overloaded` when the store is full.
+   */
+  put(key: string, value: string, ttlSeconds: number): Promise<void>;
+  /** Gets and deletes a value: of any number of calls at once exactly one has it. Null when unknown, taken or run out. */
+  take(key: string): Promise<string | null>;
+  /** Forgets everything. Afterwards `acquire`, `put` and `take` reject with `draining`; `renew` is false. */
+  close(): Promise<void>;
+}
+
+const sweepEveryMs = 30_000;
+const maxValueLength = 64 * 1024;
+
+/**
+ * The store of a single replica. `maxEntries` bounds the one-time values and, separately, the leases (default 20 000
+ * each); at the bound those that ran out are dropped, and if none did the call rejects with `overloaded`.
+ */
+export function createMemoryStore(options: { maxEntries?: number; now?: () => number } = {}): Store {
+  return new MemoryStore(options.maxEntries ?? 20_000, options.now ?? Date.now);
+}
+
+class MemoryStore implements Store {
+  readonly #maxEntries: number;
+  readonly #now: () => number;
+  readonly #values = new Map<string, { value: string; expiresAt: number }>();
+  readonly #leases = new Map<string, Map<string, number>>();
+  readonly #sweeper: NodeJS.Timeout;
+  #leaseCount = 0;
+  // Nothing runs out before these, so a full store is not searched again and again on behalf of whoever fills it.
+  #nextValueEnd = Number.POSITIVE_INFINITY;
+  #nextLeaseEnd = Number.POSITIVE_INFINITY;
+  #closed = false;
+
+  constructor(maxEntries: number, now: () => number) {
+    if (!Number.isSafeInteger(maxEntries) || maxEntries < 1) throw new RangeError('maxEntries must be 1 or more');
+    this.#maxEntries = maxEntries;
+    this.#now = now;
+    this.#sweeper = setInterval(() => {
+      this.#sweepValues();
+      this.#sweepLeases();
+    }, sweepEveryMs);
+    this.#sweeper.unref();
+  }
+
+  async acquire(key: string, holder: string, limit: number, ttlSeconds: number): Promise<boolean> {
+    const end = this.#endOf(ttlSeconds);
+    this.#refuseWhenClosed();
+    const held = this.#prune(key);
+    if (!held?.has(holder)) {
+      // Written so that a limit of NaN admits nobody.
+      if (!((held?.size ?? 0) < limit)) return false;
+      if (this.#leaseCount >= this.#maxEntries) this.#sweepLeases();
+      if (this.#leaseCount >= this.#maxEntries) throw full();
+      this.#leaseCount++;
+    }
+    const holders = this.#leases.get(key) ?? new Map<string, number>();
+    holders.set(holder, end);
+    this.#leases.set(key, holders);
+    this.#nextLeaseEnd = Math.min(this.#nextLeaseEnd, end);
+    return true;
+  }
+
+  async renew(key: string, holder: string, ttlSeconds: number): Promise<boolean> {
+    const end = this.#endOf(ttlSeconds);
+    const held = this.#prune(key);
+    if (!held?.has(holder)) return false;
+    held.set(holder, end);
+    this.#nextLeaseEnd = Math.min(this.#nextLeaseEnd, end);
+    return true;
+  }
+
+  async release(key: string, holder: string): Promise<void> {
+    const held = this.#leases.get(key);
+    if (!held?.delete(holder)) return;
+    this.#leaseCount--;
+    if (held.size === 0) this.#leases.delete(key);
+  }
+
+  async put(key: string, value: string, ttlSeconds: number): Promise<void> {
+    const expiresAt = this.#endOf(ttlSeconds);
+    this.#refuseWhenClosed();
+    if (value.length > maxValueLength) throw new RangeError('a one-time value is at most 64 KiB');
+    if (!this.#values.has(key)) {
+      if (this.#values.size >= this.#maxEntries) this.#sweepValues();
+      if (this.#values.size >= this.#maxEntries) throw full();
+    }
+    this.#values.set(key, { value, expiresAt });
+    this.#nextValueEnd = Math.min(this.#nextValueEnd, expiresAt);
+  }
+
+  async take(key: string): Promise<string | null> {
+    this.#refuseWhenClosed();
+    const kept = this.#values.get(key);
+    if (!kept) return null;
+    this.#values.delete(key);
+    return kept.expiresAt > this.#now() ? kept.value : null;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#sweeper);
+    this.#values.clear();
+    this.#leases.clear();
+    this.#leaseCount = 0;
+  }
+
+  #endOf(ttlSeconds: number): number {
+    if (!(ttlSeconds > 0 && Number.isFinite(ttlSeconds))) throw new RangeError('ttlSeconds must be more than 0');
+    return this.#now() + ttlSeconds * 1000;
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.#closed) throw new RelayError('draining', 'The relay is shutting down.');
+  }
+
+  /** The holders under a key, without those whose time ran out. */
+  #prune(key: string): Map<string, number> | undefined {
+    const held = this.#leases.get(key);
+    if (!held) return undefined;
+    const now = this.#now();
+    for (const [holder, end] of held) {
+      if (end > now) continue;
+      held.delete(holder);
+      this.#leaseCount--;
+    }
+    if (held.size > 0) return held;
+    this.#leases.delete(key);
+    return undefined;
+  }
+
+  #sweepValues(): void {
+    const now = this.#now();
+    if (now < this.#nextValueEnd) return;
+    let next = Number.POSITIVE_INFINITY;
+    for (const [key, { expiresAt }] of this.#values) {
+      if (expiresAt <= now) this.#values.delete(key);
+      else next = Math.min(next, expiresAt);
+    }
+    this.#nextValueEnd = next;
+  }
+
+  #sweepLeases(): void {
+    const now = this.#now();
+    if (now < this.#nextLeaseEnd) return;
+    let next = Number.POSITIVE_INFINITY;
+    for (const key of this.#leases.keys()) {
+      for (const end of this.#prune(key)?.values() ?? []) next = Math.min(next, end);
+    }
+    this.#nextLeaseEnd = next;
+  }
+}
+
+function full(): RelayError {
+  return new RelayError('overloaded', 'The relay holds as much state as it may; try again shortly.');
+}
