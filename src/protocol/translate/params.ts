@@ -1,0 +1,41 @@
+/** `error.param` in the words of whoever reads it. Best effort: a path that no table names stays as it is. */
+
+import type { Json, JsonObject } from '../event.js';
+import { isObject } from './fields.js';
+import { responseRequestFields, sessionFields } from './session.js';
+
+const paths = [
+  ...sessionFields.map((row) => [`session.${row.preview}`, `session.${row.ga.join('.')}`] as const),
+  ...responseRequestFields.map((row) => [`response.${row.preview}`, `response.${row.ga.join('.')}`] as const),
+];
+
+/** The body of an `error` event with `error.param` as a path of the GA objects. */
+export function errorToGa(body: JsonObject): JsonObject {
+  return withParam(body, (param) => renamed(param, paths));
+}
+
+/** The body of an `error` event with `error.param` as a path of the preview objects. */
+export function errorToPreview(body: JsonObject): JsonObject {
+  return withParam(body, (param) =>
+    renamed(
+      param,
+      paths.map(([preview, ga]) => [ga, preview] as const),
+    ),
+  );
+}
+
+function withParam(body: JsonObject, rename: (param: string) => string): JsonObject {
+  const { error } = body;
+  if (!isObject(error) || typeof error.param !== 'string') return body;
+  const param: Json = rename(error.param);
+  return param === error.param ? body : { ...body, error: { ...error, param } };
+}
+
+function renamed(param: string, table: readonly (readonly [from: string, to: string])[]): string {
+  for (const [from, to] of table) {
+    if (!param.startsWith(from)) continue;
+    const rest = param.slice(from.length);
+    if (rest === '' || rest.startsWith('.') || rest.startsWith('[')) return to + rest;
+  }
+  return param;
+}

@@ -1,0 +1,74 @@
+/** What both translations are made of: rules by event type, the renames, and refusals. */
+
+import { audioDown } from '../catalogue.js';
+import { eventOf, type Json, type JsonObject, type Refusal, type Step } from '../event.js';
+import { spliceType } from '../read.js';
+import type { Unsupported } from './unsupported.js';
+
+/** What a translation needs from its session. */
+export interface TranslationPorts {
+  /** Tells the client that its event was not carried out; `param` is in the dialect the refusing step reads. */
+  refuse(refusal: Refusal): void;
+  /** A fresh `event_id` for an event that the other dialect has and this one does not. */
+  eventId(): string;
+}
+
+/** What becomes of one parsed event: another, several in order, or nothing. Must not change what it is given. */
+export type Rule = (body: JsonObject) => JsonObject | readonly JsonObject[] | null;
+/** Rules by event type. */
+export type Rules = Readonly<Record<string, Rule>>;
+
+const renames = [
+  ['response.output_text.delta', 'response.text.delta'],
+  ['response.output_text.done', 'response.text.done'],
+  [audioDown.ga, audioDown.preview],
+  ['response.output_audio.done', 'response.audio.done'],
+  ['response.output_audio_transcript.delta', 'response.audio_transcript.delta'],
+  ['response.output_audio_transcript.done', 'response.audio_transcript.done'],
+] as const;
+/** Preview names of server events, by their GA names. */
+export const previewNames = new Map<string, string>(renames);
+
+/** GA names of server events, by their preview names. */
+export const gaNames = new Map<string, string>(renames.map(([ga, preview]) => [preview, ga]));
+
+/** Makes a step of renames and rules by event type; an event that neither names passes untouched. */
+export function stepOf(rules: Rules, names?: ReadonlyMap<string, string>): Step {
+  // The type is the peer's text, so it is looked up in maps only.
+  const byType = new Map(Object.entries(rules));
+  return (event) => {
+    const name = names?.get(event.type);
+    if (name !== undefined) return spliceType(event, name);
+    if (event.body === null) return event;
+    const rule = byType.get(event.type);
+    if (rule === undefined) return event;
+    const result = rule(event.body);
+    if (result === null) return null;
+    if (isList(result)) return result.length === 0 ? null : result.map(eventOf);
+    return result === event.body ? event : eventOf(result);
+  };
+}
+
+function isList(result: JsonObject | readonly JsonObject[]): result is readonly JsonObject[] {
+  return Array.isArray(result);
+}
+
+/** The event with its item converted, if it has one. */
+export function withItem(body: JsonObject, convert: (item: Json) => Json): JsonObject {
+  return body.item === undefined ? body : { ...body, item: convert(body.item) };
+}
+
+/** The refusal of a client event for something the other dialect cannot say. */
+export function refusalOf(body: JsonObject, found: Unsupported): Refusal {
+  return {
+    code: 'unsupported_by_upstream',
+    message: messageOf(found),
+    param: found.param,
+    eventId: typeof body.event_id === 'string' ? body.event_id : null,
+  };
+}
+
+/** Names the field and the reason, for a person. */
+export function messageOf({ param, why }: Unsupported): string {
+  return `The upstream of this session does not support '${param}': ${why}.`;
+}
