@@ -1,0 +1,260 @@
+/** Opens one WebSocket to an upstream, or says precisely why that failed. */
+
+import { readFileSync } from 'node:fs';
+import type { ClientRequest, IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import { HttpsProxyAgent } from 'https-proxy-agent';
+import { WebSocket } from 'ws';
+import { RelayError } from '../errors.js';
+import type { CredentialHeader } from './authorizer.js';
+import {
+  clean,
+  DialFailure,
+  exitOf,
+  failureOfAnswer,
+  failureOfError,
+  type RequestIds,
+  requestIdsOf,
+} from './failure.js';
+import { type UpstreamTarget, upstreamUrl } from './target.js';
+
+export interface DialOptions {
+  /** The session's id, sent as `x-ms-client-request-id` so that Azure's records and the relay's can be joined. */
+  requestId: string;
+  /** Aborted when the client leaves. A RelayError as its reason is what the dial rejects with. */
+  signal: AbortSignal;
+  /** For everything: credential, connection, answer, and the second try after a 401. */
+  timeoutSeconds: number;
+  /** Bytes of one message from the upstream; default 32 MiB. */
+  maxPayload?: number;
+  /** Attaches to a WebRTC or SIP call instead of opening a session. */
+  callId?: string;
+}
+
+/** An open upstream. */
+export interface Dialed {
+  /** Open and paused, with an `error` listener: attach `message` and `close`, then resume. */
+  socket: WebSocket;
+  upstream: UpstreamTarget;
+  requestIds: RequestIds;
+}
+
+type Phase = 'credential' | 'proxy' | 'name lookup' | 'TCP connection' | 'TLS handshake' | 'upgrade';
+
+interface Attempt {
+  readonly target: UpstreamTarget;
+  readonly options: DialOptions;
+  readonly stop: AbortSignal;
+  phase: Phase;
+}
+
+const manifest: { version: string } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+const userAgent = `realtime-relay/${manifest.version}`;
+const bodyBytes = 64 * 1024;
+const bodyMs = 2000;
+
+/**
+ * Opens a session on the target. A 401 is answered with one forced refresh of the credential and one more try.
+ *
+ * Rejects with a RelayError that is safe to show to the client: its cause is a DialFailure for the operator, except when
+ * `signal` was aborted.
+ */
+export async function dial(target: UpstreamTarget, options: DialOptions): Promise<Dialed> {
+  const stop = new AbortController();
+  const attempt: Attempt = { target, options, stop: stop.signal, phase: 'credential' };
+  const leave = () => stop.abort(departure(options.signal));
+  const timer = setTimeout(() => stop.abort(expiry(attempt)), options.timeoutSeconds * 1000);
+  options.signal.addEventListener('abort', leave, { once: true });
+  if (options.signal.aborted) leave();
+  try {
+    const header = await credential(attempt, () => target.authorize.header());
+    try {
+      return await connect(attempt, header);
+    } catch (error) {
+      if (!isRefusedCredential(error)) throw error;
+      const renewed = await renew(attempt, header);
+      if (renewed === null) throw error;
+      return await connect(attempt, renewed);
+    }
+  } catch (error) {
+    // A proxy's half-open tunnel is reached by nothing but this signal.
+    stop.abort(error);
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    options.signal.removeEventListener('abort', leave);
+  }
+}
+
+function departure(signal: AbortSignal): RelayError {
+  if (signal.reason instanceof RelayError) return signal.reason;
+  return new RelayError('normal', 'The session ended before the upstream was reached.', { cause: signal.reason });
+}
+
+function expiry({ phase, options }: Attempt): RelayError {
+  const kind = phase === 'credential' ? 'credential' : 'timeout';
+  return exitOf(new DialFailure(kind, `Not done within ${options.timeoutSeconds} s (${phase})`));
+}
+
+function isRefusedCredential(error: unknown): boolean {
+  return error instanceof RelayError && error.cause instanceof DialFailure && error.cause.kind === 'wrong_credential';
+}
+
+async function credential<T>(attempt: Attempt, get: () => Promise<T>): Promise<T> {
+  attempt.phase = 'credential';
+  try {
+    return await untilStopped(get(), attempt.stop);
+  } catch (error) {
+    attempt.stop.throwIfAborted();
+    const detail = error instanceof RelayError && error.cause instanceof Error ? error.cause : error;
+    const failure = new DialFailure(
+      'credential',
+      clean(detail instanceof Error ? detail.message : 'No credential', []),
+    );
+    throw error instanceof RelayError ? new RelayError(error.id, error.message, { cause: failure }) : exitOf(failure);
+  }
+}
+
+/** Null also when the credential cannot be renewed: then the upstream's refusal is the better explanation. */
+async function renew(attempt: Attempt, header: CredentialHeader): Promise<CredentialHeader | null> {
+  try {
+    return await credential(attempt, () => attempt.target.authorize.renew(header.value));
+  } catch {
+    attempt.stop.throwIfAborted();
+    return null;
+  }
+}
+
+function untilStopped<T>(promise: Promise<T>, stop: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const halt = () => reject(stop.reason);
+    stop.addEventListener('abort', halt, { once: true });
+    if (stop.aborted) halt();
+    promise.then(resolve, reject).finally(() => stop.removeEventListener('abort', halt));
+  });
+}
+
+function connect(attempt: Attempt, header: CredentialHeader): Promise<Dialed> {
+  const { target, stop } = attempt;
+  const secrets = secretsOf(header, target.proxy);
+  return new Promise((resolve, reject) => {
+    const failed = (error: Error) => exitOf(failureOfError(error, attempt.phase, secrets));
+    let socket: WebSocket;
+    try {
+      socket = open(attempt, header);
+    } catch (error) {
+      reject(failed(error instanceof Error ? error : new Error('The socket could not be made.')));
+      return;
+    }
+    let requestIds: RequestIds = {};
+    const finish = (error: unknown) => {
+      stop.removeEventListener('abort', halt);
+      reject(error);
+      socket.terminate();
+    };
+    const halt = () => finish(stop.reason);
+    socket.on('error', (error) => finish(failed(error)));
+    socket.once('upgrade', (answer) => {
+      requestIds = requestIdsOf(answer.headers, secrets);
+    });
+    socket.once('unexpected-response', (_request: ClientRequest, answer: IncomingMessage) => {
+      const status = answer.statusCode ?? 0;
+      if (attempt.phase === 'proxy') {
+        finish(exitOf(new DialFailure('proxy', `The proxy answered CONNECT with HTTP ${status}`, { status })));
+        return;
+      }
+      void readBody(answer).then((body) =>
+        finish(exitOf(failureOfAnswer({ status, headers: answer.headers, body }, secrets))),
+      );
+    });
+    socket.once('open', () => {
+      // At once: events that came with the handshake are emitted on the next tick.
+      socket.pause();
+      stop.removeEventListener('abort', halt);
+      // The listeners above hold the credential. An error is always followed by `close`, which the owner acts on.
+      socket.removeAllListeners();
+      socket.on('error', () => undefined);
+      resolve({ socket, upstream: target, requestIds });
+    });
+    stop.addEventListener('abort', halt, { once: true });
+    if (stop.aborted) halt();
+  });
+}
+
+function open(attempt: Attempt, header: CredentialHeader): WebSocket {
+  const { target, options, stop } = attempt;
+  attempt.phase = target.proxy === undefined ? 'name lookup' : 'proxy';
+  return new WebSocket(upstreamUrl(target, options), {
+    headers: {
+      [header.name]: header.value,
+      'user-agent': userAgent,
+      'x-ms-client-request-id': options.requestId,
+    },
+    followRedirects: false,
+    perMessageDeflate: false,
+    maxPayload: options.maxPayload ?? 32 * 1024 * 1024,
+    maxFragments: 4096,
+    // The agent hands its socket over only once the tunnel stands; until then only the signal can destroy it.
+    ...(target.proxy === undefined ? {} : { agent: new HttpsProxyAgent(target.proxy, { signal: stop }) }),
+    finishRequest(request) {
+      followPhases(attempt, request);
+      request.end();
+    },
+  });
+}
+
+function followPhases(attempt: Attempt, request: ClientRequest): void {
+  const secure = attempt.target.endpoint.protocol === 'https:';
+  const afterConnect: Phase = secure ? 'TLS handshake' : 'upgrade';
+  request.once('proxy', ({ socket }: { socket: Socket }) => {
+    // Under TLS nobody else listens on the tunnel, and the signal destroys it with an error.
+    socket.on('error', () => undefined);
+  });
+  request.once('proxyConnect', ({ statusCode }: { statusCode: number }) => {
+    if (statusCode === 200) attempt.phase = afterConnect;
+  });
+  request.once('socket', (socket: Socket) => {
+    const enter = (event: string, phase: Phase) => {
+      socket.once(event, () => {
+        attempt.phase = phase;
+      });
+    };
+    if (attempt.phase !== 'proxy') {
+      enter('lookup', 'TCP connection');
+      enter('connect', afterConnect);
+    }
+    enter('secureConnect', 'upgrade');
+  });
+}
+
+/** The first 64 KiB, or what came of it in two seconds: a refusal must not become a hang. */
+function readBody(answer: IncomingMessage): Promise<string> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    const done = () => {
+      clearTimeout(timer);
+      answer.removeAllListeners('data');
+      resolve(Buffer.concat(chunks).subarray(0, bodyBytes).toString('utf8'));
+    };
+    const timer = setTimeout(done, bodyMs);
+    answer.on('data', (chunk: Buffer) => {
+      chunks.push(chunk);
+      length += chunk.length;
+      if (length >= bodyBytes) done();
+    });
+    answer.once('end', done);
+    answer.once('close', done);
+    answer.on('error', done);
+  });
+}
+
+/** Longest first, so that cutting out a part does not hide the whole. */
+function secretsOf(header: CredentialHeader, proxy: string | undefined): string[] {
+  const secrets = [header.value, header.value.replace(/^Bearer /, '')];
+  if (proxy !== undefined && URL.canParse(proxy)) {
+    const { password } = new URL(proxy);
+    secrets.push(password, decodeURIComponent(password));
+  }
+  return secrets.filter((secret) => secret !== '').sort((a, b) => b.length - a.length);
+}

@@ -1,0 +1,167 @@
+/** Picks an upstream for each session: the first one that works, in the operator's order. */
+
+import { type ExitId, exits, RelayError } from '../errors.js';
+import { type Circuit, createCircuit } from './circuit.js';
+import { type Dialed, type DialOptions, dial } from './dial.js';
+import { DialFailure } from './failure.js';
+import type { UpstreamTarget } from './target.js';
+
+/** One dial, for metrics and logs. */
+export interface DialEvent {
+  /** The target's configured name. */
+  upstream: string;
+  outcome: 'ok' | ExitId | 'aborted';
+  seconds: number;
+  /** HTTP status of a refused upgrade. */
+  status?: number;
+  /** Why it failed, for the log. */
+  failure?: DialFailure;
+}
+
+export interface PoolOptions {
+  /** Monotonic milliseconds; default `performance.now`. */
+  now?: () => number;
+  /** Called after every dial; must not throw. */
+  onDial?: (event: DialEvent) => void;
+}
+
+export interface OpenOptions {
+  requestId: string;
+  /** Aborted when the client leaves. */
+  signal: AbortSignal;
+  /** For all attempts together. */
+  dialSeconds: number;
+}
+
+interface Member {
+  readonly target: UpstreamTarget;
+  readonly circuit: Circuit;
+}
+
+const attemptsPerOpen = 2;
+/** Share of the time for a first attempt when another upstream could still answer in the rest. */
+const firstShare = 0.6;
+
+/** The upstreams of a relay in order of preference, with the health of each. */
+export class UpstreamPool {
+  readonly #members: readonly Member[];
+  readonly #now: () => number;
+  readonly #onDial: ((event: DialEvent) => void) | undefined;
+  readonly #closing = new Set<() => void>();
+  #closed = false;
+
+  constructor(targets: readonly UpstreamTarget[], options: PoolOptions = {}) {
+    if (targets.length === 0) throw new Error('At least one upstream is needed.');
+    this.#now = options.now ?? (() => performance.now());
+    this.#onDial = options.onDial;
+    this.#members = targets.map((target) => ({ target, circuit: createCircuit(this.#now) }));
+  }
+
+  /**
+   * Opens a session on the first healthy upstream, in at most two attempts. Rejects as `dial` does, and with
+   * `upstream_unavailable` without dialling while every upstream is cooling down.
+   */
+  async open(options: OpenOptions): Promise<Dialed & { attempts: number }> {
+    const { signal } = options;
+    const stop = new AbortController();
+    const leave = () => stop.abort(signal.reason);
+    const close = () => stop.abort(new RelayError('draining', exits.draining.meaning));
+    if (this.#closed) close();
+    if (signal.aborted) leave();
+    signal.addEventListener('abort', leave, { once: true });
+    this.#closing.add(close);
+    try {
+      return await this.#open({ ...options, signal: stop.signal });
+    } finally {
+      this.#closing.delete(close);
+      signal.removeEventListener('abort', leave);
+    }
+  }
+
+  async #open(options: OpenOptions): Promise<Dialed & { attempts: number }> {
+    const deadline = this.#now() + options.dialSeconds * 1000;
+    let candidates = this.#members.filter(({ circuit }) => circuit.wait() === 0);
+    let refusal = this.#unavailable();
+    for (let attempts = 1; attempts <= attemptsPerOpen; attempts += 1) {
+      const member = candidates[0];
+      const remaining = deadline - this.#now();
+      if (member === undefined || remaining <= 0) break;
+      const share = attempts < attemptsPerOpen && candidates.length > 1 ? firstShare : 1;
+      try {
+        const { requestId, signal } = options;
+        const dialed = await this.#dial(member, { requestId, signal, timeoutSeconds: (remaining * share) / 1000 });
+        return { ...dialed, attempts };
+      } catch (error) {
+        refusal = RelayError.from(error);
+        if (options.signal.aborted) break;
+        candidates = this.#next(candidates, member, refusal);
+      }
+    }
+    throw refusal;
+  }
+
+  async #dial({ target, circuit }: Member, options: DialOptions): Promise<Dialed> {
+    const started = this.#now();
+    circuit.begin();
+    try {
+      const dialed = await dial(target, options);
+      circuit.succeeded();
+      this.#report({ upstream: target.name, outcome: 'ok', seconds: (this.#now() - started) / 1000 });
+      return dialed;
+    } catch (error) {
+      const refusal = RelayError.from(error);
+      const failure = refusal.cause instanceof DialFailure ? refusal.cause : undefined;
+      const aborted = options.signal.aborted;
+      if (aborted || failure?.kind === 'credential') circuit.abandoned();
+      else circuit.failed(failure?.retryAfterMs);
+      this.#report({
+        upstream: target.name,
+        outcome: aborted ? 'aborted' : refusal.id,
+        seconds: (this.#now() - started) / 1000,
+        ...(failure?.status === undefined ? {} : { status: failure.status }),
+        ...(failure === undefined || aborted ? {} : { failure }),
+      });
+      throw refusal;
+    }
+  }
+
+  #report(event: DialEvent): void {
+    this.#onDial?.(event);
+  }
+
+  /** The others that may be tried now; alone, the same one again when the fault was one of the moment. */
+  #next(candidates: readonly Member[], failed: Member, refusal: RelayError): Member[] {
+    const failure = refusal.cause instanceof DialFailure ? refusal.cause : null;
+    const others = candidates.filter(
+      (member) =>
+        member !== failed &&
+        member.circuit.wait() === 0 &&
+        !(failure?.kind === 'credential' && member.target.authorize === failed.target.authorize),
+    );
+    if (others.length > 0 || this.#members.length > 1) return others;
+    const passing = failure?.kind === 'reset' || (failure?.kind === 'server_error' && failure.status !== 503);
+    return passing && failed.circuit.wait() === 0 ? [failed] : [];
+  }
+
+  #unavailable(): RelayError {
+    const waits = this.#members.map(({ circuit }) => circuit.wait());
+    return new RelayError('upstream_unavailable', exits.upstream_unavailable.meaning, {
+      retryAfterMs: Math.ceil(Math.min(...waits)),
+    });
+  }
+
+  /** Ready when at least one upstream would have a credential; `detail` says for the operator what the others lack. */
+  ready(): { ready: boolean; detail: string | null } {
+    const states = this.#members.map(({ target }) => ({ name: target.name, ...target.authorize.status() }));
+    const lacking = states
+      .filter((state) => !state.ready)
+      .map(({ name, detail }) => `${name}: ${detail ?? 'not ready'}`);
+    return { ready: lacking.length < states.length, detail: lacking.length === 0 ? null : lacking.join('; ') };
+  }
+
+  /** Aborts the dials under way and refuses new ones; open sessions are their owners' to end. */
+  close(): void {
+    this.#closed = true;
+    for (const close of this.#closing) close();
+  }
+}
