@@ -98,7 +98,7 @@ const forbiddenKeys = new Set(['__proto__', 'constructor', 'prototype']);
 const unsafeInKey = /[\p{Cc}\p{Cs}]/u;
 const loneSurrogate = /\p{Cs}/u;
 // Decoded UTF-8 holds no lone surrogate (RFC 3629 section 3), so only an escape can make one.
-const surrogateEscape = /\\u[dD][89abAB-F]/;
+const surrogateEscape = /\\u[dD][89a-fA-F]/;
 
 function parse(message: Buffer, limits: TreeLimits): JsonObject {
   let text: string;
