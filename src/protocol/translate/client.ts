@@ -3,7 +3,7 @@
 import type { Json, JsonObject, Step } from '../event.js';
 import { isObject, omit } from './fields.js';
 import { isMcpItem, itemToGa, responseRequestToGa, responseToPreview, shownItemToPreview } from './items.js';
-import { forget, idIn, remember } from './memory.js';
+import { forget, idIn, idOf, remember } from './memory.js';
 import { errorToPreview } from './params.js';
 import { defaultTemperature, type SessionKind, sessionToPreview, updateToGa } from './session.js';
 import { previewNames, type Rule, type Rules, refusalOf, stepOf, type TranslationPorts, withItem } from './step.js';
@@ -32,7 +32,7 @@ export function previewClient(ports: TranslationPorts): { fromClient: Step; toCl
   const temperatures = new Map<string, number>();
   let conversationCreated = false;
   let temperature = defaultTemperature;
-  let requested: { temperature: number; eventId: Json } | null = null;
+  let requested: { temperature: number; eventId: string | null } | null = null;
 
   function announce(body: JsonObject): JsonObject | null {
     if (isMcpItem(body.item)) return null;
@@ -96,7 +96,7 @@ export function previewClient(ports: TranslationPorts): { fromClient: Step; toCl
       const { response } = body;
       if (!isObject(response)) return body;
       const asked = numberOr(response.temperature, null);
-      requested = asked === null ? null : { temperature: asked, eventId: body.event_id ?? null };
+      if (asked !== null) requested = { temperature: asked, eventId: idOf(body.event_id) };
       const create = { ...body, response: responseRequestToGa(response) };
       if (response.commit !== true) return create;
       return [{ type: 'input_audio_buffer.commit', ...onlyEventId(body) }, create];
@@ -106,7 +106,7 @@ export function previewClient(ports: TranslationPorts): { fromClient: Step; toCl
   const toClient: Rules = {
     ...unknownToPreview,
     error: (body) => {
-      if (requested && isObject(body.error) && body.error.event_id === requested.eventId) requested = null;
+      if (isObject(body.error) && requested?.eventId === idOf(body.error.event_id)) requested = null;
       return errorToPreview(body);
     },
     'session.created': showSession('created'),

@@ -21,8 +21,9 @@ function formatToGa(value: Json): Json {
 }
 
 function formatToPreview(value: Json): Json {
-  const row = isObject(value) && formats.find(([, ga]) => ga.type === value.type);
-  return row ? row[0] : value;
+  // Preview names no rate; one it does not mean stays as it is, so that the upstream objects instead of mishearing.
+  if (!isObject(value) || (value.rate !== undefined && value.rate !== 24000)) return value;
+  return formats.find(([, ga]) => ga.type === value.type)?.[0] ?? value;
 }
 
 // GA refuses both modalities at once; its audio always comes with a transcript, which is what preview means by both.

@@ -3,6 +3,7 @@
 import { audioDown } from '../catalogue.js';
 import { eventOf, type Json, type JsonObject, type Refusal, type Step } from '../event.js';
 import { spliceType } from '../read.js';
+import { idOf } from './memory.js';
 import type { Unsupported } from './unsupported.js';
 
 /** What a translation needs from its session. */
@@ -64,7 +65,7 @@ export function refusalOf(body: JsonObject, found: Unsupported): Refusal {
     code: 'unsupported_by_upstream',
     message: messageOf(found),
     param: found.param,
-    eventId: typeof body.event_id === 'string' ? body.event_id : null,
+    eventId: idOf(body.event_id),
   };
 }
 
