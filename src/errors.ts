@@ -155,3 +155,77 @@ export class RelayError extends Error {
     return new RelayError('internal', 'The relay failed to handle this request.', { cause: error });
   }
 }
+
+/** The `error` object of an `error` event or of an HTTP body, in the shape OpenAI's clients read. */
+export interface ErrorBody {
+  readonly type: string;
+  readonly code: string;
+  readonly message: string;
+  readonly param: string | null;
+  readonly retryable: boolean;
+  readonly retry_after_ms?: number;
+}
+
+/** What a peer may know of an error: never its cause. */
+export function errorBody(error: RelayError): ErrorBody {
+  return {
+    type: errorType(exits[error.id].http ?? exits[error.id].close),
+    code: error.id,
+    message: error.message,
+    param: null,
+    retryable: isRetryable(error.id),
+    ...(error.retryAfterMs !== undefined && { retry_after_ms: Math.ceil(error.retryAfterMs) }),
+  };
+}
+
+function errorType(status: number): string {
+  if (status === 401) return 'authentication_error';
+  if (status === 403) return 'permission_error';
+  if (status === 429 || status === 1013) return 'rate_limit_error';
+  return status === 1011 || (status >= 500 && status < 600) ? 'server_error' : 'invalid_request_error';
+}
+
+/** A refusal as plain HTTP: what a door answers when no session comes to be. */
+export interface HttpRefusal {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: { readonly error: object };
+}
+
+/** An error as an HTTP answer; `Retry-After` (seconds) where the client should wait. */
+export function httpRefusal(error: RelayError): HttpRefusal {
+  const status = exits[error.id].http ?? 400;
+  return {
+    status,
+    headers: {
+      ...(status === 401 && { 'WWW-Authenticate': 'Bearer' }),
+      ...(error.retryAfterMs !== undefined && { 'Retry-After': String(Math.ceil(error.retryAfterMs / 1000)) }),
+    },
+    body: { error: errorBody(error) },
+  };
+}
+
+/** The answer for a path or method the relay does not serve; not an exit, because no session is meant. */
+export function notServed(status: 404 | 405 | 426, message: string): HttpRefusal {
+  const code = { 404: 'not_found', 405: 'method_not_allowed', 426: 'upgrade_required' }[status];
+  return {
+    status,
+    headers: status === 426 ? { Upgrade: 'websocket' } : {},
+    body: { error: { type: 'invalid_request_error', code, message, param: null, retryable: false } },
+  };
+}
+
+/**
+ * How a session ends when upstream closes. 3000 and 4000 are the service's codes for a credential and a request it does
+ * not take; everything else that is not a goodbye, 1006 (no close frame) included, is a lost connection.
+ */
+export function exitOfUpstreamClose(code: number, reason: string): ExitId {
+  if (code === 1000) return 'normal';
+  if (code === 1001 && /maximum duration/i.test(reason)) return 'session_expired';
+  return code === 3000 || code === 4000 ? 'upstream_failed' : 'upstream_lost';
+}
+
+/** How a session ends when `ws` closes the client's socket for breaking RFC 6455 or the size limit. */
+export function exitOfViolation(code: number): ExitId {
+  return code === exits.too_big.close ? 'too_big' : 'bad_event';
+}

@@ -1,0 +1,171 @@
+/** The doors that are plain HTTP: health, and client secrets for browsers. */
+
+import { randomUUID } from 'node:crypto';
+import express, { type ErrorRequestHandler, type Express, type RequestHandler, type Response } from 'express';
+import helmet from 'helmet';
+import { httpRefusal, notServed, RelayError } from '../errors.js';
+import { publicSession } from '../policy/policy.js';
+import { renderSession } from '../policy/render.js';
+import {
+  type AdmissionServices,
+  authenticate,
+  checkOrigin,
+  drainingError,
+  modelOf,
+  profileOf,
+} from '../session/admission.js';
+import { isDoor } from '../session/gateway.js';
+import type { Log } from '../telemetry/log.js';
+import type { Metrics } from '../telemetry/metrics.js';
+
+export interface AppServices {
+  readonly admission: AdmissionServices;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly clientSecretSeconds: number;
+  readonly health: Health;
+}
+
+/** What the health routes report; the same on both listeners. */
+export interface Health {
+  /** Whether this instance should get new sessions, and if not, why. */
+  ready(): { ready: boolean; detail: string | null };
+}
+
+const secretPaths = ['/v1/realtime/client_secrets', '/openai/v1/realtime/client_secrets'];
+const bodyBytes = '64kb';
+
+/** The public listener's HTTP application. */
+export function createApp(services: AppServices): Express {
+  const app = express();
+  app.disable('x-powered-by');
+  app.set('etag', false);
+  app.use(helmet());
+  healthRoutes(app, services.health);
+  app.use(secretPaths, cors(services));
+  app.post(secretPaths, express.json({ limit: bodyBytes, strict: true, type: () => true }), mintSecret(services));
+  app.use((request, response) => {
+    if (isDoor(request.path)) {
+      refuse(response, notServed(426, 'This path is a WebSocket; connect with ws:// or wss://.'));
+    } else if (secretPaths.includes(request.path)) {
+      refuse(response.set('Allow', 'POST'), notServed(405, 'Use POST to mint a client secret.'));
+    } else {
+      refuse(response, notServed(404, 'No such path.'));
+    }
+  });
+  app.use(onError(services));
+  return app;
+}
+
+/** The operations listener's HTTP application: metrics and health. */
+export function createOpsApp(metrics: Metrics, health: Health): Express {
+  const app = express();
+  app.disable('x-powered-by');
+  app.use(helmet());
+  healthRoutes(app, health);
+  app.get('/metrics', async (_request, response) => {
+    response.type(metrics.registry.contentType).send(await metrics.registry.metrics());
+  });
+  app.use((_request, response) => refuse(response, notServed(404, 'No such path; try /metrics.')));
+  return app;
+}
+
+function healthRoutes(app: Express, health: Health): void {
+  app.get('/healthz', (_request, response) => {
+    response.json({ status: 'ok' });
+  });
+  app.get('/readyz', (_request, response) => {
+    const { ready, detail } = health.ready();
+    response.status(ready ? 200 : 503).json({ status: ready ? 'ready' : 'not ready', detail });
+  });
+}
+
+/** Answers pages of the allowed origins, and refuses every other origin before anything else is looked at. */
+function cors({ admission }: AppServices): RequestHandler {
+  return (request, response, next) => {
+    response.vary('Origin');
+    const origin = checkOrigin(request, admission.origins);
+    if (origin) response.set('Access-Control-Allow-Origin', origin);
+    if (request.method !== 'OPTIONS') {
+      next();
+      return;
+    }
+    response.set({
+      'Access-Control-Allow-Methods': 'POST',
+      'Access-Control-Allow-Headers': 'authorization, api-key, content-type',
+      'Access-Control-Max-Age': '600',
+    });
+    response.status(204).end();
+  };
+}
+
+/**
+ * `POST …/client_secrets`: an app token in, a secret for one browser session out. The session configuration that OpenAI's
+ * form of this call carries is the profile's matter here and is ignored; `expires_after.seconds` can only shorten.
+ */
+function mintSecret({ admission, clientSecretSeconds }: AppServices): RequestHandler {
+  return async (request, response) => {
+    if (admission.registry.isDraining) throw drainingError();
+    const url = new URL(request.url, 'http://relay');
+    const principal = await authenticate({ message: request, url }, admission);
+    const profile = profileOf(principal, admission.profiles);
+    const seconds = lifetime(request.body, clientSecretSeconds);
+    const { value, expiresAt } = await admission.secrets.mint(principal, seconds);
+    response.set('Cache-Control', 'no-store').json({
+      value,
+      expires_at: expiresAt,
+      session: publicSession(renderSession(profile, principal.claims), {
+        id: `sess_${randomUUID().replaceAll('-', '')}`,
+        model: modelOf(profile, url),
+        expiresAt: 0,
+      }),
+    });
+  };
+}
+
+function lifetime(body: unknown, longest: number): number {
+  const { expires_after } = (body ?? {}) as { expires_after?: { seconds?: unknown } | null };
+  const seconds = expires_after?.seconds;
+  if (seconds === undefined) return longest;
+  if (!Number.isSafeInteger(seconds) || (seconds as number) < 1) {
+    throw new RelayError(
+      'bad_event',
+      'The field "expires_after.seconds" must be a whole number of seconds, 1 or more.',
+    );
+  }
+  return Math.min(seconds as number, longest);
+}
+
+function refuse(
+  response: Response,
+  { status, headers, body }: { status: number; headers: object; body: object },
+): void {
+  response.status(status).set(headers).json(body);
+}
+
+function onError({ metrics, log }: AppServices): ErrorRequestHandler {
+  return (thrown, request, response, next) => {
+    if (response.headersSent) {
+      next(thrown);
+      return;
+    }
+    const error = isBodyError(thrown) ? bodyError(thrown) : RelayError.from(thrown);
+    metrics.refused(error.id);
+    const level = error.id === 'internal' ? 'error' : 'warn';
+    log[level](
+      { reason: error.id, detail: error.message, path: request.path.slice(0, 100), error: error.cause },
+      'request.refused',
+    );
+    refuse(response, httpRefusal(error));
+  };
+}
+
+/** The JSON body parser's own errors: they carry a status and a type. */
+function isBodyError(error: unknown): error is Error & { type: string } {
+  return error instanceof Error && typeof (error as { type?: unknown }).type === 'string' && 'statusCode' in error;
+}
+
+function bodyError(error: Error & { type: string }): RelayError {
+  if (error.type === 'entity.too.large') return new RelayError('too_big', `The body is over ${bodyBytes}.`);
+  return new RelayError('bad_event', 'The body is not valid JSON.', { cause: error });
+}

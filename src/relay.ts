@@ -1,0 +1,224 @@
+/** Puts the relay together: every part is made here once, and given what it needs. */
+
+import { once } from 'node:events';
+import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { createClientSecrets } from './auth/secrets.js';
+import { createVerifier } from './auth/verify.js';
+import type { Settings } from './config.js';
+import { createApp, createOpsApp, type Health } from './http/app.js';
+import type { AdmissionServices } from './session/admission.js';
+import { createGateway } from './session/gateway.js';
+import { SessionRegistry } from './session/registry.js';
+import { createMemoryStore } from './store/store.js';
+import { createLog, type Log } from './telemetry/log.js';
+import { createMetrics, type Metrics } from './telemetry/metrics.js';
+import { authorizeWithEntra, authorizeWithKey } from './upstream/authorizer.js';
+import { createCredential, createTokenCache, type TokenCache } from './upstream/entra.js';
+import { UpstreamPool } from './upstream/pool.js';
+import { parseEndpoint, type UpstreamTarget } from './upstream/target.js';
+
+/** A running relay. */
+export interface Relay {
+  /** Address of the public listener, such as `http://127.0.0.1:8080`. */
+  readonly url: string;
+  /** Address of the operations listener. */
+  readonly opsUrl: string;
+  readonly metrics: Metrics;
+  readonly sessions: SessionRegistry;
+  /** Refuses new sessions, lets running answers finish, ends the rest, and closes. Resolves when all is closed. */
+  drain(): Promise<void>;
+  /** Ends every session at once and closes. */
+  close(): Promise<void>;
+}
+
+const maxHeaderBytes = 16 * 1024;
+
+/** Starts a relay; resolves when both listeners are open. */
+export async function startRelay(settings: Settings, log: Log = createLog(settings.logLevel)): Promise<Relay> {
+  const { limits } = settings;
+  const metrics = createMetrics();
+  for (const warning of settings.warnings) log.warn(warning);
+
+  const caches = new Map<string, TokenCache>();
+  const pool = createPool(settings, caches, metrics, log);
+  const store = createMemoryStore();
+  const verifier = createVerifier(settings.jwt);
+  const secrets = createClientSecrets(store);
+  const registry = new SessionRegistry(limits.sessions);
+  const { profiles, origins, queryCredentials } = settings;
+  const admission: AdmissionServices = { verifier, secrets, store, registry, profiles, origins, queryCredentials };
+  metrics.watch({
+    sessions: () => registry.size,
+    bufferedBytes: (direction) => [...registry].reduce((sum, session) => sum + session.buffered[direction], 0),
+    tokenSeconds: () => secondsLeft(settings, caches),
+  });
+
+  const health: Health = {
+    ready: () => (registry.isDraining ? { ready: false, detail: 'draining' } : pool.ready()),
+  };
+  const gateway = createGateway({
+    admission,
+    registry,
+    metrics,
+    log,
+    session: { upstreams: pool, metrics, log, limits },
+    handshakeSeconds: limits.handshake_seconds,
+  });
+  const clientSecretSeconds = limits.client_secret_seconds;
+  const app = createApp({ admission, metrics, log, clientSecretSeconds, health });
+  const http = createListener(app, settings, log);
+  http.server.on('upgrade', gateway);
+  const ops = createServer({ maxHeaderSize: maxHeaderBytes }, createOpsApp(metrics, health));
+
+  await Promise.all([listen(http.server, settings.port, settings.host), listen(ops, settings.opsPort, settings.host)]);
+  for (const cache of caches.values()) void cache.warm();
+  verifier.warm().catch((error: unknown) => log.warn({ error }, 'The keys to verify tokens are not available yet.'));
+
+  async function stop(): Promise<void> {
+    http.unwatch();
+    pool.close();
+    verifier.close();
+    for (const cache of caches.values()) cache.close();
+    await Promise.all([closeServer(http.server), closeServer(ops), store.close()]);
+  }
+
+  return {
+    url: addressOf(http.server, settings.tls ? 'https' : 'http', settings.host),
+    opsUrl: addressOf(ops, 'http', settings.host),
+    metrics,
+    sessions: registry,
+    async drain() {
+      log.info({ sessions: registry.size, seconds: limits.drain_seconds }, 'relay.draining');
+      await registry.drain(limits.drain_seconds);
+      await stop();
+    },
+    async close() {
+      await registry.drain(0);
+      await stop();
+    },
+  };
+}
+
+function createPool(settings: Settings, caches: Map<string, TokenCache>, metrics: Metrics, log: Log): UpstreamPool {
+  const { clientId, instanceDiscovery } = settings.entra;
+  const cacheFor = (scope: string): TokenCache => {
+    const known = caches.get(scope);
+    if (known) return known;
+    const credential = createCredential({
+      ...(clientId !== null && { clientId }),
+      ...(!instanceDiscovery && { disableInstanceDiscovery: true }),
+    });
+    const cache = createTokenCache({
+      credential,
+      scope,
+      onEvent({ kind, seconds, error }) {
+        metrics.tokenFetched(kind === 'acquired' ? 'ok' : 'failed', seconds);
+        if (kind === 'acquired') return;
+        metrics.upstreamError('identity', 'other');
+        log.warn({ scope, error }, 'identity.failed');
+      },
+    });
+    caches.set(scope, cache);
+    return cache;
+  };
+  const targets = settings.upstreams.map(
+    ({ name, endpoint, deployment, dialect, apiKey, apiVersion, scope, proxy }): UpstreamTarget => ({
+      name,
+      endpoint: parseEndpoint(endpoint),
+      deployment,
+      dialect,
+      ...(dialect === 'preview' && { apiVersion }),
+      authorize: apiKey === null ? authorizeWithEntra(cacheFor(scope)) : authorizeWithKey(apiKey),
+      ...(proxy !== null && { proxy }),
+    }),
+  );
+  return new UpstreamPool(targets, {
+    onDial({ upstream, outcome, seconds, status, failure }) {
+      metrics.dialed(upstream, outcome, seconds);
+      if (outcome === 'ok' || outcome === 'aborted') {
+        log.debug({ upstream, outcome, seconds }, 'upstream.dialed');
+        return;
+      }
+      metrics.upstreamError('upstream', outcome);
+      log.warn({ upstream, outcome, seconds, status, error: failure, azure: failure?.requestIds }, 'upstream.dialed');
+    },
+  });
+}
+
+function secondsLeft(settings: Settings, caches: ReadonlyMap<string, TokenCache>): ReadonlyMap<string, number> {
+  const left = new Map<string, number>();
+  for (const { name, apiKey, scope } of settings.upstreams) {
+    const expiresAt = apiKey === null ? caches.get(scope)?.status().expiresAt : null;
+    if (typeof expiresAt === 'number') left.set(name, Math.max(0, (expiresAt - Date.now()) / 1000));
+  }
+  return left;
+}
+
+/** The public listener; with a certificate it speaks TLS, and a changed certificate is used without a restart. */
+function createListener(
+  app: RequestListener,
+  settings: Settings,
+  log: Log,
+): { server: Server | TlsServer; unwatch(): void } {
+  const { tls, limits } = settings;
+  const headersTimeout = limits.handshake_seconds * 1000;
+  const options = {
+    maxHeaderSize: maxHeaderBytes,
+    headersTimeout,
+    requestTimeout: headersTimeout,
+    connectionsCheckingInterval: Math.min(1000, headersTimeout / 2),
+  };
+  const server = tls ? createTlsServer({ ...options, ...readCertificate(tls) }, app) : createServer(options, app);
+  // A TLS handshake that is never finished is not covered by the time-outs of HTTP.
+  if ('setSecureContext' in server) Object.assign(server, { handshakeTimeout: headersTimeout });
+  server.on('clientError', (_error, socket) => {
+    // A peer that does not read its answer would keep a socket that is only ended.
+    socket.once('finish', () => socket.destroy());
+    if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
+    else socket.destroy();
+  });
+  if (!tls) return { server, unwatch: () => undefined };
+
+  const reload = () => {
+    try {
+      (server as TlsServer).setSecureContext(readCertificate(tls));
+      log.info('certificate.reloaded');
+    } catch (error) {
+      log.error({ error }, 'The changed certificate cannot be used; the one before stays in use.');
+    }
+  };
+  // Polling also sees the symbolic links by which Kubernetes replaces a mounted secret.
+  for (const file of [tls.cert, tls.key]) watchFile(file, { interval: certificatePollMs, persistent: false }, reload);
+  return {
+    server,
+    unwatch() {
+      for (const file of [tls.cert, tls.key]) unwatchFile(file, reload);
+    },
+  };
+}
+
+const certificatePollMs = 1000;
+
+function readCertificate(tls: { cert: string; key: string }): { cert: Buffer; key: Buffer } {
+  return { cert: readFileSync(tls.cert), key: readFileSync(tls.key) };
+}
+
+async function listen(server: Server, port: number, host: string): Promise<void> {
+  server.listen(port, host);
+  await once(server, 'listening');
+}
+
+async function closeServer(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeAllConnections();
+  await closed;
+}
+
+function addressOf(server: Server, scheme: string, host: string): string {
+  const { port } = server.address() as AddressInfo;
+  const name = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+  return `${scheme}://${name.includes(':') ? `[${name}]` : name}:${port}`;
+}

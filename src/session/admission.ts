@@ -1,0 +1,132 @@
+/** Deciding who may come in: origin, credential, profile, model, and a free place. The same for every door. */
+
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { findCredential } from '../auth/credentials.js';
+import { type ClientSecrets, looksLikeClientSecret } from '../auth/secrets.js';
+import type { Principal, Verifier } from '../auth/verify.js';
+import { RelayError } from '../errors.js';
+import type { Profile } from '../policy/profile.js';
+import type { Dialect } from '../protocol/catalogue.js';
+import type { Store } from '../store/store.js';
+import type { SessionRegistry } from './registry.js';
+import type { Admission } from './session.js';
+
+/** What admission is decided with. */
+export interface AdmissionServices {
+  readonly verifier: Verifier;
+  readonly secrets: ClientSecrets;
+  readonly store: Store;
+  readonly registry: SessionRegistry;
+  readonly profiles: ReadonlyMap<string, Profile>;
+  readonly origins: readonly string[] | '*';
+  readonly queryCredentials: boolean;
+}
+
+/** A request reduced to what admission looks at. */
+export interface Request {
+  readonly message: IncomingMessage;
+  readonly url: URL;
+}
+
+const placeSeconds = 60;
+
+/**
+ * The page's origin when a browser sent the request, null when it was not a browser.
+ * @throws RelayError `forbidden` for an origin that is not on the list
+ */
+export function checkOrigin(message: IncomingMessage, origins: readonly string[] | '*'): string | null {
+  const sent = message.rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === 'origin').length;
+  const origin = message.headers.origin;
+  if (sent === 0 || origin === undefined) return null;
+  if (sent > 1 || (origins !== '*' && !origins.includes(origin))) {
+    throw new RelayError('forbidden', 'This origin may not connect; it must be on the list of allowed origins.');
+  }
+  return origin;
+}
+
+/** Who sends the request; a client secret is used up by this. */
+export async function authenticate(request: Request, services: AdmissionServices): Promise<Principal> {
+  const { headers, rawHeaders } = request.message;
+  const { queryCredentials, secrets, verifier } = services;
+  const found = findCredential({ headers, rawHeaders, url: request.url, queryCredentials });
+  if (!found) {
+    throw new RelayError(
+      'unauthorized',
+      'No credential was sent; send your app token as "Authorization: Bearer <token>" or as the api-key header.',
+    );
+  }
+  if (!looksLikeClientSecret(found.credential)) return verifier.verify(found.credential);
+  const principal = await secrets.redeem(found.credential);
+  if (principal) return principal;
+  throw new RelayError('unauthorized', 'The client secret is unknown, already used or expired; ask for a new one.');
+}
+
+/** The profile a principal's token names. */
+export function profileOf(principal: Principal, profiles: ReadonlyMap<string, Profile>): Profile {
+  const profile = profiles.get(principal.profile);
+  if (!profile) throw new RelayError('forbidden', 'The profile that the token names does not exist on this relay.');
+  return profile;
+}
+
+/** The model's public name; what the client asks for is only a wish, unless the profile lists aliases. */
+export function modelOf(profile: Profile, url: URL): string {
+  const wishes = [...url.searchParams.getAll('model'), ...url.searchParams.getAll('deployment')];
+  const { aliases } = profile;
+  if (aliases.length === 0) return 'realtime';
+  const unknown = wishes.find((wish) => !aliases.includes(wish));
+  if (unknown !== undefined) {
+    throw new RelayError('forbidden', `The model asked for is not available; available: ${aliases.join(', ')}.`);
+  }
+  return wishes[0] ?? (aliases[0] as string);
+}
+
+/** Decides about one request, and takes the user's and the instance's place for it. */
+export async function admit(
+  request: Request,
+  wishes: { dialect: Dialect; relayEvents: boolean },
+  services: AdmissionServices,
+): Promise<Admission> {
+  const { registry, store } = services;
+  const principal = await authenticate(request, services);
+  const profile = profileOf(principal, services.profiles);
+  const model = modelOf(profile, request.url);
+  const requestId = randomUUID();
+  const id = `sess_${requestId.replaceAll('-', '')}`;
+  const place = `sessions:${JSON.stringify([principal.tenant, principal.subject])}`;
+  if (registry.isDraining) throw drainingError();
+  if (!registry.reserve()) {
+    throw new RelayError('overloaded', 'This relay has no room for another session.', { retryAfterMs: 2000 });
+  }
+  try {
+    const { sessions_per_user } = profile.limits;
+    if (!(await store.acquire(place, id, sessions_per_user, placeSeconds))) {
+      throw new RelayError('rate_limited', `At most ${sessions_per_user} sessions of one user at the same time.`, {
+        retryAfterMs: 5000,
+      });
+    }
+  } catch (error) {
+    registry.giveUp();
+    throw error;
+  }
+  return {
+    id,
+    requestId,
+    principal,
+    profile,
+    model,
+    ...wishes,
+    renew: () => void store.renew(place, id, placeSeconds).catch(ignored),
+    release: () => void store.release(place, id).catch(ignored),
+  };
+}
+
+/** A store out of reach must not end a session; its places run out by themselves. */
+function ignored(): void {}
+
+/** The refusal of everything new while the relay shuts down. */
+export function drainingError(): RelayError {
+  return new RelayError('draining', 'The relay is shutting down; connect again to reach another instance.', {
+    retryAfterMs: 1000,
+  });
+}

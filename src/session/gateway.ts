@@ -1,0 +1,184 @@
+/** The door for WebSocket clients: from the upgrade request to a session, or to a refusal that costs no upstream. */
+
+import { type IncomingMessage, STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { WebSocketServer } from 'ws';
+import { offeredProtocols } from '../auth/credentials.js';
+import { errorBody, exits, type HttpRefusal, httpRefusal, notServed, RelayError } from '../errors.js';
+import type { Dialect } from '../protocol/catalogue.js';
+import type { Log } from '../telemetry/log.js';
+import type { Metrics } from '../telemetry/metrics.js';
+import { type AdmissionServices, admit, checkOrigin, drainingError, type Request } from './admission.js';
+import type { SessionRegistry } from './registry.js';
+import { type Admission, eventBytesOf, Session, type SessionServices } from './session.js';
+import { ClientSocket } from './socket.js';
+
+/** What the gateway needs; the limits are those of the instance. */
+export interface GatewayServices {
+  readonly admission: AdmissionServices;
+  readonly session: Omit<SessionServices, 'ended'>;
+  readonly registry: SessionRegistry;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly handshakeSeconds: number;
+}
+
+/** The upgrade paths, and the dialect each implies; null where the client's own hint decides. */
+const doors: ReadonlyMap<string, Dialect | null> = new Map([
+  ['/openai/v1/realtime', 'ga'],
+  ['/openai/realtime', 'preview'],
+  ['/v1/realtime', null],
+]);
+
+/** Whether a path is one that is upgraded to a WebSocket. */
+export function isDoor(path: string): boolean {
+  return doors.has(path);
+}
+
+/** Time a client has to answer the relay's close frame before its socket is cut. */
+const closeTimeoutMs = 5000;
+const maxFragments = 1024;
+/** What a refused browser may still send before it reads the reason. */
+const refusedBytes = 16 * 1024;
+
+/** Makes the handler of the HTTP server's `upgrade` event. */
+export function createGateway(services: GatewayServices) {
+  const { registry, metrics, log } = services;
+  /** One server object for each size limit: `ws` knows only one limit a server. */
+  const servers = new Map<number, WebSocketServer>();
+  const serverFor = (maxPayload: number): WebSocketServer => {
+    let server = servers.get(maxPayload);
+    if (!server) {
+      // `closeTimeout` is an option of ws 8.19 and later that its type definitions do not know yet.
+      const options = {
+        noServer: true,
+        clientTracking: false,
+        perMessageDeflate: false,
+        maxPayload,
+        maxFragments,
+        closeTimeout: closeTimeoutMs,
+        WebSocket: ClientSocket,
+        handleProtocols: (offered: Set<string>) => (offered.has('realtime') ? 'realtime' : false),
+      };
+      server = new WebSocketServer(options as never);
+      servers.set(maxPayload, server);
+    }
+    return server;
+  };
+
+  /** Completes the handshake; null when `ws` found fault with it and answered by itself. */
+  function upgrade(message: IncomingMessage, socket: Duplex, head: Buffer, maxPayload: number): ClientSocket | null {
+    let upgraded: ClientSocket | null = null;
+    serverFor(maxPayload).handleUpgrade(message, socket, head, (ws) => {
+      upgraded = ws as ClientSocket;
+    });
+    return upgraded;
+  }
+
+  function open(admission: Admission, message: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const ws = socket.destroyed ? null : upgrade(message, socket, head, eventBytesOf(admission.profile));
+    if (!ws) {
+      admission.release();
+      registry.giveUp();
+      return;
+    }
+    const session = new Session(admission, ws, socket, {
+      ...services.session,
+      ended: (ended) => registry.remove(ended),
+    });
+    registry.add(session);
+    void session.dial();
+  }
+
+  function refuse(error: RelayError, browser: boolean, message: IncomingMessage, socket: Duplex, head: Buffer): void {
+    metrics.refused(error.id);
+    const { id, message: detail, cause } = error;
+    log.warn({ reason: id, detail, path: pathOf(message), ...(cause ? { error: cause } : {}) }, 'session.refused');
+    if (!browser) {
+      answer(socket, httpRefusal(error));
+      return;
+    }
+    // A page cannot read the status of a failed handshake, so it learns the reason on an open socket.
+    const ws = upgrade(message, socket, head, refusedBytes);
+    const event = { type: 'error', event_id: 'event_rly_0', error: { ...errorBody(error), event_id: null } };
+    ws?.on('error', () => undefined);
+    ws?.send(JSON.stringify(event));
+    ws?.close(exits[id].close, id);
+  }
+
+  return async function gateway(message: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    // From the first line on: a client that vanishes now must not take the process with it.
+    socket.on('error', () => socket.destroy());
+    const slow = setTimeout(() => socket.destroy(), services.handshakeSeconds * 1000);
+    let browser = false;
+    try {
+      const url = urlOf(message);
+      if (!url || !doors.has(url.pathname)) {
+        metrics.refused('not_found');
+        answer(socket, notServed(404, `No such path; connect to ${[...doors.keys()].join(' or ')}.`));
+        return;
+      }
+      checkHandshake(message);
+      browser = checkOrigin(message, services.admission.origins) !== null;
+      if (registry.isDraining) throw drainingError();
+      const request: Request = { message, url };
+      const wishes = { dialect: dialectOf(message, url), relayEvents: url.searchParams.get('relay_events') === 'on' };
+      const admission = await admit(request, wishes, services.admission);
+      open(admission, message, socket, head);
+    } catch (error) {
+      if (!socket.destroyed) refuse(RelayError.from(error), browser, message, socket, head);
+    } finally {
+      clearTimeout(slow);
+    }
+  };
+}
+
+function urlOf(message: IncomingMessage): URL | null {
+  const target = message.url ?? '';
+  return target.startsWith('/') && URL.canParse(target, 'http://relay') ? new URL(target, 'http://relay') : null;
+}
+
+function pathOf(message: IncomingMessage): string {
+  return (message.url ?? '').split('?', 1)[0]?.slice(0, 100) ?? '';
+}
+
+/** What RFC 6455 section 4.2.1 asks of a client; checked before anything costs more than this. */
+function checkHandshake({ method, httpVersion, headers }: IncomingMessage): void {
+  const wrong =
+    method !== 'GET'
+      ? 'the method must be GET'
+      : httpVersion !== '1.1'
+        ? 'HTTP/1.1 is needed'
+        : headers.upgrade?.toLowerCase() !== 'websocket'
+          ? 'the Upgrade header must be "websocket"'
+          : headers['sec-websocket-version'] !== '13'
+            ? 'Sec-WebSocket-Version must be 13'
+            : !/^[+/0-9A-Za-z]{22}==$/.test(headers['sec-websocket-key'] ?? '')
+              ? 'Sec-WebSocket-Key must be 16 bytes in base64'
+              : null;
+  if (wrong) throw new RelayError('bad_event', `This is not a WebSocket handshake: ${wrong}.`);
+}
+
+function dialectOf({ headers }: IncomingMessage, url: URL): Dialect {
+  const asked = url.searchParams.get('dialect');
+  if (asked === 'preview' || asked === 'ga') return asked;
+  if (asked !== null) throw new RelayError('bad_event', 'The parameter "dialect" must be "preview" or "ga".');
+  const byPath = doors.get(url.pathname);
+  if (byPath) return byPath;
+  const beta = String(headers['openai-beta'] ?? '').includes('realtime=v1');
+  return beta || offeredProtocols(headers).includes('openai-beta.realtime-v1') ? 'preview' : 'ga';
+}
+
+/** Answers an upgrade request with plain HTTP and lets go of the socket, also when the peer does not read. */
+function answer(socket: Duplex, { status, headers, body }: HttpRefusal): void {
+  const text = JSON.stringify(body);
+  const fields = {
+    ...headers,
+    Connection: 'close',
+    'Content-Type': 'application/json',
+    'Content-Length': Buffer.byteLength(text),
+  };
+  const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}`);
+  socket.once('finish', () => socket.destroy());
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('\r\n')}\r\n\r\n${text}`);
+}

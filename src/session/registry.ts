@@ -1,0 +1,90 @@
+/** All sessions of this instance: how many there may be, their one clock, and how they end at shutdown. */
+
+import type { Session } from './session.js';
+
+const tickMs = 1000;
+const renewTicks = 20;
+
+export class SessionRegistry {
+  readonly #sessions = new Set<Session>();
+  readonly #limit: number;
+  #pending = 0;
+  #ticks = 0;
+  #draining = false;
+  #ticker: NodeJS.Timeout | null = null;
+  #whenEmpty: (() => void) | null = null;
+
+  /** @param limit sessions at the same time, those still being admitted included */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  get isDraining(): boolean {
+    return this.#draining;
+  }
+
+  [Symbol.iterator](): Iterator<Session> {
+    return this.#sessions.values();
+  }
+
+  /** Takes one of the instance's places, or says that there is none; `add` or `giveUp` must follow. */
+  reserve(): boolean {
+    if (this.#sessions.size + this.#pending >= this.#limit) return false;
+    this.#pending++;
+    return true;
+  }
+
+  /** Gives back a reserved place that no session came to use. */
+  giveUp(): void {
+    this.#pending--;
+  }
+
+  /** Puts a session into its reserved place; one clock runs while there is any. */
+  add(session: Session): void {
+    this.#pending--;
+    this.#sessions.add(session);
+    this.#ticker ??= setInterval(() => this.#tick(), tickMs);
+  }
+
+  remove(session: Session): void {
+    this.#sessions.delete(session);
+    if (this.#sessions.size > 0) return;
+    if (this.#ticker) clearInterval(this.#ticker);
+    this.#ticker = null;
+    this.#whenEmpty?.();
+  }
+
+  #tick(): void {
+    const now = Date.now();
+    const renews = ++this.#ticks % renewTicks === 0;
+    for (const session of this.#sessions) {
+      session.tick(now);
+      if (renews && session.isOpen) session.admission.renew();
+    }
+  }
+
+  /** Admits nobody from now on, without ending anybody. */
+  close(): void {
+    this.#draining = true;
+  }
+
+  /** Lets running answers finish and ends every session; those that take longer than the limit are ended then. */
+  async drain(seconds: number): Promise<void> {
+    this.#draining = true;
+    for (const session of this.#sessions) session.drain();
+    if (this.#sessions.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => {
+        for (const session of this.#sessions) session.end('draining', 'relay');
+      }, seconds * 1000);
+      this.#whenEmpty = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}

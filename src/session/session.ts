@@ -1,0 +1,471 @@
+/**
+ * One session: the client's leg, upstream's leg, and what happens between them. Its life is
+ * dialing → configuring → open → draining → closed; any state may go to closed, and nothing leaves that.
+ */
+
+import type { Duplex } from 'node:stream';
+import type { Principal } from '../auth/verify.js';
+import {
+  type ExitId,
+  errorBody,
+  exitOfUpstreamClose,
+  exitOfViolation,
+  exits,
+  isRetryable,
+  RelayError,
+} from '../errors.js';
+import { createPolicy, type Policy } from '../policy/policy.js';
+import type { Profile } from '../policy/profile.js';
+import { renderSession } from '../policy/render.js';
+import { type Dialect, relayPrefix } from '../protocol/catalogue.js';
+import type { JsonObject, Refusal, Step } from '../protocol/event.js';
+import { createReader } from '../protocol/read.js';
+import { previewClient, previewUpstream } from '../protocol/translate.js';
+import type { Log } from '../telemetry/log.js';
+import type { Initiator, Metrics } from '../telemetry/metrics.js';
+import type { Dialed } from '../upstream/dial.js';
+import { rateLimit } from './limits.js';
+import { createMeter } from './meter.js';
+import { type Flow, Pipe } from './pipe.js';
+import { type ClientSocket, Leg } from './socket.js';
+
+/** What the gateway decided about one client. */
+export interface Admission {
+  /** The relay's own id of the session, `sess_…`: in the log, and the only one the client sees. */
+  readonly id: string;
+  /** A UUID by which Azure's support can find the session: sent upstream as `x-ms-client-request-id`. */
+  readonly requestId: string;
+  readonly principal: Principal;
+  readonly profile: Profile;
+  readonly dialect: Dialect;
+  /** The model's public name. */
+  readonly model: string;
+  /** Whether the client asked for `relay.*` events. */
+  readonly relayEvents: boolean;
+  /** Keeps the user's place; called at least every 30 s while the session lives. */
+  renew(): void;
+  /** Gives the user's place back; called once. */
+  release(): void;
+}
+
+/** The parts of the instance that every session uses. */
+export interface SessionServices {
+  readonly upstreams: {
+    open(options: { requestId: string; signal: AbortSignal; dialSeconds: number }): Promise<Dialed>;
+  };
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly limits: {
+    readonly dial_seconds: number;
+    readonly configure_seconds: number;
+    readonly ping_seconds: number;
+    readonly pong_seconds: number;
+    readonly stall_seconds: number;
+    readonly buffer_bytes: number;
+  };
+  /** Told once, when a session has ended. */
+  ended(session: Session): void;
+}
+
+type State = 'dialing' | 'configuring' | 'open' | 'draining' | 'closed';
+
+/** Details of an end that not every end has. */
+interface Ending {
+  readonly message?: string | undefined;
+  readonly cause?: unknown;
+  readonly retryAfterMs?: number | undefined;
+  /** The close code the peer sent, for the log. */
+  readonly closeCode?: number;
+  /** The client's socket is already closing; it only gets the `error` event. */
+  readonly clientIsClosing?: boolean;
+}
+
+const slowBytes = 256 * 1024;
+const upstreamBytes = 32 * 1024 * 1024;
+const eventBytesByTrust = { end_user: 1024 * 1024, trusted: 16 * 1024 * 1024 } as const;
+/** Time before its announced end at which upstream's own limit would cut a session; we end a little earlier. */
+const upstreamMarginSeconds = 30;
+const expiryNoticeSeconds = 60;
+const configureId = `${relayPrefix}configure`;
+
+/** The largest event a profile's clients may send, in bytes. */
+export function eventBytesOf(profile: Profile): number {
+  return profile.limits.event_bytes ?? eventBytesByTrust[profile.client.trust];
+}
+
+export class Session {
+  readonly admission: Admission;
+  readonly #services: SessionServices;
+  readonly #client: Leg;
+  readonly #up: Pipe;
+  readonly #down: Pipe;
+  readonly #startedAt = Date.now();
+  readonly #dialing = new AbortController();
+  readonly #meter;
+  #state: State = 'dialing';
+  #upstream: Leg | null = null;
+  #dialed: Dialed | null = null;
+  #configureBy = Number.POSITIVE_INFINITY;
+  #configureSent = false;
+  #upstreamExpiresAt = Number.POSITIVE_INFINITY;
+  #expiryAnnounced = false;
+  #lastActiveAt = Date.now();
+  #readyAt = 0;
+  #refusals = 0;
+  #eventIds = 0;
+
+  constructor(admission: Admission, socket: ClientSocket, stream: Duplex, services: SessionServices) {
+    this.admission = admission;
+    this.#services = services;
+    this.#meter = createMeter(services.metrics, () => this.#dialed?.upstream.name ?? '');
+    const { buffer_bytes } = services.limits;
+    this.#up = new Pipe(this.#flow('up'), buffer_bytes);
+    this.#down = new Pipe(this.#flow('down'), 0);
+    this.#client = new Leg(socket, stream, buffer_bytes);
+    socket.violated = (code) => this.#violated(code);
+    this.#client.start({
+      message: (bytes) => this.#up.push(bytes, this.#client),
+      binary: () => this.end('unsupported_data', 'client', { message: 'Events are JSON in text frames, not binary.' }),
+      closed: (code) => this.end('normal', 'client', { closeCode: code }),
+      drained: () => this.#down.drained(),
+    });
+  }
+
+  get id(): string {
+    return this.admission.id;
+  }
+
+  get isOpen(): boolean {
+    return this.#state !== 'closed';
+  }
+
+  /** Bytes waiting to be written, by the direction they travel. */
+  get buffered(): { up: number; down: number } {
+    return { up: this.#upstream?.buffered ?? 0, down: this.#client.buffered };
+  }
+
+  /** Dials upstream and hands the socket to `#configure`; ends the session when that fails. */
+  async dial(): Promise<void> {
+    const { upstreams, limits } = this.#services;
+    try {
+      const dialed = await upstreams.open({
+        requestId: this.admission.requestId,
+        signal: this.#dialing.signal,
+        dialSeconds: limits.dial_seconds,
+      });
+      if (this.#state !== 'dialing') dialed.socket.terminate();
+      else this.#configure(dialed);
+    } catch (error) {
+      this.#fail(error, 'upstream');
+    }
+  }
+
+  /** Builds the two pipes and waits, as a step of the lower one, for upstream to accept the profile. */
+  #configure(dialed: Dialed): void {
+    const { metrics, limits } = this.#services;
+    const { profile, dialect, principal, model } = this.admission;
+    this.#state = 'configuring';
+    this.#configureBy = Date.now() + limits.configure_seconds * 1000;
+    this.#dialed = dialed;
+    const upstream = new Leg(dialed.socket, dialed.stream, limits.buffer_bytes);
+    this.#upstream = upstream;
+
+    const ports = {
+      refuse: (refusal: Refusal) => this.#refuse(refusal),
+      eventId: () => this.#eventId(),
+    };
+    const asClient = dialect === 'preview' ? previewClient(ports) : null;
+    const asUpstream = dialed.upstream.dialect === 'preview' ? previewUpstream(ports) : null;
+    const session = renderSession(profile, principal.claims);
+    const policy = createPolicy(profile, session, model, {
+      ...ports,
+      answer: (body) => this.#answer(body),
+      decided: (direction, type, decision) => metrics.traffic[direction].event(type, decision),
+    });
+    const limit = rateLimit(profile.limits, this.#meter.inputRate, ports.refuse);
+
+    const up = steps(asClient?.fromClient, limit, policy.up, this.#meter.up, asUpstream?.toUpstream);
+    const down = steps(
+      asUpstream?.fromUpstream,
+      this.#configuring(session, policy),
+      this.#ending,
+      this.#meter.down,
+      policy.down,
+      asClient?.toClient,
+    );
+    this.#injectUp = (body) => this.#up.inject(body, up.length - (asUpstream ? 1 : 0));
+    this.#injectDown = (body) => this.#down.inject(body, down.length - (asClient ? 1 : 0));
+
+    const onSlow = metrics.slowPath;
+    const eventBytes = eventBytesOf(profile);
+    const readUp = createReader({
+      direction: 'up',
+      dialect,
+      slowBytes: profile.client.trust === 'trusted' ? eventBytes : Math.min(slowBytes, eventBytes),
+      eventBytes,
+      onSlow,
+    });
+    const readDown = createReader({
+      direction: 'down',
+      dialect: dialed.upstream.dialect,
+      slowBytes: upstreamBytes,
+      eventBytes: upstreamBytes,
+      onSlow,
+    });
+    this.#up.connect({ from: this.#client, to: upstream, read: readUp, steps: up });
+    this.#down.connect({ from: upstream, to: this.#client, read: readDown, steps: down });
+    this.#down.open();
+    upstream.start({
+      message: (bytes) => this.#down.push(bytes, upstream),
+      binary: () => this.end('upstream_failed', 'upstream', { message: 'The upstream sent a binary frame.' }),
+      closed: (code, reason) => this.#upstreamClosed(code, reason),
+      drained: () => this.#up.drained(),
+    });
+  }
+
+  #injectUp: (body: JsonObject) => void = () => undefined;
+  #injectDown: (body: JsonObject) => void = () => undefined;
+
+  /** The step that imposes the profile: nothing passes it in either direction until upstream has acknowledged. */
+  #configuring(session: JsonObject, policy: Policy): Step {
+    return (event) => {
+      if (this.#state !== 'configuring') return event;
+      if (event.type === 'session.created' && !this.#configureSent) {
+        this.#configureSent = true;
+        this.#injectUp({ type: 'session.update', event_id: configureId, session });
+      } else if (event.type === 'session.updated' && this.#configureSent) {
+        this.#open(event.body?.session as JsonObject, policy);
+      } else if (event.type === 'error') {
+        throw new RelayError('upstream_configuration_failed', exits.upstream_configuration_failed.meaning, {
+          cause: new Error(`upstream: ${JSON.stringify(event.body?.error).slice(0, 500)}`),
+        });
+      }
+      return null;
+    };
+  }
+
+  /** Upstream runs the profile: the client is told, and what it sent meanwhile goes first. */
+  #open(effective: JsonObject, policy: Policy): void {
+    const { metrics, log } = this.#services;
+    const now = Date.now();
+    this.#state = 'open';
+    this.#readyAt = now;
+    this.#upstreamExpiresAt = usableExpiry(effective.expires_at, now);
+    metrics.sessionReady((now - this.#startedAt) / 1000);
+    log.info({ ...this.#identity(), readyMs: now - this.#startedAt }, 'session.opened');
+    this.#injectDown({
+      type: 'session.created',
+      event_id: this.#eventId(),
+      session: policy.sessionCreated(effective, this.id, Math.floor(this.#deadline().at / 1000)),
+    });
+    this.#up.open();
+  }
+
+  /** When the session ends at the latest, in milliseconds, and why. */
+  #deadline(): { at: number; id: ExitId } {
+    const { principal, profile } = this.admission;
+    const own = this.#startedAt + (profile.limits.session_seconds ?? Number.POSITIVE_INFINITY) * 1000;
+    const session = Math.min(own, this.#upstreamExpiresAt);
+    const token = principal.expiresAt * 1000;
+    return token < session ? { at: token, id: 'token_expired' } : { at: session, id: 'session_expired' };
+  }
+
+  /** Upstream's own notice that the session's time is up becomes our end, with our close code. */
+  readonly #ending: Step = (event) => {
+    if (event.type !== 'error') return event;
+    const code = (event.body?.error as JsonObject | undefined)?.code;
+    if (code !== 'session_expired') return event;
+    this.end('session_expired', 'upstream');
+    return null;
+  };
+
+  #flow(direction: 'up' | 'down'): Flow {
+    return {
+      traffic: this.#services.metrics.traffic[direction],
+      isOpen: () => this.isOpen,
+      failed: (error) => this.#fail(error, direction === 'up' ? 'client' : 'upstream'),
+    };
+  }
+
+  /** Something went wrong on the way from `initiator`; whether that ends the session depends on what it was. */
+  #fail(error: unknown, initiator: Initiator): void {
+    const known = RelayError.from(error);
+    const { id, message, cause, retryAfterMs } = known;
+    if (id === 'too_big' && initiator === 'client') {
+      this.#refuse({ code: id, message, param: null, eventId: null });
+    } else if (id === 'bad_event' && initiator === 'upstream') {
+      const told = 'The upstream sent something that is not a Realtime event.';
+      this.end('upstream_failed', initiator, { message: told, cause: known });
+    } else {
+      this.end(id, id === 'internal' ? 'relay' : initiator, { message, cause, retryAfterMs });
+    }
+  }
+
+  /** Tells the client that one of its events was not carried out; the session goes on, but not for ever. */
+  #refuse({ code, message, param, eventId }: Refusal): void {
+    if (!this.isOpen) return;
+    this.#answer({
+      type: 'error',
+      event_id: this.#eventId(),
+      error: { type: 'invalid_request_error', code, message, param, event_id: eventId },
+    });
+    if (++this.#refusals < this.admission.profile.limits.refusals) return;
+    const id = code === 'rate_limited' ? 'rate_limited' : 'bad_event';
+    this.end(id, 'client', { message: `${this.#refusals} events were refused; the last one: ${message}` });
+  }
+
+  /** Sends the client an event of the relay's own. One that never reads its answers would fill our memory with them. */
+  #answer(body: JsonObject): void {
+    this.#injectDown(body);
+    if (this.#client.buffered > 2 * this.#services.limits.buffer_bytes) this.end('slow_consumer', 'client');
+  }
+
+  #eventId(): string {
+    this.#eventIds++;
+    return `event_${relayPrefix}${this.#eventIds}`;
+  }
+
+  #violated(code: number): string {
+    const id = exitOfViolation(code);
+    const message =
+      id === 'too_big'
+        ? `An event was larger than ${eventBytesOf(this.admission.profile)} bytes.`
+        : 'What was sent is not valid WebSocket or not valid UTF-8 (RFC 6455).';
+    this.end(id, 'client', { message, closeCode: code, clientIsClosing: true });
+    return id;
+  }
+
+  #upstreamClosed(code: number, reason: string): void {
+    const cause = new Error(`upstream closed with ${code} ${reason}`.trim());
+    this.end(exitOfUpstreamClose(code, reason), 'upstream', { cause, closeCode: code });
+  }
+
+  /** Once a second: everything about a session that is a matter of time. */
+  tick(now: number): void {
+    if (this.#state === 'closed') return;
+    const { limits } = this.#services;
+    const heartbeat = { pingMs: limits.ping_seconds * 1000, pongMs: limits.pong_seconds * 1000 };
+    if (this.#up.active || this.#down.active) {
+      this.#lastActiveAt = now;
+      this.#up.active = false;
+      this.#down.active = false;
+    }
+    if (!this.#client.isAlive(now, heartbeat)) {
+      this.end('normal', 'client', { message: 'The client does not answer pings.' });
+    } else if (this.#upstream && !this.#upstream.isAlive(now, heartbeat)) {
+      this.end('upstream_lost', 'upstream', { message: 'The upstream does not answer pings.' });
+    } else if (this.#state === 'configuring') {
+      if (now > this.#configureBy) {
+        this.end('upstream_configuration_failed', 'upstream', {
+          message: `The upstream did not ${this.#configureSent ? 'accept the configuration' : 'start the session'} in time.`,
+        });
+      }
+    } else if (this.#state === 'open' || this.#state === 'draining') {
+      this.#tickOpen(now);
+    }
+  }
+
+  #tickOpen(now: number): void {
+    const stall = this.#services.limits.stall_seconds;
+    const deadline = this.#deadline();
+    if (this.#down.heldSeconds() > stall) this.end('slow_consumer', 'client');
+    else if (this.#up.heldSeconds() > stall) {
+      this.end('slow_consumer', 'upstream', { message: 'The upstream stopped reading.' });
+    } else if (now >= deadline.at) this.end(deadline.id, 'relay');
+    else if (now - this.#lastActiveAt > this.admission.profile.limits.idle_seconds * 1000) {
+      this.end('idle_timeout', 'relay');
+    } else if (this.#state === 'draining' && !this.#meter.isBusy()) this.end('draining', 'relay');
+    else if (!this.#expiryAnnounced && deadline.at - now <= expiryNoticeSeconds * 1000) {
+      this.#expiryAnnounced = true;
+      this.#notify('relay.session_expiring', { expires_at: Math.floor(deadline.at / 1000), reason: deadline.id });
+    }
+  }
+
+  /** A `relay.*` event, for clients that asked for them; it is the same in both dialects. */
+  #notify(type: string, fields: JsonObject): void {
+    if (!this.admission.relayEvents) return;
+    this.#client.send(Buffer.from(JSON.stringify({ type, event_id: this.#eventId(), ...fields })));
+  }
+
+  /** Ends the session as soon as no answer is running. */
+  drain(): void {
+    if (this.#state !== 'open') {
+      this.end('draining', 'relay');
+      return;
+    }
+    this.#state = 'draining';
+    this.#notify('relay.draining', {});
+    if (!this.#meter.isBusy()) this.end('draining', 'relay');
+  }
+
+  /** The one transition to closed: tells both sides, gives back what the session held, and logs it. */
+  end(id: ExitId, initiator: Initiator, ending: Ending = {}): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    this.#dialing.abort();
+    const error = new RelayError(id, ending.message ?? exits[id].meaning, { retryAfterMs: ending.retryAfterMs });
+    if (exits[id].announced) {
+      const event = { type: 'error', event_id: this.#eventId(), error: { ...errorBody(error), event_id: null } };
+      this.#client.send(Buffer.from(JSON.stringify(event)));
+    }
+    if (!ending.clientIsClosing) this.#client.close(exits[id].close, id);
+    this.#upstream?.close(exits.normal.close, '');
+    this.admission.release();
+    this.#services.ended(this);
+    this.#report(id, initiator, ending);
+  }
+
+  #report(reason: ExitId, initiator: Initiator, { message, cause, closeCode }: Ending): void {
+    const { metrics, log } = this.#services;
+    const milliseconds = Date.now() - this.#startedAt;
+    const failed = initiator !== 'client' && reason !== 'normal' && isRetryable(reason);
+    metrics.sessionEnded(reason, initiator, milliseconds / 1000, this.#readyAt > 0);
+    if (failed && initiator === 'upstream') metrics.upstreamError('upstream', reason);
+    const level = reason === 'internal' ? 'error' : failed && reason !== 'draining' ? 'warn' : 'info';
+    log[level](
+      {
+        ...this.#identity(),
+        reason,
+        initiator,
+        seconds: milliseconds / 1000,
+        ready: this.#readyAt > 0,
+        eventsUp: this.#up.events,
+        eventsDown: this.#down.events,
+        refusals: this.#refusals,
+        ...this.#meter.totals(),
+        ...(message && { detail: message }),
+        ...(closeCode !== undefined && { closeCode }),
+        ...(cause !== undefined && { error: cause }),
+      },
+      'session.ended',
+    );
+  }
+
+  #identity(): object {
+    const { id, requestId, principal, profile, dialect } = this.admission;
+    return {
+      session: id,
+      requestId,
+      subject: principal.subject,
+      ...(principal.tenant !== null && { tenant: principal.tenant }),
+      profile: profile.name,
+      dialect,
+      ...(this.#dialed && {
+        upstream: this.#dialed.upstream.name,
+        upstreamDialect: this.#dialed.upstream.dialect,
+        azure: this.#dialed.requestIds,
+      }),
+    };
+  }
+}
+
+function steps(...list: readonly (Step | undefined)[]): readonly Step[] {
+  return list.filter((step) => step !== undefined);
+}
+
+/** Upstream's announced end less a margin, in milliseconds; a tenth of the time left where that is shorter. */
+function usableExpiry(expiresAt: unknown, now: number): number {
+  if (typeof expiresAt !== 'number' || expiresAt * 1000 <= now) return Number.POSITIVE_INFINITY;
+  const left = expiresAt * 1000 - now;
+  return now + left - Math.min(upstreamMarginSeconds * 1000, left / 10);
+}
