@@ -108,18 +108,25 @@ const clientTool = z.strictObject({
   runs: z.literal('client'),
 });
 
+/**
+ * What a client may update when the profile does not say: what a device must be able to say about its own audio. A field
+ * that the profile sets stays locked then; only a `may_update` written by the operator unlocks it.
+ */
+export const defaultMayUpdate: readonly SessionField[] = [
+  'output_modalities',
+  'audio.input.format',
+  'audio.input.turn_detection',
+  'audio.input.noise_reduction',
+  'audio.output.format',
+  'audio.output.speed',
+];
+
 const client = z.strictObject({
   trust: z.enum(['end_user', 'trusted']).default('end_user'),
   may_update: z
     .array(z.enum(Object.keys(sessionFields) as [SessionField, ...SessionField[]]))
-    .default([
-      'output_modalities',
-      'audio.input.format',
-      'audio.input.turn_detection',
-      'audio.input.noise_reduction',
-      'audio.output.format',
-      'audio.output.speed',
-    ]),
+    .describe('Left out: what a device must be able to say about its own audio. Written: also unlocks these fields.')
+    .optional(),
   report_only: z.boolean().default(false),
   unknown_events: z.enum(['drop', 'forward']).default('drop'),
 });

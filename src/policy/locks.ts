@@ -1,0 +1,62 @@
+/** Which session fields the server keeps for itself, and which a client may set. */
+
+import type { Json, JsonObject } from '../protocol/event.js';
+import { defaultMayUpdate, type Profile, type SessionField } from './profile.js';
+import { isObject, own } from './shape.js';
+
+/** Who may set what in the session of one client. */
+export interface Locks {
+  /** What an end user may set. */
+  readonly mayUpdate: readonly SessionField[];
+  /** Whether the profile has the last word on a field, given as a dotted path. */
+  isLocked(path: string): boolean;
+}
+
+// A stored prompt brings instructions and tools of its own.
+const promptReplaces = ['instructions', 'tools', 'prompt'];
+
+/** What follows from a profile and the session that was rendered from it. */
+export function createLocks(profile: Profile, session: JsonObject): Locks {
+  const written = profile.client.may_update;
+  const locked = new Set(setFields(session));
+  if (promptReplaces.some((field) => locked.has(field))) locked.add('prompt');
+  for (const field of written ?? []) locked.delete(field);
+  return {
+    mayUpdate: (written ?? defaultMayUpdate).filter((field) => !locked.has(field)),
+    isLocked: (path) => locked.has(path),
+  };
+}
+
+/** The dotted paths of what a session object sets. `audio.input` and `audio.output` are groups; all else is one field. */
+export function setFields(session: JsonObject): string[] {
+  return Object.entries(session).flatMap(([key, value]) => {
+    if (key === 'type' || value === undefined) return [];
+    return key === 'audio' && isObject(value) ? audioFields(value) : [key];
+  });
+}
+
+/** Copies a session or response object without the fields the profile has the last word on. */
+export function withoutLocked(config: JsonObject, locks: Locks): JsonObject {
+  const rest = without(config, '', locks);
+  const audio = own(rest, 'audio');
+  if (!isObject(audio)) return rest;
+  const groups: JsonObject = {};
+  for (const [name, group] of Object.entries(audio)) {
+    const free = isObject(group) ? without(group, `audio.${name}.`, locks) : group;
+    if (!isObject(free) || Object.keys(free).length > 0) groups[name] = free;
+  }
+  return { ...rest, audio: groups };
+}
+
+function audioFields(audio: JsonObject): string[] {
+  return Object.entries(audio).flatMap(([group, fields]) =>
+    isObject(fields)
+      ? Object.entries(fields).flatMap(([name, value]) => (value === undefined ? [] : [`audio.${group}.${name}`]))
+      : [],
+  );
+}
+
+function without(fields: JsonObject, prefix: string, locks: Locks): JsonObject {
+  const free: [string, Json | undefined][] = Object.entries(fields).filter(([key]) => !locks.isLocked(prefix + key));
+  return Object.fromEntries(free);
+}

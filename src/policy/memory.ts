@@ -1,0 +1,117 @@
+/** What the policy of one session remembers, and the questions both directions ask of it. */
+
+import { relayPrefix } from '../protocol/catalogue.js';
+import type { Json, JsonObject } from '../protocol/event.js';
+import { remember } from './bounded.js';
+import { createLocks, type Locks } from './locks.js';
+import type { Profile } from './profile.js';
+import { createResponses, type Responses } from './responses.js';
+import { own } from './shape.js';
+import { createUpdates, type Updates } from './updates.js';
+import { createVisibility, type Visibility } from './visibility.js';
+
+/** An event that was sent upstream, kept in case upstream refuses it. */
+export interface Sent {
+  readonly by: 'client' | 'relay';
+  /** The client's own `event_id`, or null when it gave none. */
+  readonly clientId: string | null;
+  /** Takes back what was assumed when it was sent. */
+  undo(): void;
+}
+
+/** The state of one session's policy. */
+export interface Memory {
+  readonly profile: Profile;
+  readonly trusted: boolean;
+  /** The profile's session as it was rendered for this user. */
+  readonly session: JsonObject;
+  readonly locks: Locks;
+  readonly items: Visibility;
+  readonly responses: Responses;
+  readonly updates: Updates;
+  /** By the `event_id` they went upstream with. */
+  readonly sent: Map<string, Sent>;
+  /** Calls of client-side tools shown to this client, by `call_id`: whether it has answered. */
+  readonly calls: Map<string, boolean>;
+  /** Items the client asked to see again. */
+  readonly retrieving: Map<string, true>;
+  /** Names of the tools that run on the client. */
+  readonly clientTools: ReadonlySet<string>;
+  /** Items the client has created, and those of them that upstream has yet to name. */
+  created: number;
+  unnamed: number;
+}
+
+const maxSent = 1024;
+const maxCalls = 4096;
+
+/** Makes the memory of a session that begins. */
+export function createMemory(profile: Profile, session: JsonObject): Memory {
+  return {
+    profile,
+    trusted: profile.client.trust === 'trusted',
+    session,
+    locks: createLocks(profile, session),
+    items: createVisibility(),
+    responses: createResponses(),
+    updates: createUpdates(),
+    sent: new Map(),
+    calls: new Map(),
+    retrieving: new Map(),
+    clientTools: new Set(profile.tools.filter((tool) => tool.runs === 'client').map((tool) => tool.name)),
+    created: 0,
+    unnamed: 0,
+  };
+}
+
+/** Keeps what was sent until upstream has had time to refuse it. */
+export function keepSent(memory: Memory, eventId: string, sent: Sent): void {
+  remember(memory.sent, eventId, sent, maxSent);
+}
+
+/**
+ * Decides what an item is to the client and remembers it, wherever the item was found. `previous` is the id of the item
+ * before it, where that is known. An item once hidden stays hidden.
+ */
+export function judgeItem(memory: Memory, item: JsonObject, kind: string, previous?: Json): boolean {
+  const id = own(item, 'id');
+  if (typeof id !== 'string' || id === '') return false;
+  if (!isPermitted(memory, item, id, kind)) {
+    memory.items.hide(id, previous);
+    return false;
+  }
+  if (memory.items.isHidden(id)) {
+    memory.items.hide(id, previous);
+    return false;
+  }
+  // An item of the user that nothing announced is the echo of one the client created without an id.
+  const isEcho = kind === 'user' && memory.unnamed > 0 && !memory.items.knows(id);
+  if (isEcho) memory.unnamed--;
+  const byClient = isEcho || kind === 'function_call_output';
+  const callId = own(item, 'call_id');
+  if (kind === 'function_call' && typeof callId === 'string' && !memory.calls.has(callId)) {
+    remember(memory.calls, callId, false, maxCalls);
+  }
+  return memory.items.show(id, { kind, byClient }, previous);
+}
+
+function isPermitted(memory: Memory, item: JsonObject, id: string, kind: string): boolean {
+  const byRelay = id.startsWith(relayPrefix);
+  if (memory.trusted) return !byRelay || own(item, 'type') !== 'message';
+  if (byRelay) return false;
+  switch (kind) {
+    case 'user':
+    case 'assistant':
+      return own(item, 'type') === 'message';
+    case 'function_call': {
+      const name = own(item, 'name');
+      return typeof name === 'string' && memory.clientTools.has(name);
+    }
+    case 'function_call_output': {
+      const callId = own(item, 'call_id');
+      return typeof callId === 'string' && memory.calls.get(callId) === true;
+    }
+    default:
+      return false;
+  }
+}

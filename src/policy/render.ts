@@ -1,0 +1,56 @@
+/** A profile's session with what is known of the user filled in. */
+
+import type { Json, JsonObject } from '../protocol/event.js';
+import type { Profile } from './profile.js';
+
+const placeholder = /\{\{\s*claims\.([^\s{}]+)\s*\}\}/g;
+// A claim becomes part of the instructions: it gets no line of its own and not much room.
+const control = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]/gu;
+const maxClaim = 256;
+
+/**
+ * The GA session object to send upstream for one user: `{{claims.name}}` is replaced, in every string of the profile's
+ * session, by that claim of the user's token, and by nothing when it is missing; the profile's own tools are added. A claim
+ * is inserted as it is, never expanded again, without control characters and cut at 256 characters.
+ */
+export function renderSession(profile: Profile, claims: Readonly<Record<string, unknown>>): JsonObject {
+  const session = render(profile.session, claims) as JsonObject;
+  const tools = profile.tools.map(({ name, description, parameters }) => {
+    const tool: JsonObject = { type: 'function', name };
+    if (description !== undefined) tool.description = description;
+    if (parameters !== undefined) tool.parameters = parameters as JsonObject;
+    return tool;
+  });
+  if (tools.length > 0) session.tools = [...((session.tools as Json[] | undefined) ?? []), ...tools];
+  return session;
+}
+
+function render(value: unknown, claims: Readonly<Record<string, unknown>>): Json | undefined {
+  if (typeof value === 'string') return value.replace(placeholder, (_, path: string) => claimText(claims, path));
+  if (typeof value !== 'object' || value === null) return value as Json | undefined;
+  if (Array.isArray(value)) return value.map((element) => render(element, claims) ?? null);
+  const rendered: JsonObject = {};
+  for (const [key, field] of Object.entries(value)) {
+    const filled = render(field, claims);
+    if (filled !== undefined) rendered[key] = filled;
+  }
+  return rendered;
+}
+
+function claimText(claims: Readonly<Record<string, unknown>>, path: string): string {
+  const value = claimAt(claims, path);
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
+  if (typeof value !== 'string') return '';
+  return Array.from(value.replace(control, '')).slice(0, maxClaim).join('');
+}
+
+// Some issuers name claims by URL, so a claim with dots in its own name comes before a path.
+function claimAt(claims: Readonly<Record<string, unknown>>, path: string): unknown {
+  if (Object.hasOwn(claims, path)) return claims[path];
+  let at: unknown = claims;
+  for (const key of path.split('.')) {
+    if (typeof at !== 'object' || at === null || !Object.hasOwn(at, key)) return undefined;
+    at = (at as Readonly<Record<string, unknown>>)[key];
+  }
+  return at;
+}

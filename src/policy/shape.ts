@@ -1,0 +1,106 @@
+/** Allow-lists as data: a shape copies from a value what it knows and drops the rest. */
+
+import type { Json, JsonObject } from '../protocol/event.js';
+
+/** Rebuilds a value from its permitted parts; undefined when nothing of it is permitted. */
+export type Shape = (value: Json | undefined) => Json | undefined;
+
+/** Permitted fields by name. */
+export type Fields = Readonly<Record<string, Shape>>;
+
+/** Whether a value is a JSON object. */
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** An own field of an object; what it inherits is not there. */
+export function own(value: JsonObject, key: string): Json | undefined {
+  return Object.hasOwn(value, key) ? value[key] : undefined;
+}
+
+/** The value at a dotted path of own fields, or undefined. */
+export function valueAt(value: Json | undefined, path: readonly PropertyKey[]): Json | undefined {
+  let at: Json | undefined = value;
+  for (const key of path) {
+    if (typeof at !== 'object' || at === null || !Object.hasOwn(at, key)) return undefined;
+    at = (at as JsonObject)[key as string];
+  }
+  return at;
+}
+
+/** Sets the value at a path, making the objects on the way. The path is one of ours, never a peer's. */
+export function setAt(target: JsonObject, path: readonly string[], value: Json): void {
+  const [key = '', ...rest] = path;
+  if (rest.length === 0) {
+    target[key] = value;
+    return;
+  }
+  const next = own(target, key);
+  const child: JsonObject = isObject(next) ? next : {};
+  target[key] = child;
+  setAt(child, rest, value);
+}
+
+/** Any string. */
+export const text: Shape = (value) => (typeof value === 'string' ? value : undefined);
+/** Any number. */
+export const number: Shape = (value) => (typeof value === 'number' ? value : undefined);
+/** A boolean. */
+export const flag: Shape = (value) => (typeof value === 'boolean' ? value : undefined);
+/** Anything at all: only for what a trusted client may see whole. */
+export const anything: Shape = (value) => value;
+
+/** One of these strings. */
+export function oneOf(...allowed: readonly string[]): Shape {
+  return (value) => (typeof value === 'string' && allowed.includes(value) ? value : undefined);
+}
+
+/** Whatever the first of these shapes permits. */
+export function either(...shapes: readonly Shape[]): Shape {
+  return (value) => {
+    for (const shape of shapes) {
+      const permitted = shape(value);
+      if (permitted !== undefined) return permitted;
+    }
+    return undefined;
+  };
+}
+
+/** The shape, or null. */
+export function nullable(shape: Shape): Shape {
+  return (value) => (value === null ? null : shape(value));
+}
+
+/** An object with these fields and no others. */
+export function object(fields: Fields): Shape {
+  return (value) => (isObject(value) ? fieldsOf(value, fields) : undefined);
+}
+
+/** A list; elements that the shape does not permit are left out. */
+export function list(shape: Shape): Shape {
+  return (value) => {
+    if (!Array.isArray(value)) return undefined;
+    return value.map(shape).filter((element) => element !== undefined);
+  };
+}
+
+/** The permitted fields of an object. */
+export function fieldsOf(value: JsonObject, fields: Fields): JsonObject {
+  const rebuilt: JsonObject = {};
+  for (const [key, shape] of Object.entries(fields)) {
+    const permitted = shape(own(value, key));
+    if (permitted !== undefined) rebuilt[key] = permitted;
+  }
+  return rebuilt;
+}
+
+/**
+ * Whether text is base64 (RFC 4648 section 4) with nothing in it that decoders disagree about. Node's decoder drops what
+ * it does not know, so a full length proves all but the two letters of the URL alphabet.
+ */
+export function isExactBase64(value: string): boolean {
+  if (value.length % 4 !== 0) return false;
+  const padding = value.endsWith('==') ? 2 : value.endsWith('=') ? 1 : 0;
+  if (Buffer.from(value, 'base64').length !== (value.length / 4) * 3 - padding) return false;
+  return !value.includes('-') && !value.includes('_');
+}

@@ -1,0 +1,59 @@
+/** What a trusted client may send: every known event as it was parsed, but never what the profile has set. */
+
+import { clientEvents } from '../protocol/catalogue.js';
+import type { JsonObject } from '../protocol/event.js';
+import { metadataFault, notAllowed, type Ruling, sessionType, underProfile, updateFault } from './client.js';
+import { trustedUpdate } from './configuration.js';
+import { invalid, missing } from './faults.js';
+import { idFault } from './items.js';
+import { withoutLocked } from './locks.js';
+import type { Memory } from './memory.js';
+import { isObject, own } from './shape.js';
+
+const known: ReadonlySet<string> = new Set(clientEvents);
+
+/** Judges one event of a trusted client. */
+export function judgeTrusted(body: JsonObject, memory: Memory): Ruling {
+  const type = own(body, 'type');
+  if (typeof type !== 'string' || type === '') return { fault: missing('type') };
+  if (!known.has(type)) return { fault: notAllowed(type) };
+  switch (type) {
+    case 'session.update':
+      return updateSession(body, memory);
+    case 'response.create':
+      return createResponse(body, memory);
+    case 'conversation.item.create':
+      return createItem(body, memory);
+    default:
+      return { body: { ...body } };
+  }
+}
+
+function updateSession(body: JsonObject, memory: Memory): Ruling {
+  const session = own(body, 'session');
+  const fault = updateFault(session, memory);
+  if (fault !== null || !isObject(session)) return { fault: fault ?? missing('session') };
+  return { body: { ...body, session: trustedUpdate(session, sessionType(memory), memory.locks) } };
+}
+
+function createItem(body: JsonObject, memory: Memory): Ruling {
+  const item = own(body, 'item');
+  if (!isObject(item)) return { fault: item === undefined ? missing('item') : invalid('item', 'an object') };
+  const fault = idFault(own(item, 'id'), memory.items.knows);
+  return fault === null ? { body: { ...body } } : { fault };
+}
+
+function createResponse(body: JsonObject, memory: Memory): Ruling {
+  const wish = own(body, 'response') ?? {};
+  if (!isObject(wish)) return { fault: invalid('response', 'an object') };
+  const response = withoutLocked(wish, memory.locks);
+  for (const field of ['output_modalities', 'max_output_tokens'] as const) {
+    const value = own(wish, field);
+    if (value === undefined || value === null) continue;
+    const allowed = underProfile(field, value, memory);
+    if (allowed !== undefined) response[field] = allowed;
+  }
+  const metadata = own(wish, 'metadata');
+  const fault = metadata === undefined || metadata === null ? null : metadataFault(metadata);
+  return fault === null ? { body: { ...body, response } } : { fault };
+}

@@ -1,0 +1,59 @@
+/**
+ * The `session.update` events under way. Upstream answers each with one `session.updated` or one `error`, in order, and
+ * an ack does not say which update it belongs to, so the order is all there is to go by.
+ */
+
+import type { JsonObject } from '../protocol/event.js';
+
+/** An update whose answer is awaited. `local` was answered by the relay alone and only waits for its turn. */
+export type Update =
+  | { readonly by: 'relay'; readonly eventId: string }
+  | { readonly by: 'client'; readonly eventId: string; readonly fields: JsonObject }
+  | { readonly by: 'local' };
+
+/** What one answer of upstream settles: the update itself and the local ones that were waiting behind it. */
+export interface Settled {
+  readonly update: Update;
+  readonly locals: number;
+}
+
+/** The updates of one session, oldest first. */
+export interface Updates {
+  readonly size: number;
+  push(update: Update): void;
+  /** Takes the oldest: upstream acknowledged it, or refused it without saying which. */
+  next(): Settled | null;
+  /** Takes the one with this id: upstream refused it. */
+  refused(eventId: string): Settled | null;
+}
+
+/** How many may be under way at once. */
+export const maxUpdates = 64;
+
+/** Makes the memory of one session's updates. */
+export function createUpdates(): Updates {
+  const queue: Update[] = [];
+
+  function take(at: number): Settled | null {
+    const [update] = queue.splice(at, 1);
+    if (update === undefined) return null;
+    let locals = 0;
+    while (queue[0]?.by === 'local') {
+      queue.shift();
+      locals++;
+    }
+    return { update, locals };
+  }
+
+  return {
+    get size() {
+      return queue.length;
+    },
+    push: (update) => void queue.push(update),
+    next: () => take(0),
+    refused(eventId) {
+      const at = queue.findIndex((update) => update.by !== 'local' && update.eventId === eventId);
+      return at < 0 ? null : take(at);
+    },
+  };
+}

@@ -1,0 +1,92 @@
+/** Which items of the conversation a client was shown, and which are kept from it. What is not known is not shown. */
+
+import { relayPrefix } from '../protocol/catalogue.js';
+import type { Json } from '../protocol/event.js';
+import { remember } from './bounded.js';
+
+/** What is known of an item the client was shown. */
+export interface ShownItem {
+  /** The role of a message, else the type of the item. */
+  readonly kind: string;
+  /** Whether this client made it, by an event or by speaking. */
+  readonly byClient: boolean;
+}
+
+interface Record {
+  readonly kind: string;
+  byClient: boolean;
+  before: string | null;
+  gone: boolean;
+}
+
+/** The items of one session, as its client may know them. */
+export interface Visibility {
+  /** The item, when the client was shown it and it was not deleted since. */
+  shown(id: Json | undefined): ShownItem | undefined;
+  /** Whether an id is taken, shown or not, deleted or not. */
+  knows(id: string): boolean;
+  /** Whether an id is kept from the client. */
+  isHidden(id: string): boolean;
+  /** Notes that the client is shown an item; what is hidden stays hidden. Returns whether it may see it. */
+  show(id: string, item: ShownItem, previous: Json | undefined): boolean;
+  hide(id: string, previous: Json | undefined): void;
+  /** Notes that an item was deleted from the conversation. */
+  remove(id: string): void;
+  /** Forgets an item that never came to be. */
+  forget(id: string): void;
+  /** The nearest item at or before this one that the client may see; null at the start. */
+  nearest(id: Json | undefined): string | null;
+}
+
+const maxIds = 4096;
+// Hidden items point to what was the nearest visible one when they came, so honest chains are short.
+const maxHops = 64;
+
+/** Makes the memory of one session's items. */
+export function createVisibility(): Visibility {
+  const seen = new Map<string, Record>();
+  const hidden = new Map<string, string | null>();
+
+  function nearest(id: Json | undefined): string | null {
+    let at: string | null = typeof id === 'string' ? id : null;
+    for (let hops = 0; at !== null && hops < maxHops; hops++) {
+      const record = seen.get(at);
+      if (record !== undefined && !record.gone) return at;
+      at = record === undefined ? (hidden.get(at) ?? null) : record.before;
+    }
+    return null;
+  }
+
+  return {
+    shown(id) {
+      const record = typeof id === 'string' ? seen.get(id) : undefined;
+      return record === undefined || record.gone ? undefined : record;
+    },
+    knows: (id) => seen.has(id) || hidden.has(id) || id.startsWith(relayPrefix),
+    isHidden: (id) => hidden.has(id),
+    show(id, item, previous) {
+      if (hidden.has(id)) return false;
+      const record = seen.get(id);
+      if (record === undefined) {
+        remember(seen, id, { ...item, before: nearest(previous), gone: false }, maxIds);
+        return true;
+      }
+      record.before ??= nearest(previous);
+      if (item.byClient) record.byClient = true;
+      return !record.gone;
+    },
+    hide(id, previous) {
+      const before = nearest(previous) ?? hidden.get(id) ?? seen.get(id)?.before ?? null;
+      seen.delete(id);
+      remember(hidden, id, before === id ? null : before, maxIds);
+    },
+    remove(id) {
+      const record = seen.get(id);
+      if (record !== undefined) record.gone = true;
+    },
+    forget(id) {
+      seen.delete(id);
+    },
+    nearest,
+  };
+}
