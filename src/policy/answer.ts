@@ -12,6 +12,7 @@ import type { Settled } from './updates.js';
 
 /** The answers of one session. */
 export interface Answers {
+  /** The session object for the client's `session.created`. */
   created(upstreamSession: JsonObject, sessionId: string, expiresAt: number): JsonObject;
   /** A `session.updated` for an update of which nothing goes upstream; null when it has to wait for others before it. */
   local(): JsonObject | null;
@@ -89,7 +90,7 @@ export function createAnswers(memory: Memory, model: string, nextEventId: () => 
       effective = upstreamSession;
       id = sessionId;
       expiresAt = end;
-      return { type: 'session.created', event_id: nextEventId(), session: session() };
+      return session();
     },
     local() {
       if (updates.size === 0) return ack();

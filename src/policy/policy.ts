@@ -46,8 +46,9 @@ export interface Policy {
    */
   injected(body: JsonObject): JsonObject;
   /**
-   * The `session.created` for the client. Takes the session object of upstream's ack of the configuration, the relay's own
-   * id of the session and its end in seconds since 1970.
+   * The session object for the client's `session.created`, which is redacted and shows the effective configuration. Takes
+   * the session object of upstream's ack of the configuration, the relay's own id of the session and its end in seconds
+   * since 1970.
    */
   sessionCreated(upstreamSession: JsonObject, sessionId: string, expiresAt: number): JsonObject;
 }
