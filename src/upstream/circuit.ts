@@ -1,11 +1,14 @@
 /** When an upstream is left alone: after it asked for it, or after it failed several times in a row. */
 
-/** The state of one upstream; times are milliseconds of the pool's clock. */
+/** The health of one upstream; times are milliseconds. */
 export interface Circuit {
-  /** Milliseconds until a dial may be tried; 0 when it may be now. */
+  /** Until a dial may be tried; 0 when it may be now. */
   wait(): number;
-  /** Call before a dial. After failures in a row only one dial at a time is let through until one succeeds. */
-  begin(): void;
+  /** Call before a dial, and exactly one of the answer's functions after it. */
+  begin(): Outcome;
+}
+
+export interface Outcome {
   succeeded(): void;
   /** `coolDownMs` when the upstream said how long it wants to be left alone. */
   failed(coolDownMs: number | undefined): void;
@@ -17,38 +20,45 @@ const failuresToOpen = 5;
 const shortestMs = 1000;
 const longestMs = 30_000;
 
+/** After five failures in a row: a pause of 1 s, doubled to 30 s, with a single dial after each as a probe. */
 export function createCircuit(now: () => number): Circuit {
   let failures = 0;
-  let closedUntil = 0;
+  let openUntil = 0;
   let probing = false;
-  const isProbe = () => failures >= failuresToOpen;
   return {
     wait() {
-      const remaining = closedUntil - now();
+      const remaining = openUntil - now();
       if (remaining > 0) return remaining;
-      return isProbe() && probing ? shortestMs : 0;
+      return probing ? shortestMs : 0;
     },
     begin() {
-      if (isProbe()) probing = true;
-    },
-    succeeded() {
-      failures = 0;
-      closedUntil = 0;
-      probing = false;
-    },
-    failed(coolDownMs) {
-      probing = false;
-      if (coolDownMs !== undefined) {
-        closedUntil = Math.max(closedUntil, now() + coolDownMs);
-        return;
-      }
-      failures += 1;
-      if (!isProbe()) return;
-      const pause = Math.min(longestMs, shortestMs * 2 ** (failures - failuresToOpen));
-      closedUntil = Math.max(closedUntil, now() + pause);
-    },
-    abandoned() {
-      probing = false;
+      const isProbe = failures >= failuresToOpen;
+      if (isProbe) probing = true;
+      const end = () => {
+        if (isProbe) probing = false;
+      };
+      return {
+        succeeded() {
+          end();
+          failures = 0;
+          openUntil = 0;
+          probing = false;
+        },
+        failed(coolDownMs) {
+          end();
+          if (coolDownMs !== undefined) {
+            openUntil = Math.max(openUntil, now() + coolDownMs);
+            return;
+          }
+          // Dials that were under way together fail together: that is one fault, not a reason to stay away longer.
+          if (openUntil > now()) return;
+          if (failures >= failuresToOpen && !isProbe) return;
+          failures += 1;
+          if (failures < failuresToOpen) return;
+          openUntil = now() + Math.min(longestMs, shortestMs * 2 ** (failures - failuresToOpen));
+        },
+        abandoned: end,
+      };
     },
   };
 }

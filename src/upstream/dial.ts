@@ -35,6 +35,8 @@ export interface DialOptions {
 export interface Dialed {
   /** Open and paused, with an `error` listener: attach `message` and `close`, then resume. */
   socket: WebSocket;
+  /** The TCP or TLS socket under it, for its buffer sizes and to destroy it. */
+  stream: Socket;
   upstream: UpstreamTarget;
   requestIds: RequestIds;
 }
@@ -146,7 +148,7 @@ function connect(attempt: Attempt, header: CredentialHeader): Promise<Dialed> {
       reject(failed(error instanceof Error ? error : new Error('The socket could not be made.')));
       return;
     }
-    let requestIds: RequestIds = {};
+    let answered: IncomingMessage;
     const finish = (error: unknown) => {
       stop.removeEventListener('abort', halt);
       reject(error);
@@ -155,7 +157,7 @@ function connect(attempt: Attempt, header: CredentialHeader): Promise<Dialed> {
     const halt = () => finish(stop.reason);
     socket.on('error', (error) => finish(failed(error)));
     socket.once('upgrade', (answer) => {
-      requestIds = requestIdsOf(answer.headers, secrets);
+      answered = answer;
     });
     socket.once('unexpected-response', (_request: ClientRequest, answer: IncomingMessage) => {
       const status = answer.statusCode ?? 0;
@@ -174,7 +176,8 @@ function connect(attempt: Attempt, header: CredentialHeader): Promise<Dialed> {
       // The listeners above hold the credential. An error is always followed by `close`, which the owner acts on.
       socket.removeAllListeners();
       socket.on('error', () => undefined);
-      resolve({ socket, upstream: target, requestIds });
+      const requestIds = requestIdsOf(answered.headers, secrets);
+      resolve({ socket, stream: answered.socket, upstream: target, requestIds });
     });
     stop.addEventListener('abort', halt, { once: true });
     if (stop.aborted) halt();
@@ -220,7 +223,9 @@ function followPhases(attempt: Attempt, request: ClientRequest): void {
       });
     };
     if (attempt.phase !== 'proxy') {
-      enter('lookup', 'TCP connection');
+      socket.once('lookup', (error: Error | null) => {
+        if (error === null) attempt.phase = 'TCP connection';
+      });
       enter('connect', afterConnect);
     }
     enter('secureConnect', 'upgrade');

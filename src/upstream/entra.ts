@@ -103,6 +103,7 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
     }
     flight = null;
     schedule();
+    if (closed) return failure;
     const seconds = (now() - started) / 1000;
     if (failure === null && cached !== null) onEvent?.({ kind: 'acquired', seconds, expiresAt: cached.expiresAt });
     else onEvent?.({ kind: 'failed', seconds, error: failure?.cause });

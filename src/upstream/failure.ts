@@ -163,7 +163,7 @@ function retryAfter(headers: IncomingHttpHeaders, message: string): number | und
   const candidates = [
     typeof precise === 'string' ? numberOf(precise) : Number.NaN,
     typeof general === 'string' ? numberOf(general) * 1000 : Number.NaN,
-    typeof general === 'string' ? Date.parse(general) - Date.now() : Number.NaN,
+    typeof general === 'string' && general.endsWith(' GMT') ? Date.parse(general) - Date.now() : Number.NaN,
     spoken === null ? Number.NaN : Number(spoken[1]) * (spoken[2] === undefined ? 1000 : 1),
   ];
   const wait = candidates.find((candidate) => !Number.isNaN(candidate));

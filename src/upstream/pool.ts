@@ -102,19 +102,19 @@ export class UpstreamPool {
 
   async #dial({ target, circuit }: Member, options: DialOptions): Promise<Dialed> {
     const started = this.#now();
-    circuit.begin();
+    const outcome = circuit.begin();
     try {
       const dialed = await dial(target, options);
-      circuit.succeeded();
-      this.#report({ upstream: target.name, outcome: 'ok', seconds: (this.#now() - started) / 1000 });
+      outcome.succeeded();
+      this.#onDial?.({ upstream: target.name, outcome: 'ok', seconds: (this.#now() - started) / 1000 });
       return dialed;
     } catch (error) {
       const refusal = RelayError.from(error);
       const failure = refusal.cause instanceof DialFailure ? refusal.cause : undefined;
       const aborted = options.signal.aborted;
-      if (aborted || failure?.kind === 'credential') circuit.abandoned();
-      else circuit.failed(failure?.retryAfterMs);
-      this.#report({
+      if (aborted || failure?.kind === 'credential') outcome.abandoned();
+      else outcome.failed(failure?.retryAfterMs);
+      this.#onDial?.({
         upstream: target.name,
         outcome: aborted ? 'aborted' : refusal.id,
         seconds: (this.#now() - started) / 1000,
@@ -123,10 +123,6 @@ export class UpstreamPool {
       });
       throw refusal;
     }
-  }
-
-  #report(event: DialEvent): void {
-    this.#onDial?.(event);
   }
 
   /** The others that may be tried now; alone, the same one again when the fault was one of the moment. */
