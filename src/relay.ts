@@ -16,8 +16,8 @@ import { createMemoryStore } from './store/store.js';
 import { createLog, type Log } from './telemetry/log.js';
 import { createMetrics, type Metrics } from './telemetry/metrics.js';
 import { authorizeWithEntra, authorizeWithKey } from './upstream/authorizer.js';
-import { createCredential, createTokenCache, type TokenCache } from './upstream/entra.js';
-import { UpstreamPool } from './upstream/pool.js';
+import { createCredential, createTokenCache, type TokenCache, type TokenEvent } from './upstream/entra.js';
+import { type DialEvent, UpstreamPool } from './upstream/pool.js';
 import { parseEndpoint, type UpstreamTarget } from './upstream/target.js';
 
 /** A running relay. */
@@ -42,8 +42,8 @@ export async function startRelay(settings: Settings, log: Log = createLog(settin
   const metrics = createMetrics();
   for (const warning of settings.warnings) log.warn(warning);
 
-  const caches = new Map<string, TokenCache>();
-  const pool = createPool(settings, caches, metrics, log);
+  const { targets, caches } = createTargets(settings, tokenObserver(metrics, log));
+  const pool = new UpstreamPool(targets, { onDial: dialObserver(metrics, log) });
   const store = createMemoryStore();
   const verifier = createVerifier(settings.jwt);
   const secrets = createClientSecrets(store);
@@ -102,29 +102,24 @@ export async function startRelay(settings: Settings, log: Log = createLog(settin
   };
 }
 
-function createPool(settings: Settings, caches: Map<string, TokenCache>, metrics: Metrics, log: Log): UpstreamPool {
-  const { clientId, instanceDiscovery } = settings.entra;
+/** The upstreams as they are dialled, and the token caches behind them, one for each Entra scope. */
+export function createTargets(
+  { upstreams, entra }: Settings,
+  onToken: (scope: string, event: TokenEvent) => void,
+): { targets: UpstreamTarget[]; caches: Map<string, TokenCache> } {
+  const caches = new Map<string, TokenCache>();
   const cacheFor = (scope: string): TokenCache => {
     const known = caches.get(scope);
     if (known) return known;
     const credential = createCredential({
-      ...(clientId !== null && { clientId }),
-      ...(!instanceDiscovery && { disableInstanceDiscovery: true }),
+      ...(entra.clientId !== null && { clientId: entra.clientId }),
+      ...(!entra.instanceDiscovery && { disableInstanceDiscovery: true }),
     });
-    const cache = createTokenCache({
-      credential,
-      scope,
-      onEvent({ kind, seconds, error }) {
-        metrics.tokenFetched(kind === 'acquired' ? 'ok' : 'failed', seconds);
-        if (kind === 'acquired') return;
-        metrics.upstreamError('identity', 'other');
-        log.warn({ scope, error }, 'identity.failed');
-      },
-    });
+    const cache = createTokenCache({ credential, scope, onEvent: (event) => onToken(scope, event) });
     caches.set(scope, cache);
     return cache;
   };
-  const targets = settings.upstreams.map(
+  const targets = upstreams.map(
     ({ name, endpoint, deployment, dialect, apiKey, apiVersion, scope, proxy }): UpstreamTarget => ({
       name,
       endpoint: parseEndpoint(endpoint),
@@ -135,17 +130,30 @@ function createPool(settings: Settings, caches: Map<string, TokenCache>, metrics
       ...(proxy !== null && { proxy }),
     }),
   );
-  return new UpstreamPool(targets, {
-    onDial({ upstream, outcome, seconds, status, failure }) {
-      metrics.dialed(upstream, outcome, seconds);
-      if (outcome === 'ok' || outcome === 'aborted') {
-        log.debug({ upstream, outcome, seconds }, 'upstream.dialed');
-        return;
-      }
-      metrics.upstreamError('upstream', outcome);
-      log.warn({ upstream, outcome, seconds, status, error: failure, azure: failure?.requestIds }, 'upstream.dialed');
-    },
-  });
+  return { targets, caches };
+}
+
+/** Counts and logs every dial. */
+function dialObserver(metrics: Metrics, log: Log) {
+  return ({ upstream, outcome, seconds, status, failure }: DialEvent): void => {
+    metrics.dialed(upstream, outcome, seconds);
+    if (outcome === 'ok' || outcome === 'aborted') {
+      log.debug({ upstream, outcome, seconds }, 'upstream.dialed');
+      return;
+    }
+    metrics.upstreamError('upstream', outcome);
+    log.warn({ upstream, outcome, seconds, status, error: failure, azure: failure?.requestIds }, 'upstream.dialed');
+  };
+}
+
+/** Counts every request to the identity service, and logs those that failed. */
+function tokenObserver(metrics: Metrics, log: Log) {
+  return (scope: string, { kind, seconds, error }: TokenEvent): void => {
+    metrics.tokenFetched(kind === 'acquired' ? 'ok' : 'failed', seconds);
+    if (kind === 'acquired') return;
+    metrics.upstreamError('identity', 'other');
+    log.warn({ scope, error }, 'identity.failed');
+  };
 }
 
 function secondsLeft(settings: Settings, caches: ReadonlyMap<string, TokenCache>): ReadonlyMap<string, number> {

@@ -171,7 +171,7 @@ export class Session {
     this.#upstream = upstream;
 
     const ports = {
-      refuse: (refusal: Refusal) => this.#refuse(refusal),
+      refuse: (refusal: Refusal, race = false) => this.#refuse(refusal, race),
       eventId: () => this.#eventId(),
     };
     const asClient = dialect === 'preview' ? previewClient(ports) : null;
@@ -292,7 +292,7 @@ export class Session {
     const known = RelayError.from(error);
     const { id, message, cause, retryAfterMs } = known;
     if (id === 'too_big' && initiator === 'client') {
-      this.#refuse({ code: id, message, param: null, eventId: null });
+      this.#refuse({ code: id, message, param: null, eventId: null }, false);
     } else if (id === 'bad_event' && initiator === 'upstream') {
       const told = 'The upstream sent something that is not a Realtime event.';
       this.end('upstream_failed', initiator, { message: told, cause: known });
@@ -302,14 +302,15 @@ export class Session {
   }
 
   /** Tells the client that one of its events was not carried out; the session goes on, but not for ever. */
-  #refuse({ code, message, param, eventId }: Refusal): void {
+  #refuse({ code, message, param, eventId }: Refusal, race: boolean): void {
     if (!this.isOpen) return;
     this.#answer({
       type: 'error',
       event_id: this.#eventId(),
       error: { type: 'invalid_request_error', code, message, param, event_id: eventId },
     });
-    if (++this.#refusals < this.admission.profile.limits.refusals) return;
+    // What a well-behaved client runs into by bad timing alone is not held against it.
+    if (race || ++this.#refusals < this.admission.profile.limits.refusals) return;
     const id = code === 'rate_limited' ? 'rate_limited' : 'bad_event';
     this.end(id, 'client', { message: `${this.#refusals} events were refused; the last one: ${message}` });
   }

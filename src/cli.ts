@@ -1,0 +1,241 @@
+#!/usr/bin/env node
+/** The commands of `realtime-relay`. */
+
+import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { signToken } from './auth/token.js';
+import { checkUpstreams } from './check.js';
+import { ConfigError, configFileSchema, describeSettings, loadConfig, type Settings } from './config.js';
+import { runDemo } from './demo.js';
+import { startEmulator } from './emulator/emulator.js';
+import { startRelay } from './relay.js';
+import { talk } from './talk/talk.js';
+import { createLog } from './telemetry/log.js';
+
+/** Exit codes of sysexits.h that process managers and people know. */
+const exitCodes = { ok: 0, failed: 1, usage: 64, config: 78 } as const;
+
+const usage = `realtime-relay <command>
+
+  serve                 run the relay; settings come from the environment and RELAY_CONFIG
+  check [--dial]        print the effective configuration; --dial also opens one upstream session
+        [--schema]      print the JSON Schema of the RELAY_CONFIG file
+  token --sub <user>    print an app token signed with RELAY_JWT_SECRET
+        [--profile <name>] [--tenant <name>] [--ttl <seconds>] [--claim name=value]…
+  talk <file.wav>       speak a recording through a relay and save the answer
+        [--url <url>] [--token <token>] [--text <words>] [--out <file.wav>]
+        [--speed <factor>] [--timeout <seconds>] [--insecure]
+  emulate               run a local stand-in for Azure OpenAI
+        [--port <port>] [--speed <factor>]
+  demo                  run emulator and relay, and speak once through them
+  --help, --version
+`;
+
+const print = (line: string) => process.stdout.write(`${line}\n`);
+const complain = (line: string) => process.stderr.write(`${line}\n`);
+
+/** A command line that makes no sense; the text says what would. */
+class UsageError extends Error {}
+
+type Command = (args: string[]) => Promise<number>;
+
+const commands: Record<string, Command> = {
+  async serve(args) {
+    options(args, {});
+    const settings = loadConfig(process.env);
+    const log = createLog(settings.logLevel);
+    process.on('uncaughtException', (error) => {
+      log.fatal({ error }, 'An error nobody handled; the process ends.');
+      process.exit(exitCodes.failed);
+    });
+    const relay = await startRelay(settings, log);
+    log.info(
+      { url: relay.url, ops: relay.opsUrl, upstreams: settings.upstreams.map(({ name }) => name) },
+      'relay.started',
+    );
+    await untilSignal();
+    onSignal(() => process.exit(exitCodes.failed));
+    await relay.drain();
+    log.info('relay.stopped');
+    return exitCodes.ok;
+  },
+
+  async check(args) {
+    const { values } = options(args, { dial: { type: 'boolean' }, schema: { type: 'boolean' } });
+    if (values.schema) {
+      print(JSON.stringify(configFileSchema(), null, 2));
+      return exitCodes.ok;
+    }
+    const settings = loadConfig(process.env);
+    print(JSON.stringify(describeSettings(settings), null, 2));
+    for (const warning of settings.warnings) complain(`warning: ${warning}`);
+    return !values.dial || (await checkUpstreams(settings, print)) ? exitCodes.ok : exitCodes.failed;
+  },
+
+  async token(args) {
+    const { values } = options(args, {
+      sub: { type: 'string' },
+      profile: { type: 'string' },
+      tenant: { type: 'string' },
+      ttl: { type: 'string', default: '3600' },
+      claim: { type: 'string', multiple: true, default: [] },
+    });
+    if (!values.sub) throw new UsageError('token: --sub <user> is needed.');
+    print(signUser(loadConfig(process.env), values.sub, values));
+    return exitCodes.ok;
+  },
+
+  async talk(args) {
+    const { values, positionals } = options(
+      args,
+      {
+        url: { type: 'string', default: 'http://127.0.0.1:8080' },
+        token: { type: 'string' },
+        text: { type: 'string' },
+        out: { type: 'string' },
+        speed: { type: 'string', default: '1' },
+        timeout: { type: 'string', default: '60' },
+        insecure: { type: 'boolean', default: false },
+      },
+      true,
+    );
+    const [wav] = positionals;
+    const token = values.token ?? process.env.RELAY_TOKEN;
+    if (!token) throw new UsageError('talk: --token <token> is needed, or RELAY_TOKEN in the environment.');
+    if (!wav === !values.text) throw new UsageError('talk: give either a WAV file or --text.');
+    const stop = new AbortController();
+    onSignal(() => stop.abort());
+    const result = await talk({
+      url: values.url,
+      token,
+      ...(wav !== undefined && { wav }),
+      ...(values.text !== undefined && { text: values.text }),
+      ...(values.out !== undefined && { out: values.out }),
+      speed: positive('speed', values.speed),
+      timeoutSeconds: positive('timeout', values.timeout),
+      insecure: values.insecure,
+      print,
+      signal: stop.signal,
+    });
+    return result.ok ? exitCodes.ok : exitCodes.failed;
+  },
+
+  async emulate(args) {
+    const { values } = options(args, {
+      port: { type: 'string', default: '8091' },
+      host: { type: 'string', default: '127.0.0.1' },
+      speed: { type: 'string', default: '4' },
+    });
+    const port = Number(values.port);
+    if (!Number.isInteger(port) || port < 0 || port > 65535)
+      throw new UsageError('emulate: --port must be 0 to 65535.');
+    const emulator = await startEmulator({
+      port,
+      host: values.host,
+      speed: positive('speed', values.speed),
+      log: print,
+    });
+    print(`A local Azure OpenAI is at ${emulator.url}; deployment gpt-realtime, API key emulator-key.`);
+    await untilSignal();
+    await emulator.close();
+    return exitCodes.ok;
+  },
+
+  async demo(args) {
+    options(args, {});
+    return runDemo({ print, until: untilSignal() });
+  },
+};
+
+/** A token for one user, signed with the relay's own secret. */
+function signUser(
+  settings: Settings,
+  subject: string,
+  values: { profile?: string; tenant?: string; ttl: string; claim: string[] },
+): string {
+  const { issuer, audience, source } = settings.jwt;
+  if (source.kind !== 'secret') {
+    throw new UsageError(
+      'token: only RELAY_JWT_SECRET can sign; with a public key your identity provider makes the tokens.',
+    );
+  }
+  const claims = values.claim.map((claim): [string, string] => {
+    const at = claim.indexOf('=');
+    if (at < 1) throw new UsageError(`token: --claim ${claim} must have the form name=value.`);
+    return [claim.slice(0, at), claim.slice(at + 1)];
+  });
+  return signToken({
+    secret: source.secret,
+    issuer,
+    audience,
+    subject,
+    ttlSeconds: positive('ttl', values.ttl),
+    claims: Object.fromEntries(claims),
+    ...(values.profile !== undefined && { profile: values.profile }),
+    ...(values.tenant !== undefined && { tenant: values.tenant }),
+  });
+}
+
+function positive(name: string, value: string): number {
+  const number = Number(value);
+  if (!(number > 0)) throw new UsageError(`--${name} must be a number over 0.`);
+  return number;
+}
+
+function options<T extends NonNullable<Parameters<typeof parseArgs>[0]>['options']>(
+  args: string[],
+  known: T,
+  allowPositionals = false,
+) {
+  try {
+    return parseArgs({ args, options: known as NonNullable<T>, allowPositionals, strict: true });
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+function onSignal(listener: () => void): void {
+  process.once('SIGTERM', listener);
+  process.once('SIGINT', listener);
+}
+
+function untilSignal(): Promise<void> {
+  return new Promise((resolve) => onSignal(resolve));
+}
+
+async function main(): Promise<number> {
+  const [name = '--help', ...args] = process.argv.slice(2);
+  if (name === '--version') {
+    print(JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version);
+    return exitCodes.ok;
+  }
+  if (name === '--help' || name === 'help' || args.includes('--help')) {
+    print(usage);
+    return exitCodes.ok;
+  }
+  try {
+    const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+    if (!command) throw new UsageError(`There is no command "${name}".`);
+    return await command(args);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      complain(`${error.message}\n\n${usage}`);
+      return exitCodes.usage;
+    }
+    if (error instanceof ConfigError) {
+      complain(`${error.message}\n${error.problems.map((problem) => `  - ${problem}`).join('\n')}`);
+      return exitCodes.config;
+    }
+    if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') {
+      complain(
+        `The address is in use: ${(error as Error).message}. Stop the other program, or set PORT and RELAY_OPS_PORT.`,
+      );
+      return exitCodes.failed;
+    }
+    throw error;
+  }
+}
+
+process.exitCode = await main();
+// A finished command may leave keep-alive sockets behind; nothing else is worth waiting for.
+process.exit();
