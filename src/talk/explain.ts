@@ -68,7 +68,7 @@ const networkAdvice: Readonly<Record<string, string>> = {
 
 /** Text of others, fit for one line of a terminal: without control and direction characters, and not endless. */
 export function printable(text: string, limit = 2000): string {
-  const line = text.replace(/[\p{Cc}\u2028-\u202e\u2066-\u2069]+/gu, ' ').trim();
+  const line = text.replace(/[\s\p{Cc}\u2028-\u202e\u2066-\u2069]+/gu, ' ').trim();
   return line.length > limit ? `${line.slice(0, limit)}…` : line;
 }
 
@@ -100,41 +100,48 @@ export function explainRefusal({ status, retryAfter, location, body }: Refused, 
   const { code, message } = errorIn(body);
   const what = `${place} refused the session with HTTP ${status}${code ? ` ${code}` : ''}`;
   const said = message ? `: ${sentence(message)}` : '.';
-  const wait = retryAfter
-    ? ` It asks to wait ${/^\d+$/.test(retryAfter) ? `${retryAfter} s` : printable(retryAfter, 60)}.`
-    : '';
+  const waitMs = /^\d+$/.test(retryAfter ?? '') ? Number(retryAfter) * 1000 : undefined;
   const todo = isExitId(code)
     ? advice[code]
     : location
       ? `It points to ${printable(location, 200)}; give that URL.`
       : (statusAdvice[status] ?? 'Check the URL; this is not an answer a relay gives.');
-  return `${what}${said}${wait} ${todo}`;
+  return `${what}${said}${wait(waitMs)} ${todo}`;
 }
 
 /** The `error` object of the protocol, as far as it matters here. */
 export interface ErrorEvent {
   readonly code: string;
   readonly message: string;
+  /** How long the relay asks to wait, when it does. */
+  readonly retryAfterMs?: number | undefined;
 }
 
 /** Why the relay closed the session; `announced` is the last `error` event before it. */
 export function explainClose(code: number, reason: string, announced: ErrorEvent | null): string {
   const id = isExitId(reason) ? reason : isExitId(announced?.code) ? announced.code : null;
   const how = `The relay closed the session (${code}${reason ? ` ${printable(reason, 123)}` : ''})`;
-  if (id) return `${how}: ${sentence(announced?.message || exits[id].meaning)} ${advice[id]}`;
+  if (id) {
+    const said = sentence(announced?.message || exits[id].meaning);
+    return `${how}: ${said}${wait(announced?.retryAfterMs)} ${advice[id]}`;
+  }
   const said = announced ? ` The last error was: ${explainError(announced)}` : '';
   if (code === 1006) return `The connection broke without a goodbye; the relay or a proxy in between died.${said}`;
   return `${how} without a reason that is known here.${said || ` ${seeLog}`}`;
 }
 
 /** An `error` event in one line. */
-export function explainError({ code, message }: ErrorEvent): string {
-  return `${code ? `${printable(code, 100)}: ` : ''}${sentence(message || 'no message')}`;
+export function explainError({ code, message, retryAfterMs }: ErrorEvent): string {
+  return `${code ? `${printable(code, 100)}: ` : ''}${sentence(message || 'no message')}${wait(retryAfterMs)}`;
 }
 
 /** What to do about an `error` event with this code; empty when it is not one of the relay's own. */
 export function adviceFor(code: string): string {
   return isExitId(code) ? ` ${advice[code]}` : '';
+}
+
+function wait(ms: number | undefined): string {
+  return ms === undefined ? '' : ` It asks to wait ${Math.ceil(ms / 1000)} s.`;
 }
 
 function isExitId(code: string | undefined): code is ExitId {

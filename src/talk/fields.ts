@@ -17,5 +17,10 @@ export function text(value: Json | undefined): string {
 /** The `error` field of an event or of a failed response. */
 export function errorIn(object: JsonObject): ErrorEvent {
   const error = child(object, 'error');
-  return { code: text(error.code) || text(error.type), message: text(error.message) };
+  const wait = error.retry_after_ms;
+  return {
+    code: text(error.code) || text(error.type),
+    message: text(error.message),
+    retryAfterMs: typeof wait === 'number' ? wait : undefined,
+  };
 }
