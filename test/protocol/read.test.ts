@@ -295,6 +295,10 @@ describe('the size of a message is limited by what it carries', () => {
     expect(() => readDown(Buffer.from(`{${keys(20_001)}}`))).toThrow(/20000 keys/);
   });
 
+  it('and a tree too wide is refused before it is built', () => {
+    expect(() => readUp(Buffer.from(`{"a":[${'0,'.repeat(4096 + 513)}0]}`))).toThrow(/too many keys and elements/);
+  });
+
   it('and hostile megabytes are refused in a bounded time', () => {
     const room = 1_048_000;
     const floods = ['[', '{"a":', '\\"', '"', ':', ',', '[],', '"a":1,', '\\', '\\\\', ' ', '{', '"",', '\\u', '1'];

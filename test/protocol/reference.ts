@@ -278,7 +278,7 @@ function mentionsAudio(message: Uint8Array): boolean {
 }
 
 /** What must become of a message: forwarded as it is, parsed and rebuilt, or refused. */
-export function judge(message: Uint8Array, rules: Rules): Judgement {
+function judge(message: Uint8Array, rules: Rules): Judgement {
   if (message.length > rules.eventBytes) return { verdict: 'reject', id: 'too_big', why: 'over the event limit' };
   let value: Value;
   try {

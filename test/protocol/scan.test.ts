@@ -186,6 +186,18 @@ describe('any other message takes the slow path, for a named reason', () => {
       }
     }
   });
+
+  it('an append with any one byte inserted is forwarded only when the strict language allows it', () => {
+    const isBetweenTokens = (at: number) => /[{}:,]/.test(append.charAt(at - 1) + append.charAt(at)) || at === 0;
+    for (let at = 0; at <= append.length; at++) {
+      for (let byte = 0; byte < 256; byte++) {
+        const message = Buffer.from(`${append.slice(0, at)} ${append.slice(at)}`);
+        message[at] = byte;
+        const isForwarded = typeof scan(message, up) !== 'string';
+        expect(isForwarded, `byte ${byte} at ${at}`).toBe(isBetweenTokens(at) && [0x20, 9, 10, 13].includes(byte));
+      }
+    }
+  });
 });
 
 describe('a known key that is there twice is refused', () => {
