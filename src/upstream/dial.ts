@@ -6,6 +6,7 @@ import type { Socket } from 'node:net';
 import { HttpsProxyAgent } from 'https-proxy-agent';
 import { WebSocket } from 'ws';
 import { RelayError } from '../errors.js';
+import { untilAborted } from './abort.js';
 import type { CredentialHeader } from './authorizer.js';
 import {
   clean,
@@ -105,7 +106,7 @@ function isRefusedCredential(error: unknown): boolean {
 async function credential<T>(attempt: Attempt, get: () => Promise<T>): Promise<T> {
   attempt.phase = 'credential';
   try {
-    return await untilStopped(get(), attempt.stop);
+    return await untilAborted(get(), attempt.stop);
   } catch (error) {
     attempt.stop.throwIfAborted();
     const detail = error instanceof RelayError && error.cause instanceof Error ? error.cause : error;
@@ -125,15 +126,6 @@ async function renew(attempt: Attempt, header: CredentialHeader): Promise<Creden
     attempt.stop.throwIfAborted();
     return null;
   }
-}
-
-function untilStopped<T>(promise: Promise<T>, stop: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const halt = () => reject(stop.reason);
-    stop.addEventListener('abort', halt, { once: true });
-    if (stop.aborted) halt();
-    promise.then(resolve, reject).finally(() => stop.removeEventListener('abort', halt));
-  });
 }
 
 function connect(attempt: Attempt, header: CredentialHeader): Promise<Dialed> {

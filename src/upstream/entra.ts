@@ -2,14 +2,14 @@
 
 import type { AccessToken, TokenCredential } from '@azure/identity';
 import { RelayError } from '../errors.js';
+import { untilAborted } from './abort.js';
+
+type Token = Pick<AccessToken, 'token' | 'expiresOnTimestamp' | 'refreshAfterTimestamp'>;
 
 /** What the cache asks for tokens; any `TokenCredential` of @azure/identity is one. */
 export interface TokenSource {
   /** With `forced`, whatever the source itself remembers should be forgotten first, where that is possible. */
-  getToken(
-    scope: string,
-    options: { abortSignal: AbortSignal; forced?: boolean },
-  ): Promise<Pick<AccessToken, 'token' | 'expiresOnTimestamp' | 'refreshAfterTimestamp'> | null>;
+  getToken(scope: string, options: { abortSignal: AbortSignal; forced?: boolean }): Promise<Token | null>;
 }
 
 /** One answer of the identity service, or its absence; `expiresAt` is in milliseconds since the epoch. */
@@ -76,7 +76,7 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
   let dueAt = 0;
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
-  let cancel: (() => void) | null = null;
+  let request: AbortController | null = null;
 
   function alive(): CachedToken | null {
     return cached !== null && cached.expiresAt > now() ? cached : null;
@@ -110,28 +110,23 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
     return failure;
   }
 
-  function ask(forced: boolean): Promise<Pick<AccessToken, 'token' | 'expiresOnTimestamp' | 'refreshAfterTimestamp'>> {
-    return new Promise((resolve, reject) => {
-      const abort = new AbortController();
-      const give = (reason: string) => {
-        reject(new Error(reason));
-        abort.abort();
-      };
-      const limit = setTimeout(give, requestMs, `The identity service did not answer within ${requestMs / 1000} s.`);
-      limit.unref();
-      cancel = () => give('The token cache was closed.');
-      const request = async () => credential.getToken(scope, { abortSignal: abort.signal, forced });
-      request()
-        .then((answer) => resolve(checked(answer, now())), reject)
-        .catch(reject)
-        .finally(() => {
-          clearTimeout(limit);
-          cancel = null;
-        });
-    });
+  async function ask(forced: boolean): Promise<Token> {
+    const abort = new AbortController();
+    const late = new Error(`The identity service did not answer within ${requestMs / 1000} s.`);
+    const limit = setTimeout(() => abort.abort(late), requestMs);
+    limit.unref();
+    request = abort;
+    // A source may throw at once, and may ignore the signal.
+    const answer = async () => credential.getToken(scope, { abortSignal: abort.signal, forced });
+    try {
+      return checked(await untilAborted(answer(), abort.signal), now());
+    } finally {
+      clearTimeout(limit);
+      request = null;
+    }
   }
 
-  function accept(answer: Pick<AccessToken, 'token' | 'expiresOnTimestamp' | 'refreshAfterTimestamp'>): void {
+  function accept(answer: Token): void {
     if (closed) throw new Error('The token cache was closed.');
     const moment = now();
     if (cached !== null && cached.token === answer.token) {
@@ -213,13 +208,13 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
     close() {
       closed = true;
       clearTimeout(timer);
-      cancel?.();
+      request?.abort(new Error('The token cache was closed.'));
       cached = null;
     },
   };
 }
 
-function checked<T extends Pick<AccessToken, 'token' | 'expiresOnTimestamp'>>(answer: T | null, now: number): T {
+function checked(answer: Token | null, now: number): Token {
   if (answer === null) throw new Error('The credential returned no token.');
   if (typeof answer.token !== 'string' || !/^[\x21-\x7e]+$/.test(answer.token)) {
     throw new Error('The credential returned a token that cannot be sent in a header.');

@@ -1,5 +1,4 @@
 import dns from 'node:dns';
-import { once } from 'node:events';
 import net, { Socket } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { RelayError } from '../../src/errors.js';
@@ -33,7 +32,8 @@ async function silent(
     }),
   );
   const released = async () => {
-    for (const socket of server.sockets) if (!socket.destroyed) await once(socket.resume(), 'close');
+    for (const socket of server.sockets)
+      if (!socket.closed) await new Promise((resolve) => socket.resume().once('close', resolve));
   };
   return { port: server.port, reached, released };
 }
@@ -63,7 +63,7 @@ const phases: Record<string, () => Promise<Stuck>> = {
     };
   },
   async 'TCP connection'() {
-    const socket = new Socket();
+    const socket = Object.assign(new Socket(), { connecting: true });
     const connect = vi.spyOn(net, 'connect').mockImplementation((() => {
       setImmediate(() => socket.emit('lookup', null, '127.0.0.1', 4));
       return socket;
