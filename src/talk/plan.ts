@@ -40,7 +40,7 @@ export async function makePlan({ url, token, wav, out, text, speed = 1, timeoutS
   if (!/^[\x21-\x7e]+$/.test(token)) {
     throw new Error('The token holds characters that no token has; was it pasted with a space or a line break?');
   }
-  if (!(speed > 0 && speed <= 1000)) throw new Error('The speed has to be over 0 and at most 1000; 1 is real time.');
+  if (!(speed >= 0.1 && speed <= 1000)) throw new Error('The speed has to be 0.1 to 1000; 1 is real time.');
   if (timeoutSeconds !== undefined && !(timeoutSeconds > 0 && timeoutSeconds <= 86_400)) {
     throw new Error('The time limit has to be over 0 s and at most a day.');
   }

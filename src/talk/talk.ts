@@ -25,12 +25,13 @@ export interface TalkOptions {
   readonly out?: string | undefined;
   /** Sent as a text turn, in place of `wav`. */
   readonly text?: string | undefined;
-  /** Pace of sending, 1 is real time; relays limit what is much faster. */
+  /** Pace of sending, 0.1 to 1000; 1 is real time, and relays limit what is much faster. */
   readonly speed?: number | undefined;
-  /** How long to wait for everything; 60 s and the time to send the recording when left out. */
+  /** How long to wait for everything, not counting the time it takes to send the recording; 60 when left out. */
   readonly timeoutSeconds?: number | undefined;
   /** Accepts any TLS certificate. */
   readonly insecure?: boolean | undefined;
+  /** Takes each line of the conversation as it happens; the last one says why it failed, if it did. */
   readonly print: (line: string) => void;
   /** Ends the conversation cleanly; what was heard by then is kept. */
   readonly signal?: AbortSignal | undefined;
@@ -39,7 +40,7 @@ export interface TalkOptions {
 export interface TalkResult {
   /** Whether a spoken answer came, whole, and was saved. */
   readonly ok: boolean;
-  /** One line on what failed and what to do; not printed by `talk`. */
+  /** One line on what failed and what to do; it has been printed. */
   readonly reason?: string;
   /** What the relay says the user said; empty when it does not transcribe. */
   readonly heard: string;
@@ -54,6 +55,12 @@ export interface TalkResult {
 
 /** Says a recording or a text to a relay and waits for the spoken answer. Does not reject for what a peer or a file does. */
 export async function talk(options: TalkOptions): Promise<TalkResult> {
+  const result = await attempt(options);
+  if (result.reason !== undefined) options.print(`failed: ${result.reason}`);
+  return result;
+}
+
+async function attempt(options: TalkOptions): Promise<TalkResult> {
   let plan: Plan;
   try {
     plan = await makePlan(options);
@@ -97,7 +104,7 @@ function converse(options: TalkOptions, { url, speed, recording }: Plan): Promis
   const { print, signal } = options;
   const place = shown(url);
   const recordingSeconds = (recording?.samples.length ?? 0) / recordingRate / speed;
-  const timeoutSeconds = options.timeoutSeconds ?? defaultTimeoutSeconds + Math.ceil(recordingSeconds);
+  const limitSeconds = (options.timeoutSeconds ?? defaultTimeoutSeconds) + recordingSeconds;
 
   return new Promise((done) => {
     const timers: NodeJS.Timeout[] = [];
@@ -114,12 +121,12 @@ function converse(options: TalkOptions, { url, speed, recording }: Plan): Promis
       signal?.removeEventListener('abort', stopped);
       void line.close().then(() => done({ reason, conversation }));
     };
-    const stopped = () => end('Stopped before the answer was complete.');
+    const stopped = () => end(isAnswered ? null : 'Stopped before the answer was complete.');
     const tooLate = () => {
       const { lastError, waitsFor } = conversation;
       const why = line.isOpen ? waitsFor : `There was no reply from ${place}.`;
       const said = lastError ? ` The last error was: ${explainError(lastError)}` : '';
-      end(`No answer within ${timeoutSeconds} s. ${why}${said}`);
+      end(isAnswered ? null : `No answer within ${Number(limitSeconds.toFixed(2))} s. ${why}${said}`);
     };
 
     const conversation = new Conversation({
@@ -173,7 +180,7 @@ function converse(options: TalkOptions, { url, speed, recording }: Plan): Promis
     });
     if (isReadableByOthers(url))
       print('note: the connection is not encrypted; others can read the token and the sound');
-    after(timeoutSeconds * 1000, tooLate);
+    after(limitSeconds * 1000, tooLate);
     signal?.addEventListener('abort', stopped, { once: true });
     if (signal?.aborted) stopped();
   });

@@ -29,10 +29,12 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 async function failure(url: string, options: Partial<TalkOptions> = {}): Promise<string> {
-  const print = () => {};
+  const lines: string[] = [];
+  const print = (line: string) => lines.push(line);
   const result = await talk({ url, token: 'secret-token', wav, out, speed: 40, timeoutSeconds: 5, print, ...options });
   expect(result.ok).toBe(false);
-  expect(result.reason).not.toMatch(/[\n\r]|secret-token/);
+  expect(lines.at(-1)).toBe(`failed: ${result.reason}`);
+  expect(lines.join()).not.toMatch(/[\n\r]|secret-token/);
   return result.reason ?? '';
 }
 
@@ -54,7 +56,7 @@ describe('before anything is dialed', () => {
     ['a password in the URL', { url: 'http://user:pass@host' }, 'user name or password'],
     ['no token', { token: '' }, 'There is no token; `realtime-relay token` makes one.'],
     ['a broken token', { token: 'abc\ndef' }, 'a space or a line break'],
-    ['a speed of 0', { speed: 0 }, 'The speed has to be over 0'],
+    ['a speed of 0', { speed: 0 }, 'The speed has to be 0.1 to 1000'],
     ['no time', { timeoutSeconds: Number.NaN }, 'The time limit'],
     ['nothing to say', { wav: undefined }, 'There is nothing to say'],
     ['a missing recording', { wav: '/nowhere/a.wav' }, 'Cannot read the recording /nowhere/a.wav: ENOENT'],
