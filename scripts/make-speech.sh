@@ -19,7 +19,7 @@ say() {
   entries+=("$(printf '  "%s": { "text": "%s", "seconds": %.2f }' "$name" "$text" "$(soxi -D "$name.wav")")")
 }
 
-say question-order en-us 130 0.3 0.3 'Hello, where is my order?'
+say question-order en-us 140 0.3 0.3 'When will my order from last week arrive?'
 say answer-hello en-us+f3 160 0.05 0.15 'Hello! Your order arrives tomorrow morning.'
 say answer-story en-us+f3 165 0.05 0.15 \
   'Of course. It left our warehouse today, crossed the mountains, and now waits in your town.'
