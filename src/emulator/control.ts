@@ -1,0 +1,160 @@
+/** The strings an emulator is pulled by: faults, scripts and records, for programs and over HTTP under `/emulator/`. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Script } from './answer.js';
+import type { Connection } from './connection.js';
+import { type Fault, type FaultList, type FaultName, faultNames, isFaultName } from './faults.js';
+import type { Received, ReceivedConnection } from './received.js';
+
+export interface EmulatorControl {
+  readonly faults: {
+    /** Arms a fault for the next `count` handshakes, sessions, updates or responses. RangeError for an unknown name. */
+    arm(fault: Fault | FaultName, count?: number): void;
+    /** Makes it happen now on every open connection, or on one; returns on how many. */
+    strike(fault: Fault | FaultName, connectionId?: number): number;
+    clear(): void;
+    list(): readonly Fault[];
+  };
+  /** Decides how the next responses turn out, one script each, in order, whichever connection asks. */
+  script(...scripts: Script[]): void;
+  clearScripts(): void;
+  readonly received: Received;
+}
+
+const maxScripts = 1000;
+const maxBodyBytes = 1024 * 1024;
+
+export function createControl(
+  faults: FaultList,
+  scripts: Script[],
+  received: Received,
+  connections: ReadonlySet<Connection>,
+): EmulatorControl {
+  return {
+    faults: {
+      arm: (fault, count) => {
+        const given = typeof fault === 'string' ? { fault } : fault;
+        faults.arm(count === undefined ? given : { ...given, count });
+      },
+      strike: (fault, connectionId) => {
+        const given = typeof fault === 'string' ? { fault } : fault;
+        if (!isFaultName(given.fault)) throw new RangeError(`unknown fault '${String(given.fault)}'`);
+        const struck = [...connections].filter(
+          ({ record }) => connectionId === undefined || record.id === connectionId,
+        );
+        for (const connection of struck) connection.strike(given);
+        return struck.length;
+      },
+      clear: () => faults.clear(),
+      list: () => faults.list(),
+    },
+    script: (...more) => {
+      if (scripts.length + more.length > maxScripts)
+        throw new RangeError(`more than ${maxScripts} scripts are waiting`);
+      scripts.push(...more);
+    },
+    clearScripts: () => {
+      scripts.length = 0;
+    },
+    received,
+  };
+}
+
+/** Answers `/emulator/…`. Resolves when the answer is sent; never rejects. */
+export async function serveControl(
+  request: IncomingMessage,
+  response: ServerResponse,
+  url: URL,
+  control: EmulatorControl,
+): Promise<void> {
+  const answer = (status: number, body: unknown) => {
+    response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' });
+    response.end(`${JSON.stringify(body, null, 2)}\n`);
+  };
+  // A page in the developer's browser must not be able to pull the strings.
+  if (request.headers.origin !== undefined) return answer(403, { error: 'not for browsers' });
+  try {
+    const route = `${request.method} ${url.pathname}`;
+    const handler = routes[route];
+    if (!handler) return answer(404, { error: `no such control; there are: ${Object.keys(routes).join(', ')}` });
+    const body = request.method === 'POST' ? await readJson(request) : null;
+    answer(200, handler(control, body, url.searchParams));
+  } catch (error) {
+    answer(400, { error: error instanceof Error ? error.message : String(error) });
+  }
+}
+
+type Handler = (control: EmulatorControl, body: unknown, query: URLSearchParams) => unknown;
+
+const routes: Readonly<Record<string, Handler>> = {
+  'GET /emulator/faults': ({ faults }) => ({ armed: faults.list(), known: faultNames }),
+  'POST /emulator/faults': ({ faults }, body) => {
+    let struck = 0;
+    for (const one of listOf(body)) {
+      const { now, connection, ...fault } = one as Fault & { now?: boolean; connection?: number };
+      if (now) struck += faults.strike(fault, connection);
+      else faults.arm(fault);
+    }
+    return { armed: faults.list(), struck };
+  },
+  'DELETE /emulator/faults': ({ faults }) => {
+    faults.clear();
+    return { armed: [] };
+  },
+  'POST /emulator/script': (control, body) => {
+    const scripts = listOf(body) as Script[];
+    control.script(...scripts);
+    return { added: scripts.length };
+  },
+  'DELETE /emulator/script': (control) => {
+    control.clearScripts();
+    return {};
+  },
+  'GET /emulator/received': ({ received }, _body, query) => {
+    const wanted = query.get('connection');
+    const connections = received.connections.filter(({ id }) => wanted === null || String(id) === wanted);
+    return {
+      connection_count: received.connectionCount,
+      open: received.open.map(({ id }) => id),
+      errors: received.errors,
+      error_events: received.errorEvents,
+      usage: received.usage,
+      connections: connections.map(withoutCredentials),
+    };
+  },
+  'DELETE /emulator/received': ({ received }) => {
+    received.clear();
+    return {};
+  },
+};
+
+/** Anyone who reaches the port may read this, so it tells that a credential came, and not which. */
+function withoutCredentials(connection: ReceivedConnection): ReceivedConnection {
+  const headers = { ...connection.headers };
+  for (const name of ['authorization', 'api-key', 'cookie', 'sec-websocket-protocol']) {
+    const value = headers[name];
+    if (value !== undefined) headers[name] = `(${String(value).length} characters)`;
+  }
+  const url = connection.url.replace(/([?&](?:api-key|authorization)=)[^&]*/gi, '$1(hidden)');
+  const events = connection.events.map((event) =>
+    event.audio ? { ...event, audio: { bytes: event.audio.bytes, sha256: event.audio.sha256 } } : event,
+  );
+  return { ...connection, url, headers, events };
+}
+
+function listOf(body: unknown): object[] {
+  const list = Array.isArray(body) ? body : [body];
+  if (list.some((one) => typeof one !== 'object' || one === null))
+    throw new TypeError('expected a JSON object or array');
+  return list as object[];
+}
+
+async function readJson(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > maxBodyBytes) throw new RangeError(`the body is over ${maxBodyBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return JSON.parse(Buffer.concat(chunks).toString() || '{}');
+}

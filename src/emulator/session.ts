@@ -1,0 +1,313 @@
+/** One emulated session, natively GA: takes validated client events, emits server events. Knows no socket. */
+import type { JsonObject } from '../protocol/event.js';
+import { answer, flood, type Script, textHeard } from './answer.js';
+import { Conversation, type Item } from './conversation.js';
+import type { Fault } from './faults.js';
+import { newId } from './ids.js';
+import { announce, createItem, deleteItem, itemFrom, retrieveItem, truncateItem } from './items.js';
+import { ResponseRun, type Stage } from './response.js';
+import { base64Bytes, type Complaint, complaint, isObject, notAudio } from './schema.js';
+import {
+  type Circumstances,
+  echo,
+  formatOf,
+  modalityOf,
+  objectAt,
+  objection,
+  type Settings,
+  updated,
+} from './settings.js';
+import { bytesPerMs, type Speech } from './speech.js';
+import { transcriptEvents } from './transcribe.js';
+import { contextTokens, type Tokens } from './usage.js';
+import { Listener, type Turn } from './vad.js';
+
+/** What a session needs of the connection it runs on. */
+export interface Surroundings {
+  readonly speech: Speech;
+  readonly speed: number;
+  readonly deployment: string | null;
+  readonly expiresAt: number;
+  emit(event: JsonObject): void;
+  /** The peer did something that failed without an event of its own to answer. */
+  complain(complaint: Complaint): void;
+  ready(resume: () => void): boolean;
+  nextScript(): Script | undefined;
+  /** What goes wrong at the response that is about to start. */
+  nextAccident(): Fault | null;
+  /** Carries out the end of an accident: the connection dies. */
+  die(fault: Fault): void;
+  spent(usage: JsonObject): void;
+}
+
+/** Out-of-band responses that may run side by side. */
+const maxParallel = 32;
+const minCommitMs = 100;
+const transcriptDelayMs = 300;
+const maxAppendBytes = 15 * 1024 * 1024;
+
+export class Session {
+  readonly id = newId('sess');
+  readonly #conversationId = newId('conv');
+  readonly #world: Surroundings;
+  readonly #conversation = new Conversation();
+  readonly #outOfBand = new Map<string, ResponseRun>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #settings: Settings;
+  #listener: Listener | null = null;
+  #comingItemId: string | null = null;
+  #active: ResponseRun | null = null;
+  #audioWasHeard = false;
+  #lastInput: Tokens | null = null;
+
+  constructor(settings: Settings, world: Surroundings) {
+    this.#settings = settings;
+    this.#world = world;
+  }
+
+  start(): void {
+    this.#world.emit({ type: 'session.created', session: this.#echo() });
+  }
+
+  /** Carries out a validated GA client event; returns why not, if not. */
+  handle(event: JsonObject): Complaint | null {
+    const emit = this.#world.emit;
+    switch (event.type) {
+      case 'session.update':
+        return this.#update(event.session as JsonObject);
+      case 'input_audio_buffer.append':
+        return this.#append(event.audio as string);
+      case 'input_audio_buffer.commit':
+        return this.#commit();
+      case 'input_audio_buffer.clear':
+        this.#listener?.clear();
+        emit({ type: 'input_audio_buffer.cleared' });
+        return null;
+      case 'conversation.item.create':
+        return createItem(event, this.#conversation, this.#settings.input.format, emit);
+      case 'conversation.item.retrieve':
+        return retrieveItem(event, this.#conversation, emit);
+      case 'conversation.item.truncate':
+        return truncateItem(event, this.#conversation, emit);
+      case 'conversation.item.delete':
+        return deleteItem(event, this.#conversation, emit);
+      case 'response.create':
+        return this.#respond(isObject(event.response) ? event.response : {});
+      case 'response.cancel':
+        return this.#cancel(event.response_id as string | undefined);
+      default:
+        return complaint('invalid_event', `'${String(event.type)}' is only available over WebRTC and SIP.`, 'type');
+    }
+  }
+
+  /** Stops everything without a word: the peer is gone. */
+  drop(): void {
+    this.#active?.drop();
+    for (const response of this.#outOfBand.values()) response.drop();
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+  }
+
+  #echo(): JsonObject {
+    return echo(this.#settings, this.id, this.#world.expiresAt);
+  }
+
+  #update(change: JsonObject): Complaint | null {
+    const now: Circumstances = {
+      audioWasHeard: this.#audioWasHeard,
+      responseIsActive: this.#active !== null,
+      deployment: this.#world.deployment,
+    };
+    const found = objection(this.#settings, change, now);
+    if (found) return found;
+    this.#settings = updated(this.#settings, change);
+    this.#listener?.configure(this.#settings.input.format, this.#settings.input.turn_detection);
+    this.#world.emit({ type: 'session.updated', session: this.#echo() });
+    return null;
+  }
+
+  #append(audio: string): Complaint | null {
+    const bytes = base64Bytes(audio);
+    if (!bytes) return notAudio('audio');
+    if (bytes.length > maxAppendBytes)
+      return complaint('invalid_value', 'Audio is limited to 15 MiB per event.', 'audio');
+    const { format, turn_detection } = this.#settings.input;
+    this.#listener ??= new Listener(format, turn_detection);
+    if (this.#listener.isFull) return complaint('invalid_value', 'The input audio buffer is full.', 'audio');
+    for (const turn of this.#listener.append(bytes)) this.#turn(turn);
+    return null;
+  }
+
+  #turn(turn: Turn): void {
+    const detection = this.#settings.input.turn_detection;
+    if (turn.kind === 'started') {
+      this.#comingItemId = newId('item');
+      const at = { audio_start_ms: Math.round(turn.audioMs), item_id: this.#comingItemId };
+      this.#world.emit({ type: 'input_audio_buffer.speech_started', ...at });
+      if (detection?.interrupt_response !== false) this.#active?.cancel('turn_detected');
+      return;
+    }
+    const itemId = this.#comingItemId ?? newId('item');
+    this.#comingItemId = itemId;
+    const at = { audio_end_ms: Math.round(turn.audioMs), item_id: itemId };
+    this.#world.emit({ type: 'input_audio_buffer.speech_stopped', ...at });
+    this.#committed(turn.audio);
+    if (this.#settings.type !== 'realtime' || detection?.create_response === false) return;
+    const refused = this.#respond({});
+    if (refused) this.#world.complain(refused);
+  }
+
+  #commit(): Complaint | null {
+    const heldMs = this.#listener?.heldMs ?? 0;
+    if (!this.#listener || heldMs < minCommitMs) {
+      const message = `Error committing input audio buffer: buffer too small. Expected at least ${minCommitMs}ms of audio, but buffer only has ${heldMs.toFixed(2)}ms of audio.`;
+      return complaint('input_audio_buffer_commit_empty', message);
+    }
+    this.#committed(this.#listener.take());
+    return null;
+  }
+
+  #committed(audio: Buffer): void {
+    const id = this.#comingItemId ?? newId('item');
+    this.#comingItemId = null;
+    const { format } = this.#settings.input;
+    const content = [{ type: 'input_audio', transcript: null }];
+    const shown = { id, type: 'message', status: 'completed', role: 'user', content };
+    const item: Item = { id, shown, heard: { bytes: audio, format }, spoken: null };
+    const { lastId } = this.#conversation;
+    this.#world.emit({ type: 'input_audio_buffer.committed', previous_item_id: lastId, item_id: id });
+    this.#conversation.insert(item);
+    announce(item, this.#conversation, this.#world.emit);
+    this.#transcribe(item, audio);
+  }
+
+  #transcribe(item: Item, audio: Buffer): void {
+    const { transcription, format } = this.#settings.input;
+    if (!transcription) return;
+    const audioMs = audio.length / bytesPerMs(format);
+    const text = textHeard(audio, format, this.#world.speech);
+    const withLogprobs = Array.isArray(this.#settings.include) && this.#settings.include.length > 0;
+    const events = transcriptEvents(item.id, text, audioMs, String(transcription.model), withLogprobs);
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      item.shown = { ...item.shown, content: [{ type: 'input_audio', transcript: text }] };
+      for (const event of events) this.#world.emit(event);
+      this.#world.spent({ type: 'transcription', usage: events.at(-1)?.usage ?? null });
+    }, transcriptDelayMs / this.#world.speed);
+    this.#timers.add(timer);
+  }
+
+  #cancel(id: string | undefined): Complaint | null {
+    const response = id === undefined || id === this.#active?.id ? this.#active : this.#outOfBand.get(id);
+    if (!response) return complaint('response_cancel_not_active', 'Cancellation failed: no active response found');
+    response.cancel('client_cancelled');
+    return null;
+  }
+
+  #respond(given: JsonObject): Complaint | null {
+    const isOutOfBand = given.conversation === 'none';
+    const refused = this.#whyNoResponse(given, isOutOfBand);
+    if (refused) return refused;
+    const items = this.#itemsFor(given);
+    if ('code' in items) return items;
+    const accident = this.#world.nextAccident();
+    if (accident?.fault === 'mute') return null;
+    const script: Script = this.#world.nextScript() ?? {};
+    this.#insertScripted(script, isOutOfBand);
+
+    const settings = this.#settings;
+    const output = objectAt(objectAt(given, 'audio'), 'output');
+    const terms = {
+      modality: modalityOf(given.output_modalities) ?? settings.outputModality,
+      format: formatOf(output.format) ?? settings.output.format,
+      voice: output.voice ?? settings.output.voice,
+      maxOutputTokens: (given.max_output_tokens as number | 'inf' | undefined) ?? settings.maxOutputTokens,
+      metadata: given.metadata ?? null,
+      conversationId: isOutOfBand ? null : this.#conversationId,
+    };
+    const tools = (given.tools as JsonObject[] | undefined) ?? settings.tools;
+    const question = { items, ...terms, tools, toolChoice: given.tool_choice ?? settings.toolChoice };
+    const instructions = (given.instructions as string | undefined) ?? settings.instructions;
+    const input = contextTokens(instructions, tools, items);
+    const stage = this.#stage(isOutOfBand, input, accident);
+    const told =
+      accident?.fault === 'flood'
+        ? flood(accident.bytes, terms.format, this.#world.speech)
+        : answer(question, script, this.#world.speech);
+    const response = new ResponseRun(told, terms, stage);
+    if (isOutOfBand) this.#outOfBand.set(response.id, response);
+    else this.#active = response;
+    response.start();
+    return null;
+  }
+
+  #whyNoResponse(given: JsonObject, isOutOfBand: boolean): Complaint | null {
+    const { type, output } = this.#settings;
+    if (type === 'transcription') {
+      return complaint('invalid_parameter', 'Responses are not available in a transcription session.', 'type');
+    }
+    const { voice } = objectAt(objectAt(given, 'audio'), 'output');
+    if (this.#audioWasHeard && voice !== undefined && JSON.stringify(voice) !== JSON.stringify(output.voice)) {
+      return complaint('cannot_update_voice', "Cannot update a conversation's voice if assistant audio is present.");
+    }
+    const busy = isOutOfBand ? [...this.#outOfBand.values()][maxParallel - 1] : this.#active;
+    if (!busy) return null;
+    const message = `Conversation already has an active response in progress: ${busy.id}. Wait until the response is finished before creating a new one.`;
+    return complaint('conversation_already_has_active_response', message);
+  }
+
+  /** What the model reads: the conversation, or what `input` names and brings along. */
+  #itemsFor(given: JsonObject): readonly Item[] | Complaint {
+    if (!Array.isArray(given.input)) return this.#conversation.items;
+    const items: Item[] = [];
+    for (const [index, one] of (given.input as JsonObject[]).entries()) {
+      const known = one.type === 'item_reference' ? this.#conversation.find(String(one.id)) : null;
+      if (known === undefined) {
+        const message = `The item with id '${String(one.id)}' does not exist.`;
+        return complaint('item_not_found', message, `response.input[${index}].id`);
+      }
+      items.push(known ?? itemFrom(one, this.#settings.input.format));
+    }
+    return items;
+  }
+
+  #insertScripted(script: Script, isOutOfBand: boolean): void {
+    if (isOutOfBand) return;
+    const system: JsonObject | null = script.systemItem
+      ? { type: 'message', role: 'system', content: [{ type: 'input_text', text: script.systemItem }] }
+      : null;
+    for (const given of [system, script.serverInsertedItem]) {
+      if (!given) continue;
+      const id = typeof given.id === 'string' ? given.id : newId('item');
+      const item: Item = { id, shown: { status: 'completed', ...given, id }, heard: null, spoken: null };
+      this.#conversation.insert(item);
+      announce(item, this.#conversation, this.#world.emit);
+    }
+  }
+
+  #stage(isOutOfBand: boolean, input: Tokens, fault: Fault | null): Stage {
+    const world = this.#world;
+    const deadly = fault?.fault === 'die_mid_response' || fault?.fault === 'close_mid_response' ? fault : null;
+    return {
+      conversation: isOutOfBand ? null : this.#conversation,
+      input,
+      cached: isOutOfBand ? null : this.#lastInput,
+      speed: fault?.fault === 'flood' ? Number.POSITIVE_INFINITY : world.speed,
+      firstAudioDelayMs: fault?.fault === 'slow' ? (fault.delayMs ?? 2000) : 0,
+      accident: deadly && { afterDeltas: deadly.afterDeltas ?? 2, happen: () => world.die(deadly) },
+      emit: world.emit,
+      ready: world.ready,
+      audioWasHeard: () => {
+        this.#audioWasHeard = true;
+      },
+      ended: (response, usage) => {
+        if (isOutOfBand) this.#outOfBand.delete(response.id);
+        else {
+          this.#active = null;
+          this.#lastInput = input;
+        }
+        world.spent({ type: 'response', usage });
+      },
+    };
+  }
+}
