@@ -4,7 +4,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { RelayError } from '../errors.js';
 
 /** Where a credential was found, in the order in which they are looked for. */
-export type CredentialPlace = 'authorization' | 'api-key' | 'subprotocol' | 'query-api-key' | 'query-authorization';
+type CredentialPlace = 'authorization' | 'api-key' | 'subprotocol' | 'query-api-key' | 'query-authorization';
 
 /** A credential as presented, without an `ek_` prefix. Not verified. */
 export interface FoundCredential {

@@ -75,7 +75,7 @@ function within(claims: JsonObject, leewaySeconds: number, nowSeconds: number): 
   ] as const) {
     const time = claims[name];
     if (time === undefined) continue;
-    if (typeof time !== 'number' || !Number.isFinite(time) || time < 0) {
+    if (typeof time !== 'number' || time < 0) {
       throw refusal(`The token's ${name} must be a number of seconds since 1970.`, time);
     }
     if (time > nowSeconds + leewaySeconds) {

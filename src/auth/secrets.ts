@@ -7,7 +7,7 @@ import type { Store } from '../store/store.js';
 import type { Principal } from './principal.js';
 
 /** A minted secret. */
-export interface ClientSecret {
+interface ClientSecret {
   /** `ek_` and opaque text: browser SDKs accept no other prefix without a "dangerous" flag. */
   readonly value: string;
   /** When it can no longer start a session, in unix seconds. */
