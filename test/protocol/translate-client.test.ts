@@ -345,6 +345,17 @@ describe('events for a preview client', () => {
     expect(run(previewClient(recordingPorts()).toClient, bodies)).toHaveLength(3);
   });
 
+  it('an item that says what it is keeps its word', () => {
+    const body = { type: 'conversation.item.retrieved', item: { id: 'i', object: 'another', role: 'user' } };
+    expect(run(previewClient(recordingPorts()).toClient, [body])).toStrictEqual([body]);
+  });
+
+  it('an item whose id is too long to remember is announced when it is added and not when it is done', () => {
+    const { toClient } = previewClient(recordingPorts());
+    const long = 'i'.repeat(513);
+    expect(run(toClient, [about('added', long), about('done', long)])).toHaveLength(1);
+  });
+
   it('a long session remembers the latest items only', () => {
     const { toClient } = previewClient(recordingPorts());
     for (let count = 0; count <= 4096; count++) run(toClient, [about('added', `i${count}`)]);

@@ -307,4 +307,12 @@ describe('a preview client', () => {
     const [shown] = run(toClient, [{ type: 'response.created', response: { id: 'r1' } }]);
     expect(shown?.response).toEqual({ id: 'r1', temperature: 0.8 });
   });
+
+  it('is shown the temperature of a response after an error about something else', () => {
+    const { fromClient, toClient } = previewClient(recordingPorts());
+    run(fromClient, [{ type: 'response.create', event_id: 'c1', response: { temperature: 1.1 } }]);
+    run(toClient, [{ type: 'error', error: { event_id: 'c0' } }]);
+    const [shown] = run(toClient, [{ type: 'response.created', response: { id: 'r1' } }]);
+    expect(shown?.response).toEqual({ id: 'r1', temperature: 1.1 });
+  });
 });

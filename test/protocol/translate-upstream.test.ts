@@ -127,6 +127,13 @@ describe('events for a preview upstream', () => {
     expect(ports.refusals).toEqual([]);
   });
 
+  it('an update that does not say its type is of the type of the session', () => {
+    const body = { type: 'session.update', session: { instructions: 'a' } };
+    const ports = recordingPorts();
+    expect(run(previewUpstream(ports).toUpstream, [body])).toStrictEqual([body]);
+    expect(ports.refusals).toEqual([]);
+  });
+
   it('a realtime update of a transcription session is refused', () => {
     const ports = recordingPorts();
     const { toUpstream, fromUpstream } = previewUpstream(ports);
@@ -277,6 +284,13 @@ describe('events of a preview upstream', () => {
     expect(run(fromUpstream, [rest])).toStrictEqual([{ ...rest, name: 'f' }]);
     expect(run(fromUpstream, [{ ...rest, name: 'told' }])).toStrictEqual([{ ...rest, name: 'told' }]);
     expect(run(fromUpstream, [{ ...rest, item_id: 'toString' }])).toStrictEqual([{ ...rest, item_id: 'toString' }]);
+  });
+
+  it('the name of a call that was deleted is forgotten', () => {
+    const { fromUpstream } = previewUpstream(recordingPorts());
+    run(fromUpstream, [created(call('f', 'in_progress')), { type: 'conversation.item.deleted', item_id: 'f' }]);
+    const body = { type: 'response.function_call_arguments.done', item_id: 'f', arguments: '{}' };
+    expect(run(fromUpstream, [body])).toStrictEqual([body]);
   });
 
   it.each(['response.created', 'response.done'])('%s has GA fields', (type) => {

@@ -4,14 +4,13 @@ import type { Json } from '../event.js';
 import { isObject } from './fields.js';
 
 /** How many ids of one kind a session's translation remembers; the oldest is forgotten first. */
-export const rememberedIds = 4096;
+const rememberedIds = 4096;
 
 /** Longest id worth remembering, in characters: the protocol's own bound for ids that clients choose. */
 const longestId = 512;
 
 /** Stores a value by id, forgetting the oldest entry when the memory is full. */
 export function remember<Value>(memory: Map<string, Value>, id: string, value: Value): void {
-  memory.delete(id);
   memory.set(id, value);
   if (memory.size <= rememberedIds) return;
   for (const oldest of memory.keys()) {

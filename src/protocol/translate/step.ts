@@ -8,7 +8,10 @@ import type { Unsupported } from './unsupported.js';
 
 /** What a translation needs from its session. */
 export interface TranslationPorts {
-  /** Tells the client that its event was not carried out; `param` is in the dialect the refusing step reads. */
+  /**
+   * Tells the client that its event was not carried out. `param` is in the dialect that the refusing step reads: an
+   * `error` event made of it for a preview client goes through `toClient` like any other.
+   */
   refuse(refusal: Refusal): void;
   /** A fresh `event_id` for an event that the other dialect has and this one does not. */
   eventId(): string;
