@@ -82,6 +82,8 @@ interface Ending {
 
 const slowBytes = 256 * 1024;
 const upstreamBytes = 32 * 1024 * 1024;
+/** A backend may send whole tool schemas. */
+const trustedTree = { depth: 32, keys: 20_000, elements: 100_000 };
 const eventBytesByTrust = { end_user: 1024 * 1024, trusted: 16 * 1024 * 1024 } as const;
 /** Time before its announced end at which upstream's own limit would cut a session; we end a little earlier. */
 const upstreamMarginSeconds = 30;
@@ -198,11 +200,13 @@ export class Session {
 
     const onSlow = metrics.slowPath;
     const eventBytes = eventBytesOf(profile);
+    const trusted = profile.client.trust === 'trusted';
     const readUp = createReader({
       direction: 'up',
       dialect,
-      slowBytes: profile.client.trust === 'trusted' ? eventBytes : Math.min(slowBytes, eventBytes),
+      slowBytes: trusted ? eventBytes : Math.min(slowBytes, eventBytes),
       eventBytes,
+      ...(trusted && { tree: trustedTree }),
       onSlow,
     });
     const readDown = createReader({

@@ -25,7 +25,9 @@ export class TestClient {
       this.#offer();
     });
     ws.on('error', () => undefined);
-    this.closed = once(ws, 'close').then(([code, reason]) => ({ code: code as number, reason: String(reason) }));
+    this.closed = new Promise((resolve) => {
+      ws.on('close', (code, reason) => resolve({ code, reason: reason.toString() }));
+    });
   }
 
   #offer(): void {
