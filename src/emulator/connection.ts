@@ -4,7 +4,7 @@ import type { RawData, WebSocket } from 'ws';
 import type { Json, JsonObject } from '../protocol/event.js';
 import type { Script } from './answer.js';
 import type { Admission } from './doors.js';
-import type { Fault, FaultList } from './faults.js';
+import { badFrame, type Fault, type FaultList } from './faults.js';
 import { newId } from './ids.js';
 import { PreviewEdge } from './preview.js';
 import type { Received, ReceivedConnection } from './received.js';

@@ -111,6 +111,7 @@ const routes: Readonly<Record<string, Handler>> = {
   },
   'GET /emulator/received': ({ received }, _body, query) => {
     const wanted = query.get('connection');
+    const most = Math.min(Number(query.get('events') ?? 100) || 0, 10_000);
     const connections = received.connections.filter(({ id }) => wanted === null || String(id) === wanted);
     return {
       connection_count: received.connectionCount,
@@ -118,7 +119,7 @@ const routes: Readonly<Record<string, Handler>> = {
       errors: received.errors,
       error_events: received.errorEvents,
       usage: received.usage,
-      connections: connections.map(withoutCredentials),
+      connections: connections.map((one) => shown(one, most)),
     };
   },
   'DELETE /emulator/received': ({ received }) => {
@@ -128,14 +129,15 @@ const routes: Readonly<Record<string, Handler>> = {
 };
 
 /** Anyone who reaches the port may read this, so it tells that a credential came, and not which. */
-function withoutCredentials(connection: ReceivedConnection): ReceivedConnection {
+function shown(connection: ReceivedConnection, most: number): ReceivedConnection {
   const headers = { ...connection.headers };
   for (const name of ['authorization', 'api-key', 'cookie', 'sec-websocket-protocol']) {
     const value = headers[name];
     if (value !== undefined) headers[name] = `(${String(value).length} characters)`;
   }
   const url = connection.url.replace(/([?&](?:api-key|authorization)=)[^&]*/gi, '$1(hidden)');
-  const events = connection.events.map((event) =>
+  const newest = most > 0 ? connection.events.slice(-most) : [];
+  const events = newest.map((event) =>
     event.audio ? { ...event, audio: { bytes: event.audio.bytes, sha256: event.audio.sha256 } } : event,
   );
   return { ...connection, url, headers, events };

@@ -1,12 +1,13 @@
 /** One emulated session, natively GA: takes validated client events, emits server events. Knows no socket. */
 import type { JsonObject } from '../protocol/event.js';
-import { answer, flood, type Script, textHeard } from './answer.js';
+import { answer, flood, type Script } from './answer.js';
 import { Conversation, type Item } from './conversation.js';
 import type { Fault } from './faults.js';
+import { Hearing } from './hearing.js';
 import { newId } from './ids.js';
 import { announce, createItem, deleteItem, itemFrom, retrieveItem, truncateItem } from './items.js';
 import { ResponseRun, type Stage } from './response.js';
-import { base64Bytes, type Complaint, complaint, isObject, notAudio } from './schema.js';
+import { type Complaint, complaint, isObject } from './schema.js';
 import {
   type Circumstances,
   echo,
@@ -17,10 +18,8 @@ import {
   type Settings,
   updated,
 } from './settings.js';
-import { bytesPerMs, type Speech } from './speech.js';
-import { transcriptEvents } from './transcribe.js';
+import type { Speech } from './speech.js';
 import { contextTokens, type Tokens } from './usage.js';
-import { Listener, type Turn } from './vad.js';
 
 /** What a session needs of the connection it runs on. */
 export interface Surroundings {
@@ -42,9 +41,6 @@ export interface Surroundings {
 
 /** Out-of-band responses that may run side by side. */
 const maxParallel = 32;
-const minCommitMs = 100;
-const transcriptDelayMs = 300;
-const maxAppendBytes = 15 * 1024 * 1024;
 
 export class Session {
   readonly id = newId('sess');
@@ -52,10 +48,8 @@ export class Session {
   readonly #world: Surroundings;
   readonly #conversation = new Conversation();
   readonly #outOfBand = new Map<string, ResponseRun>();
-  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #hearing: Hearing;
   #settings: Settings;
-  #listener: Listener | null = null;
-  #comingItemId: string | null = null;
   #active: ResponseRun | null = null;
   #audioWasHeard = false;
   #lastInput: Tokens | null = null;
@@ -63,6 +57,20 @@ export class Session {
   constructor(settings: Settings, world: Surroundings) {
     this.#settings = settings;
     this.#world = world;
+    this.#hearing = new Hearing({
+      speech: world.speech,
+      speed: world.speed,
+      conversation: this.#conversation,
+      settings: () => this.#settings,
+      emit: world.emit,
+      interrupt: () => this.#active?.cancel('turn_detected'),
+      respond: () => {
+        const refused = this.#respond({});
+        if (refused) world.complain(refused);
+      },
+      isResponding: () => this.#active !== null,
+      spent: world.spent,
+    });
   }
 
   start(): void {
@@ -76,12 +84,11 @@ export class Session {
       case 'session.update':
         return this.#update(event.session as JsonObject);
       case 'input_audio_buffer.append':
-        return this.#append(event.audio as string);
+        return this.#hearing.append(event.audio as string);
       case 'input_audio_buffer.commit':
-        return this.#commit();
+        return this.#hearing.commit();
       case 'input_audio_buffer.clear':
-        this.#listener?.clear();
-        emit({ type: 'input_audio_buffer.cleared' });
+        this.#hearing.clear();
         return null;
       case 'conversation.item.create':
         return createItem(event, this.#conversation, this.#settings.input.format, emit);
@@ -104,8 +111,7 @@ export class Session {
   drop(): void {
     this.#active?.drop();
     for (const response of this.#outOfBand.values()) response.drop();
-    for (const timer of this.#timers) clearTimeout(timer);
-    this.#timers.clear();
+    this.#hearing.drop();
   }
 
   #echo(): JsonObject {
@@ -121,80 +127,9 @@ export class Session {
     const found = objection(this.#settings, change, now);
     if (found) return found;
     this.#settings = updated(this.#settings, change);
-    this.#listener?.configure(this.#settings.input.format, this.#settings.input.turn_detection);
+    this.#hearing.configure();
     this.#world.emit({ type: 'session.updated', session: this.#echo() });
     return null;
-  }
-
-  #append(audio: string): Complaint | null {
-    const bytes = base64Bytes(audio);
-    if (!bytes) return notAudio('audio');
-    if (bytes.length > maxAppendBytes)
-      return complaint('invalid_value', 'Audio is limited to 15 MiB per event.', 'audio');
-    const { format, turn_detection } = this.#settings.input;
-    this.#listener ??= new Listener(format, turn_detection);
-    if (this.#listener.isFull) return complaint('invalid_value', 'The input audio buffer is full.', 'audio');
-    for (const turn of this.#listener.append(bytes)) this.#turn(turn);
-    return null;
-  }
-
-  #turn(turn: Turn): void {
-    const detection = this.#settings.input.turn_detection;
-    if (turn.kind === 'started') {
-      this.#comingItemId = newId('item');
-      const at = { audio_start_ms: Math.round(turn.audioMs), item_id: this.#comingItemId };
-      this.#world.emit({ type: 'input_audio_buffer.speech_started', ...at });
-      if (detection?.interrupt_response !== false) this.#active?.cancel('turn_detected');
-      return;
-    }
-    const itemId = this.#comingItemId ?? newId('item');
-    this.#comingItemId = itemId;
-    const at = { audio_end_ms: Math.round(turn.audioMs), item_id: itemId };
-    this.#world.emit({ type: 'input_audio_buffer.speech_stopped', ...at });
-    this.#committed(turn.audio);
-    if (this.#settings.type !== 'realtime' || detection?.create_response === false) return;
-    const refused = this.#respond({});
-    if (refused) this.#world.complain(refused);
-  }
-
-  #commit(): Complaint | null {
-    const heldMs = this.#listener?.heldMs ?? 0;
-    if (!this.#listener || heldMs < minCommitMs) {
-      const message = `Error committing input audio buffer: buffer too small. Expected at least ${minCommitMs}ms of audio, but buffer only has ${heldMs.toFixed(2)}ms of audio.`;
-      return complaint('input_audio_buffer_commit_empty', message);
-    }
-    this.#committed(this.#listener.take());
-    return null;
-  }
-
-  #committed(audio: Buffer): void {
-    const id = this.#comingItemId ?? newId('item');
-    this.#comingItemId = null;
-    const { format } = this.#settings.input;
-    const content = [{ type: 'input_audio', transcript: null }];
-    const shown = { id, type: 'message', status: 'completed', role: 'user', content };
-    const item: Item = { id, shown, heard: { bytes: audio, format }, spoken: null };
-    const { lastId } = this.#conversation;
-    this.#world.emit({ type: 'input_audio_buffer.committed', previous_item_id: lastId, item_id: id });
-    this.#conversation.insert(item);
-    announce(item, this.#conversation, this.#world.emit);
-    this.#transcribe(item, audio);
-  }
-
-  #transcribe(item: Item, audio: Buffer): void {
-    const { transcription, format } = this.#settings.input;
-    if (!transcription) return;
-    const audioMs = audio.length / bytesPerMs(format);
-    const text = textHeard(audio, format, this.#world.speech);
-    const withLogprobs = Array.isArray(this.#settings.include) && this.#settings.include.length > 0;
-    const events = transcriptEvents(item.id, text, audioMs, String(transcription.model), withLogprobs);
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      item.shown = { ...item.shown, content: [{ type: 'input_audio', transcript: text }] };
-      for (const event of events) this.#world.emit(event);
-      this.#world.spent({ type: 'transcription', usage: events.at(-1)?.usage ?? null });
-    }, transcriptDelayMs / this.#world.speed);
-    this.#timers.add(timer);
   }
 
   #cancel(id: string | undefined): Complaint | null {
@@ -305,6 +240,7 @@ export class Session {
         else {
           this.#active = null;
           this.#lastInput = input;
+          this.#hearing.answered();
         }
         world.spent({ type: 'response', usage });
       },
