@@ -157,6 +157,11 @@ export class Conversation {
     if (this.#sound) return;
     this.#sessionId = text(session.id) || null;
     this.#options.print(`session ${printable(this.#sessionId ?? 'without an id', 128)}`);
+    // Flat fields are the preview dialect, whose events have other names; a relay speaks it on some paths only.
+    if (session.modalities !== undefined) {
+      this.#settle('The session is in the preview dialect; give the base URL of the relay, or one of its GA paths.');
+      return;
+    }
     const audio = child(session, 'audio');
     const input = child(audio, 'input');
     this.#sound = {

@@ -36,7 +36,7 @@ const statusAdvice: Readonly<Record<number, string>> = {
   400: 'Check the URL, and that proxies in between pass the Upgrade header.',
   401: advice.unauthorized,
   403: advice.forbidden,
-  404: 'There is no realtime endpoint at this path; give the base URL of the relay, like http://127.0.0.1:8080.',
+  404: 'Check the path and the model in the URL; the base URL of the relay, like http://127.0.0.1:8080, is enough.',
   407: 'A proxy in between wants a login of its own.',
   426: 'A proxy in between drops the Upgrade header.',
   429: 'Wait before the next try.',
@@ -98,7 +98,7 @@ export interface Refused {
 /** Why the relay, or something in front of it, refused the connection. */
 export function explainRefusal({ status, retryAfter, location, body }: Refused, place: string): string {
   const { code, message } = errorIn(body);
-  const what = `${place} refused the session with HTTP ${status}${code ? ` ${code}` : ''}`;
+  const what = `${place} refused the session with HTTP ${status}${code && code !== String(status) ? ` ${code}` : ''}`;
   const said = message ? `: ${sentence(message)}` : '.';
   const waitMs = /^\d+$/.test(retryAfter ?? '') ? Number(retryAfter) * 1000 : undefined;
   const todo = isExitId(code)

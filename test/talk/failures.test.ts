@@ -171,9 +171,10 @@ describe('a refusal over HTTP', () => {
     [
       404,
       '{"error":{"message":"No such path","type":"invalid_request_error","code":null}}',
-      'No such path. There is no',
+      'No such path. Check the path',
     ],
-    [404, '', 'give the base URL'],
+    [404, '', 'the base URL of the relay'],
+    [401, '{"error":{"code":"401","message":"Denied"}}', 'HTTP 401: Denied.'],
     [426, 'nope', 'Upgrade header'],
     [502, '<html>nginx</html>', 'is it running?'],
     [418, '{"error":"teapot"}', 'not an answer a relay gives'],
@@ -338,6 +339,12 @@ describe('an answer that does not come', () => {
         `No speech was detected in the recording: ${message}`,
       );
     }
+  });
+
+  it('is not waited for in the preview dialect', async () => {
+    const session = { id: 'sess_1', modalities: ['text', 'audio'], input_audio_format: 'pcm16' };
+    const url = await scripted((peer) => peer.send({ type: 'session.created', session }));
+    expect(await failure(url)).toContain('preview dialect');
   });
 
   it('is told when it came but cannot be saved', async () => {
