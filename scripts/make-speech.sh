@@ -21,7 +21,7 @@ say() {
 
 say question-order en-us 140 0.3 0.3 'When will my order from last week arrive?'
 say answer-hello en-us+f3 160 0.05 0.15 'Hello! Your order arrives tomorrow morning.'
-say answer-story en-us+f3 165 0.05 0.15 \
+say answer-story en-us+f3 195 0.05 0.15 \
   'Of course. It left our warehouse today, crossed the mountains, and now waits in your town.'
 
 {
