@@ -8,7 +8,7 @@ export interface Circuit {
   begin(): Outcome;
 }
 
-export interface Outcome {
+interface Outcome {
   succeeded(): void;
   /** `coolDownMs` when the upstream said how long it wants to be left alone. */
   failed(coolDownMs: number | undefined): void;

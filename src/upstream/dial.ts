@@ -63,12 +63,12 @@ const bodyMs = 2000;
  * `signal` was aborted.
  */
 export async function dial(target: UpstreamTarget, options: DialOptions): Promise<Dialed> {
+  if (options.signal.aborted) throw departure(options.signal);
   const stop = new AbortController();
   const attempt: Attempt = { target, options, stop: stop.signal, phase: 'credential' };
   const leave = () => stop.abort(departure(options.signal));
   const timer = setTimeout(() => stop.abort(expiry(attempt)), options.timeoutSeconds * 1000);
   options.signal.addEventListener('abort', leave, { once: true });
-  if (options.signal.aborted) leave();
   try {
     const header = await credential(attempt, () => target.authorize.header());
     try {
@@ -201,10 +201,6 @@ function open(attempt: Attempt, header: CredentialHeader): WebSocket {
 function followPhases(attempt: Attempt, request: ClientRequest): void {
   const secure = attempt.target.endpoint.protocol === 'https:';
   const afterConnect: Phase = secure ? 'TLS handshake' : 'upgrade';
-  request.once('proxy', ({ socket }: { socket: Socket }) => {
-    // Under TLS nobody else listens on the tunnel, and the signal destroys it with an error.
-    socket.on('error', () => undefined);
-  });
   request.once('proxyConnect', ({ statusCode }: { statusCode: number }) => {
     if (statusCode === 200) attempt.phase = afterConnect;
   });

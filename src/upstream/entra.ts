@@ -20,7 +20,7 @@ export interface TokenEvent {
   expiresAt?: number;
 }
 
-export interface TokenCacheOptions {
+interface TokenCacheOptions {
   credential: TokenSource;
   scope: string;
   /** Milliseconds since the epoch; default `Date.now`. */

@@ -4,7 +4,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { type ExitId, exits, RelayError } from '../errors.js';
 
 /** Every kind of dial failure with what the operator should do about it: a closed set, fit for labels. */
-export const dialAdvice = {
+const dialAdvice = {
   credential:
     'Check the identity of the relay (AZURE_CLIENT_ID, managed identity, IDENTITY_ENDPOINT) or set an API key.',
   wrong_credential:
@@ -35,7 +35,7 @@ export const dialAdvice = {
 } as const;
 
 /** The machine-readable kind of a dial failure. */
-export type DialFailureKind = keyof typeof dialAdvice;
+type DialFailureKind = keyof typeof dialAdvice;
 
 /** Request ids of the upstream, as support asks for them. */
 export type RequestIds = Readonly<Record<string, string>>;
@@ -85,7 +85,10 @@ function exitIdOf(failure: DialFailure): ExitId {
   return 'upstream_failed';
 }
 
-/** First match wins; `code` is matched against the code in the error body. Azure spells one with a double p. */
+/**
+ * First match wins; `code` and `message` are those of the error body. Azure spells one code with a double p, and tells
+ * its network rules from other 403s only in the message.
+ */
 const answers: readonly { from: number; to: number; code?: RegExp; message?: RegExp; kind: DialFailureKind }[] = [
   { from: 200, to: 299, kind: 'not_websocket' },
   { from: 300, to: 399, kind: 'redirect' },

@@ -18,14 +18,14 @@ export interface DialEvent {
   failure?: DialFailure;
 }
 
-export interface PoolOptions {
+interface PoolOptions {
   /** Monotonic milliseconds; default `performance.now`. */
   now?: () => number;
   /** Called after every dial; must not throw. */
   onDial?: (event: DialEvent) => void;
 }
 
-export interface OpenOptions {
+interface OpenOptions {
   requestId: string;
   /** Aborted when the client leaves. */
   signal: AbortSignal;

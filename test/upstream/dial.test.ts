@@ -1,4 +1,5 @@
 import dns from 'node:dns';
+import { getEventListeners } from 'node:events';
 import { inspect } from 'node:util';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
@@ -102,6 +103,14 @@ describe('a dial that succeeds', () => {
     dialed.socket.terminate();
     expect(dialed.requestIds).toEqual({ 'apim-request-id': 'a-1' });
     expect(dialed.upstream.name).toBe('test');
+  });
+
+  it('leaves nothing behind on the signal of the session, however it ends', async () => {
+    const [good, bad] = [await realtime(), await refusing({ status: 500 })];
+    const { signal } = new AbortController();
+    (await dial(target(good.port), quick({ signal }))).socket.terminate();
+    await failing(target(bad.port), quick({ signal }));
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
   it('attaches to a call', async () => {
@@ -226,8 +235,11 @@ describe('an upstream that refuses', () => {
       socket.on('drain', more);
       more();
     });
+    const started = performance.now();
     const { failure } = await failing(target(server.port));
     expect(failure.kind).toBe('server_error');
+    // Its time would be over only after two seconds.
+    expect(performance.now() - started).toBeLessThan(1500);
     expect(failure.message.length).toBeLessThanOrEqual(500);
   });
 

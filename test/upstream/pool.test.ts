@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { RelayError } from '../../src/errors.js';
 import { authorizeWithEntra } from '../../src/upstream/authorizer.js';
@@ -74,13 +75,13 @@ describe('a pool', () => {
   });
 
   it.each([
-    ['a reset', 2, (port: number) => port, async () => tcp((socket) => socket.resetAndDestroy())],
-    ['500', 2, (port: number) => port, async () => refusing({ status: 500 })],
-    ['503', 1, (port: number) => port, async () => refusing({ status: 503 })],
-    ['404', 1, (port: number) => port, async () => refusing({ status: 404 })],
-    ['401', 1, (port: number) => port, async () => refusing({ status: 401 })],
-    ['refused TCP', 1, (port: number) => port, async () => ({ port: await closedPort() })],
-  ])('of one upstream meets %s with %i attempt(s)', async (_name, attempts, _port, start) => {
+    ['a reset', 2, async () => tcp((socket) => socket.resetAndDestroy())],
+    ['500', 2, async () => refusing({ status: 500 })],
+    ['503', 1, async () => refusing({ status: 503 })],
+    ['404', 1, async () => refusing({ status: 404 })],
+    ['401', 1, async () => refusing({ status: 401 })],
+    ['refused TCP', 1, async () => ({ port: await closedPort() })],
+  ])('of one upstream meets %s with %i attempt(s)', async (_name, attempts, start) => {
     const { open, events } = bench(target((await start()).port));
     expect(await open()).toBeInstanceOf(RelayError);
     expect(events).toHaveLength(attempts);
@@ -94,13 +95,10 @@ describe('a pool', () => {
         socket.resetAndDestroy();
         return;
       }
-      const onward = target(server.port).endpoint;
-      void import('node:net').then(({ connect }) => {
-        const upstream = connect(Number(onward.port), '127.0.0.1');
-        socket.pipe(upstream).pipe(socket);
-        socket.on('close', () => upstream.destroy());
-        upstream.on('error', () => socket.destroy());
-      });
+      const upstream = connect(server.port, '127.0.0.1');
+      socket.pipe(upstream).pipe(socket);
+      socket.on('close', () => upstream.destroy());
+      upstream.on('error', () => socket.destroy());
     });
     expect(await bench(target(flaky.port)).open()).toBe('test in 2');
   });
