@@ -8,7 +8,7 @@ import { checkUpstreams } from './check.js';
 import { ConfigError, configFileSchema, describeSettings, loadConfig, type Settings } from './config.js';
 import { runDemo } from './demo.js';
 import { startEmulator } from './emulator/emulator.js';
-import { startRelay } from './relay.js';
+import { createTargets, createTokenVerifier, startRelay } from './relay.js';
 import { talk } from './talk/talk.js';
 import { createLog } from './telemetry/log.js';
 
@@ -67,6 +67,8 @@ const commands: Record<string, Command> = {
       return exitCodes.ok;
     }
     const settings = loadConfig(process.env);
+    createTokenVerifier(settings).close();
+    createTargets(settings, () => undefined);
     print(JSON.stringify(describeSettings(settings), null, 2));
     for (const warning of settings.warnings) complain(`warning: ${warning}`);
     return !values.dial || (await checkUpstreams(settings, print)) ? exitCodes.ok : exitCodes.failed;

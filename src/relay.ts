@@ -6,8 +6,8 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { createClientSecrets } from './auth/secrets.js';
-import { createVerifier } from './auth/verify.js';
-import type { Settings } from './config.js';
+import { createVerifier, type Verifier } from './auth/verify.js';
+import { ConfigError, type Settings } from './config.js';
 import { createApp, createOpsApp, type Health } from './http/app.js';
 import type { AdmissionServices } from './session/admission.js';
 import { createGateway } from './session/gateway.js';
@@ -45,7 +45,7 @@ export async function startRelay(settings: Settings, log: Log = createLog(settin
   const { targets, caches } = createTargets(settings, tokenObserver(metrics, log));
   const pool = new UpstreamPool(targets, { onDial: dialObserver(metrics, log) });
   const store = createMemoryStore();
-  const verifier = createVerifier(settings.jwt);
+  const verifier = createTokenVerifier(settings);
   const secrets = createClientSecrets(store);
   const registry = new SessionRegistry(limits.sessions);
   const { profiles, origins, queryCredentials } = settings;
@@ -102,6 +102,24 @@ export async function startRelay(settings: Settings, log: Log = createLog(settin
   };
 }
 
+/**
+ * The verifier of app tokens.
+ * @throws ConfigError for a key that cannot verify anything
+ */
+export function createTokenVerifier({ jwt }: Settings): Verifier {
+  const names = { secret: 'RELAY_JWT_SECRET', public_key: 'RELAY_JWT_PUBLIC_KEY', jwks: 'RELAY_JWT_JWKS_URI' } as const;
+  return orConfigError(names[jwt.source.kind], () => createVerifier(jwt));
+}
+
+/** What a part says about its settings when it is made becomes a problem of the configuration. */
+function orConfigError<T>(setting: string, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    throw new ConfigError([`${setting}: ${(error as Error).message}`]);
+  }
+}
+
 /** The upstreams as they are dialled, and the token caches behind them, one for each Entra scope. */
 export function createTargets(
   { upstreams, entra }: Settings,
@@ -120,15 +138,16 @@ export function createTargets(
     return cache;
   };
   const targets = upstreams.map(
-    ({ name, endpoint, deployment, dialect, apiKey, apiVersion, scope, proxy }): UpstreamTarget => ({
-      name,
-      endpoint: parseEndpoint(endpoint),
-      deployment,
-      dialect,
-      ...(dialect === 'preview' && { apiVersion }),
-      authorize: apiKey === null ? authorizeWithEntra(cacheFor(scope)) : authorizeWithKey(apiKey),
-      ...(proxy !== null && { proxy }),
-    }),
+    ({ name, endpoint, deployment, dialect, apiKey, apiVersion, scope, proxy }): UpstreamTarget =>
+      orConfigError(`upstream ${name}`, () => ({
+        name,
+        endpoint: parseEndpoint(endpoint),
+        deployment,
+        dialect,
+        ...(dialect === 'preview' && { apiVersion }),
+        authorize: apiKey === null ? authorizeWithEntra(cacheFor(scope)) : authorizeWithKey(apiKey),
+        ...(proxy !== null && { proxy }),
+      })),
   );
   return { targets, caches };
 }

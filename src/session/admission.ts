@@ -56,10 +56,16 @@ export async function authenticate(request: Request, services: AdmissionServices
       'No credential was sent; send your app token as "Authorization: Bearer <token>" or as the api-key header.',
     );
   }
-  if (!looksLikeClientSecret(found.credential)) return verifier.verify(found.credential);
-  const principal = await secrets.redeem(found.credential);
-  if (principal) return principal;
-  throw new RelayError('unauthorized', 'The client secret is unknown, already used or expired; ask for a new one.');
+  const isSecret = looksLikeClientSecret(found.credential);
+  const principal = isSecret ? await secrets.redeem(found.credential) : await verifier.verify(found.credential);
+  if (!principal) {
+    throw new RelayError('unauthorized', 'The client secret is unknown, already used or expired; ask for a new one.');
+  }
+  // The leeway is for clocks that differ; a session that ends in its first second would help nobody.
+  if (principal.expiresAt * 1000 <= Date.now()) {
+    throw new RelayError('token_expired', 'The token has run out; get a new one.');
+  }
+  return principal;
 }
 
 /** The profile a principal's token names. */
@@ -88,19 +94,21 @@ export async function admit(
   services: AdmissionServices,
 ): Promise<Admission> {
   const { registry, store } = services;
+  // Before the credential, because looking at a client secret uses it up.
+  if (registry.isDraining) throw drainingError();
+  if (registry.isFull) throw fullError();
   const principal = await authenticate(request, services);
   const profile = profileOf(principal, services.profiles);
   const model = modelOf(profile, request.url);
   const requestId = randomUUID();
   const id = `sess_${requestId.replaceAll('-', '')}`;
   const place = `sessions:${JSON.stringify([principal.tenant, principal.subject])}`;
+  const { sessions_per_user } = profile.limits;
+  const takePlace = () => store.acquire(place, id, sessions_per_user, placeSeconds);
   if (registry.isDraining) throw drainingError();
-  if (!registry.reserve()) {
-    throw new RelayError('overloaded', 'This relay has no room for another session.', { retryAfterMs: 2000 });
-  }
+  if (!registry.reserve()) throw fullError();
   try {
-    const { sessions_per_user } = profile.limits;
-    if (!(await store.acquire(place, id, sessions_per_user, placeSeconds))) {
+    if (!(await takePlace())) {
       throw new RelayError('rate_limited', `At most ${sessions_per_user} sessions of one user at the same time.`, {
         retryAfterMs: 5000,
       });
@@ -116,13 +124,17 @@ export async function admit(
     profile,
     model,
     ...wishes,
-    renew: () => void store.renew(place, id, placeSeconds).catch(ignored),
+    renew: () => void takePlace().catch(ignored),
     release: () => void store.release(place, id).catch(ignored),
   };
 }
 
 /** A store out of reach must not end a session; its places run out by themselves. */
 function ignored(): void {}
+
+function fullError(): RelayError {
+  return new RelayError('overloaded', 'This relay has no room for another session.', { retryAfterMs: 2000 });
+}
 
 /** The refusal of everything new while the relay shuts down. */
 export function drainingError(): RelayError {

@@ -8,7 +8,7 @@ import { errorBody, exits, type HttpRefusal, httpRefusal, notServed, RelayError 
 import type { Dialect } from '../protocol/catalogue.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
-import { type AdmissionServices, admit, checkOrigin, drainingError, type Request } from './admission.js';
+import { type AdmissionServices, admit, checkOrigin, type Request } from './admission.js';
 import type { SessionRegistry } from './registry.js';
 import { type Admission, eventBytesOf, Session, type SessionServices } from './session.js';
 import { ClientSocket } from './socket.js';
@@ -120,7 +120,6 @@ export function createGateway(services: GatewayServices) {
       }
       checkHandshake(message);
       browser = checkOrigin(message, services.admission.origins) !== null;
-      if (registry.isDraining) throw drainingError();
       const request: Request = { message, url };
       const wishes = { dialect: dialectOf(message, url), relayEvents: url.searchParams.get('relay_events') === 'on' };
       const admission = await admit(request, wishes, services.admission);

@@ -23,6 +23,10 @@ export class SessionRegistry {
     return this.#sessions.size;
   }
 
+  get isFull(): boolean {
+    return this.#sessions.size + this.#pending >= this.#limit;
+  }
+
   get isDraining(): boolean {
     return this.#draining;
   }
@@ -33,7 +37,7 @@ export class SessionRegistry {
 
   /** Takes one of the instance's places, or says that there is none; `add` or `giveUp` must follow. */
   reserve(): boolean {
-    if (this.#sessions.size + this.#pending >= this.#limit) return false;
+    if (this.isFull) return false;
     this.#pending++;
     return true;
   }
