@@ -62,9 +62,15 @@ describe('a pool', () => {
 
   it('goes to the second, in the time of one dial, when the first is silent', async () => {
     const [one, two] = [await tcp(), await realtime()];
-    const { open, events } = bench(target(one.port, { name: 'one' }), target(two.port, { name: 'two' }));
-    expect(await open(undefined, 0.15)).toBe('two in 2');
+    const events: DialEvent[] = [];
+    const targets = [target(one.port, { name: 'one' }), target(two.port, { name: 'two' })];
+    const pool = new UpstreamPool(targets, { onDial: (event) => events.push(event) });
+    const { signal } = new AbortController();
+    const { socket, attempts } = await pool.open({ requestId: 'r', signal, dialSeconds: 0.25 });
+    socket.terminate();
+    expect(attempts).toBe(2);
     expect(outcomes(events)).toEqual(['one upstream_timeout', 'two ok']);
+    expect(events[0]?.seconds).toBeLessThan(0.25);
   });
 
   it('tries no more than two of three', async () => {
