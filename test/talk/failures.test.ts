@@ -1,4 +1,3 @@
-import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,6 +8,7 @@ import { exitIds, exits, httpRefusal, RelayError } from '../../src/errors.js';
 import type { JsonObject } from '../../src/protocol/event.js';
 import { explainNetwork } from '../../src/talk/explain.js';
 import { type TalkOptions, talk } from '../../src/talk/talk.js';
+import { makeCertificate } from '../support/certificate.js';
 import { audioDelta, began, created, done, heard, spoken, words } from './events.js';
 import { type Peer, scripted } from './scripted.js';
 
@@ -126,14 +126,9 @@ describe('no connection', () => {
     );
   });
 
-  it('explains a certificate that nobody knows, and takes it when told to', async (context) => {
-    if (spawnSync('openssl', ['version']).error) context.skip('openssl is not installed');
-    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
-    const subject = ['-subj', '/CN=localhost', '-days', '2', '-nodes', '-keyout', key, '-out', cert];
-    execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', ...subject], {
-      stdio: 'ignore',
-    });
-    const tls = { key: await readFile(key, 'utf8'), cert: await readFile(cert, 'utf8') };
+  it('explains a certificate that nobody knows, and takes it when told to', async () => {
+    const files = makeCertificate();
+    const tls = { key: await readFile(files.key, 'utf8'), cert: await readFile(files.cert, 'utf8') };
     const url = await scripted(
       afterSpeech((peer) => peer.send(...spoken('Yes.', answer))),
       { tls },
