@@ -55,6 +55,7 @@ const requestMs = 10_000;
 const patienceMs = 2_000;
 const forceEveryMs = 30_000;
 const pollMs = 15_000;
+const overdueMs = 60_000;
 const longestTimerMs = 60 * 60_000;
 const longestBackoffMs = 30_000;
 
@@ -130,9 +131,13 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
     if (closed) throw new Error('The token cache was closed.');
     const moment = now();
     if (cached !== null && cached.token === answer.token) {
-      // Managed identity keeps its own cache and parts with a token only in its last five minutes.
+      // Managed identity keeps its own cache. It parts with a token in its last five minutes, or, past the time when it
+      // should be refreshed, answers with the old one a last time while it fetches the next.
       const boundary = cached.expiresAt - cached.margin;
-      dueAt = boundary > moment ? boundary : moment + Math.min(pollMs, cached.margin);
+      const soon = moment + Math.min(pollMs, cached.margin);
+      const overdue = (answer.refreshAfterTimestamp ?? Number.POSITIVE_INFINITY) <= moment;
+      if (boundary <= moment) dueAt = soon;
+      else dueAt = overdue ? Math.min(boundary, moment + overdueMs) : boundary;
       return;
     }
     const margin = Math.min(marginMs, (answer.expiresOnTimestamp - moment) / 2);

@@ -133,6 +133,21 @@ describe('a token', () => {
     expect(requests.length).toBeLessThanOrEqual(2 + 4 + 1);
   });
 
+  it('that the source gives once more while it fetches the next is replaced a minute later', async () => {
+    const { cache, answer, requests } = source();
+    const old = {
+      token: 'old',
+      expiresOnTimestamp: Date.now() + 24 * hour,
+      refreshAfterTimestamp: Date.now() + 12 * hour,
+    };
+    answer(() => Promise.resolve(requests.length < 3 ? old : { ...old, token: 'new' }));
+    await cache.token();
+    await pass(12 * hour + 1000);
+    expect([await cache.token(), requests.length]).toEqual(['old', 2]);
+    await pass(minute);
+    expect([await cache.token(), requests.length]).toEqual(['new', 3]);
+  });
+
   it('of short life is reused, and replaced in its second half', async () => {
     const { cache, requests } = source(2 * minute);
     for (let second = 0; second < 40; second += 1) {
