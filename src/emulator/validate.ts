@@ -5,7 +5,7 @@ import type { JsonObject } from '../protocol/event.js';
 import { id, text } from './fields.js';
 import { previewShapes } from './flat.js';
 import { gaShapes } from './ga.js';
-import { type Check, type Complaint, complaint, nullable, number, object, string } from './schema.js';
+import { type Check, type Complaint, complaint, nullable, number, object } from './schema.js';
 
 const shared = {
   'input_audio_buffer.append': event({ audio: text }, ['audio']),
