@@ -1,5 +1,6 @@
 /** Server events of types that did not exist when this was written, for profiles that opt in to them. */
 
+import { relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject } from '../protocol/event.js';
 import { kindOf, looksLikeItem } from './items.js';
 import { judgeItem, type Memory } from './memory.js';
@@ -54,6 +55,7 @@ function fieldIsHarmless(key: string, value: Json | undefined, memory: Memory): 
 }
 
 function valueIsHarmless(value: Json | undefined, memory: Memory): boolean {
+  if (typeof value === 'string') return !memory.items.isHidden(value) && !value.startsWith(relayPrefix);
   if (Array.isArray(value)) return value.every((element) => valueIsHarmless(element, memory));
   if (!isObject(value)) return true;
   if (looksLikeItem(value) && !judgeItem(memory, value, kindOf(value))) return false;
