@@ -1,0 +1,95 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { relayEnv, run, serve } from '../support/process.js';
+import { startTestEmulator } from '../support/relay.js';
+
+const question = fileURLToPath(new URL('../../assets/speech/question-order.wav', import.meta.url));
+
+describe('realtime-relay check --dial', () => {
+  it('opens a session and says so', async () => {
+    const emulator = await startTestEmulator();
+    const check = run(['check', '--dial'], relayEnv(emulator.url));
+    expect(await check.exited).toBe(0);
+    expect(check.lines.join('\n')).toContain('All upstreams accept sessions.');
+    expect(check.lines.join('\n')).not.toContain('emulator-key');
+  });
+
+  it.each([
+    ['refuse_401', 'wrong_credential', /AZURE_OPENAI_ENDPOINT/],
+    ['refuse_401_permission', 'missing_role', /Cognitive Services OpenAI User/],
+    ['refuse_404_deployment', 'deployment_not_found', /deployment name/],
+    ['refuse_400', 'not_realtime', /gpt-realtime/],
+  ] as const)('names the remedy when upstream answers %s', async (fault, kind, remedy) => {
+    const emulator = await startTestEmulator();
+    const known = emulator.control.faults;
+    known.arm(fault as never, 5);
+    const check = run(['check', '--dial'], relayEnv(emulator.url));
+    expect(await check.exited).toBe(1);
+    const text = check.lines.join('\n');
+    expect(text).toContain(`failed (${kind})`);
+    expect(text).toMatch(remedy);
+    expect(text).toMatch(/x-ms-client-request-id [0-9a-f-]{36}, apim-request-id/);
+  });
+
+  it('names the remedy when nothing listens at the endpoint, and when the profile is rejected', async () => {
+    const nobody = run(['check', '--dial'], relayEnv('http://127.0.0.1:1'));
+    expect(await nobody.exited).toBe(1);
+    expect(nobody.lines.join('\n')).toContain('failed (unreachable)');
+
+    const emulator = await startTestEmulator();
+    emulator.control.faults.arm('reject_update');
+    const rejected = run(['check', '--dial'], relayEnv(emulator.url));
+    expect(await rejected.exited).toBe(1);
+    expect(rejected.lines.join('\n')).toContain('could not be configured');
+  });
+});
+
+describe('realtime-relay', () => {
+  it('says what is wrong with a command line and exits 64', async () => {
+    for (const args of [['nonsense'], ['serve', '--wrong'], ['talk'], ['token', '--ttl', 'x', '--sub', 'a']]) {
+      const command = run(args, { ...relayEnv('http://127.0.0.1:1'), RELAY_TOKEN: 'a.b.c' });
+      expect(await command.exited).toBe(64);
+      expect(command.lines[0]).not.toBe('');
+    }
+  });
+
+  it('reports every problem of the configuration at once and exits 78', async () => {
+    const command = run(['serve'], { PORT: 'eighty', RELAY_JWT_SECRET: 'short', RELAY_ALLOWED_ORIGINS: 'app.test/x' });
+    expect(await command.exited).toBe(78);
+    const text = command.lines.join('\n');
+    for (const name of [
+      'PORT',
+      'RELAY_JWT_SECRET',
+      'RELAY_JWT_ISSUER',
+      'RELAY_JWT_AUDIENCE',
+      'RELAY_ALLOWED_ORIGINS',
+      'AZURE_OPENAI_ENDPOINT',
+    ]) {
+      expect(text).toContain(name);
+    }
+  });
+
+  it('token makes a token with which talk has a spoken conversation; talk fails with a reason otherwise', async () => {
+    const emulator = await startTestEmulator();
+    const env = relayEnv(emulator.url);
+    const relay = await serve(env);
+    const token = run(['token', '--sub', 'ada', '--claim', 'name=Ada'], env);
+    expect(await token.exited).toBe(0);
+    const folder = mkdtempSync(join(tmpdir(), 'relay-talk-'));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const out = join(folder, 'answer.wav');
+    const talk = run(
+      ['talk', question, '--url', relay.url, '--token', token.lines[0] as string, '--out', out, '--speed', '8'],
+      env,
+    );
+    expect(await talk.exited).toBe(0);
+    expect(talk.lines.join('\n')).toMatch(/answer: \w+/);
+
+    const failed = run(['talk', question, '--url', relay.url, '--token', 'wrong', '--out', out], env);
+    expect(await failed.exited).toBe(1);
+    expect(failed.lines.join('\n')).toContain('401');
+  });
+});
