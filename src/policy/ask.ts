@@ -99,7 +99,8 @@ export function createAsking(memory: Memory): Asking {
       if (body.type === 'conversation.item.create' && isObject(body.item)) {
         const given = own(body.item, 'id');
         const id = typeof given === 'string' ? given : nextId('i');
-        items.hide(id, own(body, 'previous_item_id'));
+        // A trusted client sees what its tools return, but never what the relay says to the model.
+        if (!memory.trusted || body.item.type === 'message') items.hide(id, own(body, 'previous_item_id'));
         out.item = { ...body.item, id };
       }
       if (body.type === 'response.create') {

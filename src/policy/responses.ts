@@ -76,7 +76,7 @@ export function createResponses(): Responses {
       for (const ask of asks.values()) ask.waits = false;
     },
     created(id, metadata) {
-      if (hidden.has(id)) return false;
+      if (hidden.has(id) || id.startsWith(relayPrefix)) return false;
       if (shown.has(id)) return true;
       const ask = answered(metadata);
       if (ask?.hidden === true) {

@@ -22,10 +22,14 @@ function onlyTrusted(view: View): View {
   return (body, memory) => (memory.trusted ? view(body, memory) : null);
 }
 
-/** Of one item, which the client must have been shown. */
+/** Of one item, which the client must have been shown, as must be the response it names, if it names one. */
 function aboutItem(fields: Fields): View {
   const permitted = { item_id: text, ...fields };
-  return (body, memory) => (memory.items.shown(own(body, 'item_id')) === undefined ? null : fieldsOf(body, permitted));
+  return (body, memory) => {
+    const responseId = own(body, 'response_id');
+    if (responseId !== undefined && !memory.responses.shows(responseId)) return null;
+    return memory.items.shown(own(body, 'item_id')) === undefined ? null : fieldsOf(body, permitted);
+  };
 }
 
 /** Of one response, which the client must have been shown. */
@@ -37,7 +41,7 @@ function aboutResponse(fields: Fields): View {
 /** Of one item that one response brings forth: the client must have been shown both. */
 function aboutOutput(fields: Fields): View {
   const inner = aboutItem({ response_id: text, ...index, ...fields });
-  return (body, memory) => (memory.responses.shows(own(body, 'response_id')) ? inner(body, memory) : null);
+  return (body, memory) => (own(body, 'response_id') === undefined ? null : inner(body, memory));
 }
 
 /** Of one function call: nothing but a call shown to the client may carry a call's arguments. */
