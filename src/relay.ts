@@ -15,7 +15,7 @@ import { SessionRegistry } from './session/registry.js';
 import { createMemoryStore } from './store/store.js';
 import { createLog, type Log } from './telemetry/log.js';
 import { createMetrics, type Metrics } from './telemetry/metrics.js';
-import { authorizeWithEntra, authorizeWithKey } from './upstream/authorizer.js';
+import { type Authorizer, authorizeWithEntra, authorizeWithKey } from './upstream/authorizer.js';
 import { createCredential, createTokenCache, type TokenCache, type TokenEvent } from './upstream/entra.js';
 import { type DialEvent, UpstreamPool } from './upstream/pool.js';
 import { parseEndpoint, type UpstreamTarget } from './upstream/target.js';
@@ -126,16 +126,19 @@ export function createTargets(
   onToken: (scope: string, event: TokenEvent) => void,
 ): { targets: UpstreamTarget[]; caches: Map<string, TokenCache> } {
   const caches = new Map<string, TokenCache>();
-  const cacheFor = (scope: string): TokenCache => {
-    const known = caches.get(scope);
+  const authorizers = new Map<string, Authorizer>();
+  const entraFor = (scope: string): Authorizer => {
+    const known = authorizers.get(scope);
     if (known) return known;
     const credential = createCredential({
       ...(entra.clientId !== null && { clientId: entra.clientId }),
       ...(!entra.instanceDiscovery && { disableInstanceDiscovery: true }),
     });
     const cache = createTokenCache({ credential, scope, onEvent: (event) => onToken(scope, event) });
+    const authorizer = authorizeWithEntra(cache);
     caches.set(scope, cache);
-    return cache;
+    authorizers.set(scope, authorizer);
+    return authorizer;
   };
   const targets = upstreams.map(
     ({ name, endpoint, deployment, dialect, apiKey, apiVersion, scope, proxy }): UpstreamTarget =>
@@ -145,7 +148,7 @@ export function createTargets(
         deployment,
         dialect,
         ...(dialect === 'preview' && { apiVersion }),
-        authorize: apiKey === null ? authorizeWithEntra(cacheFor(scope)) : authorizeWithKey(apiKey),
+        authorize: apiKey === null ? entraFor(scope) : authorizeWithKey(apiKey),
         ...(proxy !== null && { proxy }),
       })),
   );

@@ -2,7 +2,7 @@
 
 import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { WebSocketServer } from 'ws';
+import { type ServerOptions, WebSocketServer } from 'ws';
 import { offeredProtocols } from '../auth/credentials.js';
 import { errorBody, exits, type HttpRefusal, httpRefusal, notServed, RelayError } from '../errors.js';
 import type { Dialect } from '../protocol/catalogue.js';
@@ -45,12 +45,12 @@ const refusedBytes = 16 * 1024;
 export function createGateway(services: GatewayServices) {
   const { registry, metrics, log } = services;
   /** One server object for each size limit: `ws` knows only one limit a server. */
-  const servers = new Map<number, WebSocketServer>();
-  const serverFor = (maxPayload: number): WebSocketServer => {
+  const servers = new Map<number, WebSocketServer<typeof ClientSocket>>();
+  const serverFor = (maxPayload: number): WebSocketServer<typeof ClientSocket> => {
     let server = servers.get(maxPayload);
     if (!server) {
-      // `closeTimeout` is an option of ws 8.19 and later that its type definitions do not know yet.
-      const options = {
+      // The type definitions do not know `closeTimeout`, an option of ws 8.19 and later.
+      const options: ServerOptions<typeof ClientSocket> & { closeTimeout: number } = {
         noServer: true,
         clientTracking: false,
         perMessageDeflate: false,
@@ -60,7 +60,7 @@ export function createGateway(services: GatewayServices) {
         WebSocket: ClientSocket,
         handleProtocols: (offered: Set<string>) => (offered.has('realtime') ? 'realtime' : false),
       };
-      server = new WebSocketServer(options as never);
+      server = new WebSocketServer(options);
       servers.set(maxPayload, server);
     }
     return server;
@@ -70,7 +70,7 @@ export function createGateway(services: GatewayServices) {
   function upgrade(message: IncomingMessage, socket: Duplex, head: Buffer, maxPayload: number): ClientSocket | null {
     let upgraded: ClientSocket | null = null;
     serverFor(maxPayload).handleUpgrade(message, socket, head, (ws) => {
-      upgraded = ws as ClientSocket;
+      upgraded = ws;
     });
     return upgraded;
   }

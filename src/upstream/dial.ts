@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { HttpsProxyAgent } from 'https-proxy-agent';
-import { WebSocket } from 'ws';
+import { type ClientOptions, WebSocket } from 'ws';
 import { RelayError } from '../errors.js';
 import { untilAborted } from './abort.js';
 import type { CredentialHeader } from './authorizer.js';
@@ -55,6 +55,8 @@ const manifest: { version: string } = JSON.parse(readFileSync(new URL('../../pac
 const userAgent = `realtime-relay/${manifest.version}`;
 const bodyBytes = 64 * 1024;
 const bodyMs = 2000;
+/** Time the upstream has to answer a close frame before its socket is cut. */
+const closeMs = 5000;
 
 /**
  * Opens a session on the target. A 401 is answered with one forced refresh of the credential and one more try.
@@ -179,7 +181,8 @@ function connect(attempt: Attempt, header: CredentialHeader): Promise<Dialed> {
 function open(attempt: Attempt, header: CredentialHeader): WebSocket {
   const { target, options, stop } = attempt;
   attempt.phase = target.proxy === undefined ? 'name lookup' : 'proxy';
-  return new WebSocket(upstreamUrl(target, options), {
+  // The type definitions do not know `closeTimeout`, an option of ws 8.19 and later.
+  const socketOptions: ClientOptions & { closeTimeout: number } = {
     headers: {
       [header.name]: header.value,
       'user-agent': userAgent,
@@ -189,13 +192,15 @@ function open(attempt: Attempt, header: CredentialHeader): WebSocket {
     perMessageDeflate: false,
     maxPayload: options.maxPayload ?? 32 * 1024 * 1024,
     maxFragments: 4096,
+    closeTimeout: closeMs,
     // The agent hands its socket over only once the tunnel stands; until then only the signal can destroy it.
     ...(target.proxy === undefined ? {} : { agent: new HttpsProxyAgent(target.proxy, { signal: stop }) }),
     finishRequest(request) {
       followPhases(attempt, request);
       request.end();
     },
-  });
+  };
+  return new WebSocket(upstreamUrl(target, options), socketOptions);
 }
 
 function followPhases(attempt: Attempt, request: ClientRequest): void {
