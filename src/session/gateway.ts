@@ -45,8 +45,8 @@ const refusedBytes = 16 * 1024;
 export function createGateway(services: GatewayServices) {
   const { registry, metrics, log } = services;
   /** One server object for each size limit: `ws` knows only one limit a server. */
-  const servers = new Map<number, WebSocketServer<typeof ClientSocket>>();
-  const serverFor = (maxPayload: number): WebSocketServer<typeof ClientSocket> => {
+  const servers = new Map<number, WebSocketServer>();
+  const serverFor = (maxPayload: number): WebSocketServer => {
     let server = servers.get(maxPayload);
     if (!server) {
       // The type definitions do not know `closeTimeout`, an option of ws 8.19 and later.
@@ -70,7 +70,7 @@ export function createGateway(services: GatewayServices) {
   function upgrade(message: IncomingMessage, socket: Duplex, head: Buffer, maxPayload: number): ClientSocket | null {
     let upgraded: ClientSocket | null = null;
     serverFor(maxPayload).handleUpgrade(message, socket, head, (ws) => {
-      upgraded = ws;
+      upgraded = ws as ClientSocket;
     });
     return upgraded;
   }
