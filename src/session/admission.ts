@@ -9,15 +9,40 @@ import { RelayError } from '../errors.js';
 import type { Profile } from '../policy/profile.js';
 import type { Dialect } from '../protocol/catalogue.js';
 import type { Store } from '../store/store.js';
-import type { SessionRegistry } from './registry.js';
-import type { Admission } from './session.js';
+
+/** What the gateway decided about one client. */
+export interface Admission {
+  /** The relay's own id of the session, `sess_…`: in the log, and the only one the client sees. */
+  readonly id: string;
+  /** A UUID by which Azure's support can find the session: sent upstream as `x-ms-client-request-id`. */
+  readonly requestId: string;
+  readonly principal: Principal;
+  readonly profile: Profile;
+  readonly dialect: Dialect;
+  /** The model's public name. */
+  readonly model: string;
+  /** Whether the client asked for `relay.*` events. */
+  readonly relayEvents: boolean;
+  /** Keeps the user's place; called at least every 30 s while the session lives. */
+  renew(): void;
+  /** Gives the user's place back; called once. */
+  release(): void;
+}
+
+/** The instance's places, of which every session takes one. */
+interface Places {
+  readonly isDraining: boolean;
+  readonly isFull: boolean;
+  reserve(): boolean;
+  giveUp(): void;
+}
 
 /** What admission is decided with. */
 export interface AdmissionServices {
   readonly verifier: Verifier;
   readonly secrets: ClientSecrets;
   readonly store: Store;
-  readonly registry: SessionRegistry;
+  readonly registry: Places;
   readonly profiles: ReadonlyMap<string, Profile>;
   readonly origins: readonly string[] | '*';
   readonly queryCredentials: boolean;

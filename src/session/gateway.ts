@@ -8,9 +8,9 @@ import { errorBody, exits, type HttpRefusal, httpRefusal, notServed, RelayError 
 import type { Dialect } from '../protocol/catalogue.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
-import { type AdmissionServices, admit, checkOrigin, type Request } from './admission.js';
+import { type Admission, type AdmissionServices, admit, checkOrigin, type Request } from './admission.js';
 import type { SessionRegistry } from './registry.js';
-import { type Admission, eventBytesOf, Session, type SessionServices } from './session.js';
+import { eventBytesOf, Session, type SessionServices } from './session.js';
 import { ClientSocket } from './socket.js';
 
 /** What the gateway needs; the limits are those of the instance. */

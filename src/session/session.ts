@@ -4,49 +4,24 @@
  */
 
 import type { Duplex } from 'node:stream';
-import type { Principal } from '../auth/verify.js';
-import {
-  type ExitId,
-  errorBody,
-  exitOfUpstreamClose,
-  exitOfViolation,
-  exits,
-  isRetryable,
-  RelayError,
-} from '../errors.js';
+import { type ExitId, errorBody, exitOfUpstreamClose, exitOfViolation, exits, RelayError } from '../errors.js';
 import { createPolicy, type Policy } from '../policy/policy.js';
 import type { Profile } from '../policy/profile.js';
 import { renderSession } from '../policy/render.js';
-import { type Dialect, relayPrefix } from '../protocol/catalogue.js';
+import { relayPrefix } from '../protocol/catalogue.js';
 import type { JsonObject, Refusal, Step } from '../protocol/event.js';
 import { createReader } from '../protocol/read.js';
 import { previewClient, previewUpstream } from '../protocol/translate.js';
 import type { Log } from '../telemetry/log.js';
 import type { Initiator, Metrics } from '../telemetry/metrics.js';
 import type { Dialed } from '../upstream/dial.js';
+import type { Admission } from './admission.js';
+import { type Deadline, deadlineOf } from './deadline.js';
 import { rateLimit } from './limits.js';
 import { createMeter } from './meter.js';
 import { type Flow, Pipe } from './pipe.js';
+import { type End, identityOf, reportEnd } from './report.js';
 import { type ClientSocket, Leg } from './socket.js';
-
-/** What the gateway decided about one client. */
-export interface Admission {
-  /** The relay's own id of the session, `sess_…`: in the log, and the only one the client sees. */
-  readonly id: string;
-  /** A UUID by which Azure's support can find the session: sent upstream as `x-ms-client-request-id`. */
-  readonly requestId: string;
-  readonly principal: Principal;
-  readonly profile: Profile;
-  readonly dialect: Dialect;
-  /** The model's public name. */
-  readonly model: string;
-  /** Whether the client asked for `relay.*` events. */
-  readonly relayEvents: boolean;
-  /** Keeps the user's place; called at least every 30 s while the session lives. */
-  renew(): void;
-  /** Gives the user's place back; called once. */
-  release(): void;
-}
 
 /** The parts of the instance that every session uses. */
 export interface SessionServices {
@@ -85,8 +60,6 @@ const upstreamBytes = 32 * 1024 * 1024;
 /** A backend may send whole tool schemas. */
 const trustedTree = { depth: 32, keys: 20_000, elements: 100_000 };
 const eventBytesByTrust = { end_user: 1024 * 1024, trusted: 16 * 1024 * 1024 } as const;
-/** Time before its announced end at which upstream's own limit would cut a session; we end a little earlier. */
-const upstreamMarginSeconds = 30;
 const expiryNoticeSeconds = 60;
 const configureId = `${relayPrefix}configure`;
 
@@ -109,7 +82,7 @@ export class Session {
   #dialed: Dialed | null = null;
   #configureBy = Number.POSITIVE_INFINITY;
   #configureSent = false;
-  #upstreamExpiresAt = Number.POSITIVE_INFINITY;
+  #deadline: Deadline = { at: Number.POSITIVE_INFINITY, id: 'session_expired' };
   #expiryAnnounced = false;
   #lastActiveAt = Date.now();
   #readyAt = 0;
@@ -254,24 +227,15 @@ export class Session {
     const now = Date.now();
     this.#state = 'open';
     this.#readyAt = now;
-    this.#upstreamExpiresAt = usableExpiry(effective.expires_at, now);
+    this.#deadline = deadlineOf(this.admission, this.#startedAt, now, effective.expires_at);
     metrics.sessionReady((now - this.#startedAt) / 1000);
-    log.info({ ...this.#identity(), readyMs: now - this.#startedAt }, 'session.opened');
+    log.info({ ...identityOf(this.admission, this.#dialed), readyMs: now - this.#startedAt }, 'session.opened');
     this.#injectDown({
       type: 'session.created',
       event_id: this.#eventId(),
-      session: policy.sessionCreated(effective, this.id, Math.floor(this.#deadline().at / 1000)),
+      session: policy.sessionCreated(effective, this.id, Math.floor(this.#deadline.at / 1000)),
     });
     this.#up.open();
-  }
-
-  /** When the session ends at the latest, in milliseconds, and why. */
-  #deadline(): { at: number; id: ExitId } {
-    const { principal, profile } = this.admission;
-    const own = this.#startedAt + (profile.limits.session_seconds ?? Number.POSITIVE_INFINITY) * 1000;
-    const session = Math.min(own, this.#upstreamExpiresAt);
-    const token = principal.expiresAt * 1000;
-    return token < session ? { at: token, id: 'token_expired' } : { at: session, id: 'session_expired' };
   }
 
   /** Upstream's own notice that the session's time is up becomes our end, with our close code. */
@@ -373,7 +337,7 @@ export class Session {
 
   #tickOpen(now: number): void {
     const stall = this.#services.limits.stall_seconds;
-    const deadline = this.#deadline();
+    const deadline = this.#deadline;
     if (this.#down.heldSeconds() > stall) this.end('slow_consumer', 'client');
     else if (this.#up.heldSeconds() > stall) {
       this.end('slow_consumer', 'upstream', { message: 'The upstream stopped reading.' });
@@ -418,60 +382,24 @@ export class Session {
     this.#upstream?.close(exits.normal.close, '');
     this.admission.release();
     this.#services.ended(this);
-    this.#report(id, initiator, ending);
-  }
-
-  #report(reason: ExitId, initiator: Initiator, { message, cause, closeCode }: Ending): void {
     const { metrics, log } = this.#services;
-    const milliseconds = Date.now() - this.#startedAt;
-    const failed = initiator !== 'client' && reason !== 'normal' && isRetryable(reason);
-    metrics.sessionEnded(reason, initiator, milliseconds / 1000, this.#readyAt > 0);
-    if (failed && initiator === 'upstream') metrics.upstreamError('upstream', reason);
-    const level = reason === 'internal' ? 'error' : failed && reason !== 'draining' ? 'warn' : 'info';
-    log[level](
-      {
-        ...this.#identity(),
-        reason,
-        initiator,
-        seconds: milliseconds / 1000,
-        ready: this.#readyAt > 0,
-        eventsUp: this.#up.events,
-        eventsDown: this.#down.events,
-        refusals: this.#refusals,
-        ...this.#meter.totals(),
-        ...(message && { detail: message }),
-        ...(closeCode !== undefined && { closeCode }),
-        ...(cause !== undefined && { error: cause }),
-      },
-      'session.ended',
-    );
-  }
-
-  #identity(): object {
-    const { id, requestId, principal, profile, dialect } = this.admission;
-    return {
-      session: id,
-      requestId,
-      subject: principal.subject,
-      ...(principal.tenant !== null && { tenant: principal.tenant }),
-      profile: profile.name,
-      dialect,
-      ...(this.#dialed && {
-        upstream: this.#dialed.upstream.name,
-        upstreamDialect: this.#dialed.upstream.dialect,
-        azure: this.#dialed.requestIds,
-      }),
+    const end: End = {
+      reason: id,
+      initiator,
+      milliseconds: Date.now() - this.#startedAt,
+      ready: this.#readyAt > 0,
+      eventsUp: this.#up.events,
+      eventsDown: this.#down.events,
+      refusals: this.#refusals,
+      totals: this.#meter.totals(),
+      detail: ending.message,
+      closeCode: ending.closeCode,
+      cause: ending.cause,
     };
+    reportEnd(end, identityOf(this.admission, this.#dialed), metrics, log);
   }
 }
 
 function steps(...list: readonly (Step | undefined)[]): readonly Step[] {
   return list.filter((step) => step !== undefined);
-}
-
-/** Upstream's announced end less a margin, in milliseconds; a tenth of the time left where that is shorter. */
-function usableExpiry(expiresAt: unknown, now: number): number {
-  if (typeof expiresAt !== 'number' || expiresAt * 1000 <= now) return Number.POSITIVE_INFINITY;
-  const left = expiresAt * 1000 - now;
-  return now + left - Math.min(upstreamMarginSeconds * 1000, left / 10);
 }
