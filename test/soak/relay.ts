@@ -1,0 +1,79 @@
+/** A relay in a process of its own, which tells its parent what that process holds. Started by support/memory.ts. */
+
+import { setImmediate as turn } from 'node:timers/promises';
+import { loadConfig } from '../../src/config.js';
+import { startRelay } from '../../src/relay.js';
+
+/** What the process holds at one moment; sizes in bytes. */
+export interface Sample {
+  readonly heap: number;
+  /** Buffers and other memory outside V8's heap. */
+  readonly external: number;
+  /** What the operating system has given to the process, free parts of its heaps included. */
+  readonly rss: number;
+  readonly sessions: number;
+  /** Bytes waiting in the sockets of all sessions. */
+  readonly buffered: { readonly up: number; readonly down: number };
+  /** Open handles and timers by kind. */
+  readonly resources: Readonly<Record<string, number>>;
+}
+
+export type Question = 'sample' | 'watch' | 'peak';
+
+const watchMs = 10;
+const relay = await startRelay(loadConfig(process.env));
+let watch: NodeJS.Timeout | null = null;
+let peak: Sample = sample();
+
+function sample(): Sample {
+  const { heapUsed, external, rss } = process.memoryUsage();
+  const buffered = { up: 0, down: 0 };
+  for (const session of relay.sessions) {
+    buffered.up += session.buffered.up;
+    buffered.down += session.buffered.down;
+  }
+  const resources: Record<string, number> = {};
+  for (const kind of process.getActiveResourcesInfo()) resources[kind] = (resources[kind] ?? 0) + 1;
+  return { heap: heapUsed, external, rss, sessions: relay.sessions.size, buffered, resources };
+}
+
+function higher(a: Sample, b: Sample): Sample {
+  return {
+    ...b,
+    heap: Math.max(a.heap, b.heap),
+    external: Math.max(a.external, b.external),
+    rss: Math.max(a.rss, b.rss),
+    buffered: { up: Math.max(a.buffered.up, b.buffered.up), down: Math.max(a.buffered.down, b.buffered.down) },
+  };
+}
+
+async function collect(): Promise<void> {
+  // What one collection frees may be what keeps the next: finalizers and closed handles run in between.
+  for (let round = 0; round < 4; round++) {
+    globalThis.gc?.();
+    await turn();
+  }
+}
+
+async function answer(question: Question): Promise<Sample> {
+  if (question === 'sample') {
+    await collect();
+  } else if (question === 'watch') {
+    await collect();
+    peak = sample();
+    watch = setInterval(() => {
+      peak = higher(peak, sample());
+    }, watchMs);
+  } else {
+    if (watch) clearInterval(watch);
+    return higher(peak, sample());
+  }
+  return sample();
+}
+
+process.on('message', (question: Question) => {
+  void answer(question).then((told) => process.send?.(told));
+});
+// A relay nobody watches any more must not outlive the test.
+process.on('disconnect', () => process.exit());
+process.send?.({ url: relay.url, opsUrl: relay.opsUrl });
