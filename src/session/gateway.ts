@@ -9,8 +9,9 @@ import type { Dialect } from '../protocol/catalogue.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { type Admission, type AdmissionServices, admit, checkOrigin, type Request } from './admission.js';
+import { eventBytesOf } from './readers.js';
 import type { SessionRegistry } from './registry.js';
-import { eventBytesOf, Session, type SessionServices } from './session.js';
+import { Session, type SessionServices } from './session.js';
 import { ClientSocket } from './socket.js';
 
 /** What the gateway needs; the limits are those of the instance. */

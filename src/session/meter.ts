@@ -17,6 +17,8 @@ export interface Totals {
 export interface Meter {
   readonly up: Step;
   readonly down: Step;
+  /** Takes note of the audio formats of the session as upstream runs it. */
+  configured(session: JsonObject): void;
   /** Whether an answer is running or has been asked for. */
   isBusy(): boolean;
   /** Bytes of one second of input audio in the session's current format. */
@@ -78,12 +80,14 @@ export function createMeter(metrics: Metrics, upstream: () => string): Meter {
     if (response.status === 'failed') metrics.upstreamError('upstream', String(object(details.error).code));
   };
 
+  const configured = (session: JsonObject): void => {
+    const { input, output } = object(session.audio);
+    inputRate = bytesPerSecond(object(input).format);
+    outputRate = bytesPerSecond(object(output).format);
+  };
+
   const onDown: Record<string, (body: JsonObject) => void> = {
-    'session.updated': (body) => {
-      const { input, output } = object(object(body.session).audio);
-      inputRate = bytesPerSecond(object(input).format);
-      outputRate = bytesPerSecond(object(output).format);
-    },
+    'session.updated': (body) => configured(object(body.session)),
     'input_audio_buffer.speech_stopped': asked,
     'response.created': (body) => {
       if (askedAt === 0) asked();
@@ -124,6 +128,7 @@ export function createMeter(metrics: Metrics, upstream: () => string): Meter {
       }
       return event;
     },
+    configured,
     isBusy: () => running.size > 0 || askedAt !== 0,
     inputRate: () => inputRate,
     totals: () => ({ turns, interruptions, tokens, audioSecondsUp: round(up), audioSecondsDown: round(down) }),

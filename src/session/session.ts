@@ -6,11 +6,9 @@
 import type { Duplex } from 'node:stream';
 import { type ExitId, errorBody, exitOfUpstreamClose, exitOfViolation, exits, RelayError } from '../errors.js';
 import { createPolicy, type Policy } from '../policy/policy.js';
-import type { Profile } from '../policy/profile.js';
 import { renderSession } from '../policy/render.js';
 import { relayPrefix } from '../protocol/catalogue.js';
-import type { JsonObject, Refusal, Step } from '../protocol/event.js';
-import { createReader } from '../protocol/read.js';
+import type { Json, JsonObject, Refusal, Step } from '../protocol/event.js';
 import { previewClient, previewUpstream } from '../protocol/translate.js';
 import type { Log } from '../telemetry/log.js';
 import type { Initiator, Metrics } from '../telemetry/metrics.js';
@@ -20,6 +18,7 @@ import { type Deadline, deadlineOf } from './deadline.js';
 import { rateLimit } from './limits.js';
 import { createMeter } from './meter.js';
 import { type Flow, Pipe } from './pipe.js';
+import { clientReader, eventBytesOf, upstreamReader } from './readers.js';
 import { type End, identityOf, reportEnd } from './report.js';
 import { type ClientSocket, Leg } from './socket.js';
 
@@ -55,18 +54,8 @@ interface Ending {
   readonly clientIsClosing?: boolean;
 }
 
-const slowBytes = 256 * 1024;
-const upstreamBytes = 32 * 1024 * 1024;
-/** A backend may send whole tool schemas. */
-const trustedTree = { depth: 32, keys: 20_000, elements: 100_000 };
-const eventBytesByTrust = { end_user: 1024 * 1024, trusted: 16 * 1024 * 1024 } as const;
 const expiryNoticeSeconds = 60;
 const configureId = `${relayPrefix}configure`;
-
-/** The largest event a profile's clients may send, in bytes. */
-export function eventBytesOf(profile: Profile): number {
-  return profile.limits.event_bytes ?? eventBytesByTrust[profile.client.trust];
-}
 
 export class Session {
   readonly admission: Admission;
@@ -171,24 +160,8 @@ export class Session {
     this.#injectUp = (body) => this.#up.inject(body, up.length - (asUpstream ? 1 : 0));
     this.#injectDown = (body) => this.#down.inject(body, down.length - (asClient ? 1 : 0));
 
-    const onSlow = metrics.slowPath;
-    const eventBytes = eventBytesOf(profile);
-    const trusted = profile.client.trust === 'trusted';
-    const readUp = createReader({
-      direction: 'up',
-      dialect,
-      slowBytes: trusted ? eventBytes : Math.min(slowBytes, eventBytes),
-      eventBytes,
-      ...(trusted && { tree: trustedTree }),
-      onSlow,
-    });
-    const readDown = createReader({
-      direction: 'down',
-      dialect: dialed.upstream.dialect,
-      slowBytes: upstreamBytes,
-      eventBytes: upstreamBytes,
-      onSlow,
-    });
+    const readUp = clientReader(profile, dialect, metrics.slowPath);
+    const readDown = upstreamReader(dialed.upstream.dialect, metrics.slowPath);
     this.#up.connect({ from: this.#client, to: upstream, read: readUp, steps: up });
     this.#down.connect({ from: upstream, to: this.#client, read: readDown, steps: down });
     this.#down.open();
@@ -211,7 +184,7 @@ export class Session {
         this.#configureSent = true;
         this.#injectUp({ type: 'session.update', event_id: configureId, session });
       } else if (event.type === 'session.updated' && this.#configureSent) {
-        this.#open(event.body?.session as JsonObject, policy);
+        this.#open(event.body?.session, policy);
       } else if (event.type === 'error') {
         throw new RelayError('upstream_configuration_failed', exits.upstream_configuration_failed.meaning, {
           cause: new Error(`upstream: ${JSON.stringify(event.body?.error).slice(0, 500)}`),
@@ -222,11 +195,15 @@ export class Session {
   }
 
   /** Upstream runs the profile: the client is told, and what it sent meanwhile goes first. */
-  #open(effective: JsonObject, policy: Policy): void {
+  #open(effective: Json | undefined, policy: Policy): void {
+    if (typeof effective !== 'object' || effective === null || Array.isArray(effective)) {
+      throw new RelayError('upstream_configuration_failed', exits.upstream_configuration_failed.meaning);
+    }
     const { metrics, log } = this.#services;
     const now = Date.now();
     this.#state = 'open';
     this.#readyAt = now;
+    this.#meter.configured(effective);
     this.#deadline = deadlineOf(this.admission, this.#startedAt, now, effective.expires_at);
     metrics.sessionReady((now - this.#startedAt) / 1000);
     log.info({ ...identityOf(this.admission, this.#dialed), readyMs: now - this.#startedAt }, 'session.opened');

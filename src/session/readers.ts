@@ -1,0 +1,34 @@
+/** How large the messages of a session may be, and the readers that hold them to it. */
+
+import type { Profile } from '../policy/profile.js';
+import type { Dialect } from '../protocol/catalogue.js';
+import { createReader, type Reader } from '../protocol/read.js';
+
+type OnSlow = (reason: string) => void;
+
+const eventBytesByTrust = { end_user: 1024 * 1024, trusted: 16 * 1024 * 1024 } as const;
+/** What an end user may have parsed, in bytes, unless it is audio. */
+const endUserSlowBytes = 256 * 1024;
+/** An item that upstream hands back can carry a whole utterance. */
+const upstreamBytes = 32 * 1024 * 1024;
+/** A backend may send whole tool schemas. */
+const trustedTree = { depth: 32, keys: 20_000, elements: 100_000 };
+
+/** The largest event a profile's clients may send, in bytes. */
+export function eventBytesOf(profile: Profile): number {
+  return profile.limits.event_bytes ?? eventBytesByTrust[profile.client.trust];
+}
+
+/** Reads what the client of a session sends. */
+export function clientReader(profile: Profile, dialect: Dialect, onSlow: OnSlow): Reader {
+  const eventBytes = eventBytesOf(profile);
+  const options = { direction: 'up', dialect, eventBytes, onSlow } as const;
+  return profile.client.trust === 'trusted'
+    ? createReader({ ...options, slowBytes: eventBytes, tree: trustedTree })
+    : createReader({ ...options, slowBytes: Math.min(endUserSlowBytes, eventBytes) });
+}
+
+/** Reads what upstream sends. */
+export function upstreamReader(dialect: Dialect, onSlow: OnSlow): Reader {
+  return createReader({ direction: 'down', dialect, slowBytes: upstreamBytes, eventBytes: upstreamBytes, onSlow });
+}
