@@ -10,7 +10,8 @@ import { startRelay } from './relay.js';
 import { talk } from './talk/talk.js';
 import { createLog } from './telemetry/log.js';
 
-const question = fileURLToPath(new URL('../assets/speech/question-order.wav', import.meta.url));
+const asset = (name: string) => fileURLToPath(new URL(`../assets/${name}`, import.meta.url));
+const question = asset('speech/question-order.wav');
 const answerFile = 'demo-answer.wav';
 const tokenSeconds = 8 * 3600;
 
@@ -35,6 +36,7 @@ export async function runDemo({ print, until }: DemoOptions): Promise<number> {
     RELAY_JWT_ISSUER: 'demo',
     RELAY_JWT_AUDIENCE: 'realtime-relay',
     RELAY_ALLOWED_ORIGINS: '*',
+    RELAY_CONFIG: asset('demo.yaml'),
   });
   const relay = await startRelay(settings, createLog('silent'));
   const token = signToken({
@@ -43,6 +45,7 @@ export async function runDemo({ print, until }: DemoOptions): Promise<number> {
     audience: 'realtime-relay',
     subject: 'demo-user',
     ttlSeconds: tokenSeconds,
+    claims: { name: 'Ada' },
   });
 
   print('Realtime Relay demo');
@@ -70,7 +73,7 @@ export async function runDemo({ print, until }: DemoOptions): Promise<number> {
   }
   const address = relay.url.replace('http', 'ws');
   print('That was: your speech → relay (your token, your limits) → Azure, and the spoken answer back.');
-  print('The relay put its own instructions in and kept them out of what the client saw.');
+  print('The relay put the instructions of assets/demo.yaml in, and the client never saw them.');
   print('');
   print('A token for your own client, good for 8 hours:');
   print('');
