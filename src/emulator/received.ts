@@ -63,6 +63,9 @@ interface Entry extends ReceivedConnection {
   events: ReceivedEvent[];
 }
 
+type Truthy<T> = Exclude<T, false | null | undefined | 0 | ''>;
+
+/** The records of one emulator. */
 export class Received {
   readonly usage: UsageTotals = noUsage();
   readonly #limits: Required<RecordLimits>;
@@ -117,14 +120,14 @@ export class Received {
    * Resolves with the first truthy value of `probe`, which is asked now and whenever something happens.
    * Rejects after `timeoutMs`, 5000 by default.
    */
-  waitFor<T>(probe: (received: Received) => T, timeoutMs = 5000): Promise<NonNullable<T>> {
+  waitFor<T>(probe: (received: Received) => T, timeoutMs = 5000): Promise<Truthy<T>> {
     return new Promise((resolve, reject) => {
       const check = () => {
         try {
           const found = probe(this);
           if (!found) return;
           finish();
-          resolve(found);
+          resolve(found as Truthy<T>);
         } catch (error) {
           finish();
           reject(error);

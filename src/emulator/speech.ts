@@ -27,8 +27,16 @@ export type Speech = ReadonlyMap<string, Recording>;
 // From src/emulator and from dist/emulator alike the assets are two folders up.
 const folder = new URL('../../assets/speech/', import.meta.url);
 
-/** Reads the recordings named in `speech.json`. Rejects when they are missing or not WAV. */
-export async function loadSpeech(): Promise<Speech> {
+// Read once for all emulators of a process: the recordings are part of the package and never change.
+let loaded: Promise<Speech> | null = null;
+
+/** The recordings named in `speech.json`. Rejects when they are missing or not WAV. */
+export function loadSpeech(): Promise<Speech> {
+  loaded ??= read();
+  return loaded;
+}
+
+async function read(): Promise<Speech> {
   const manifest = JSON.parse(await readFile(new URL('speech.json', folder), 'utf8')) as Record<
     string,
     { text: string; seconds: number }
