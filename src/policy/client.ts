@@ -218,7 +218,7 @@ function cancelResponse(body: JsonObject, memory: Memory): Ruling {
   if (responseId === undefined || responseId === null) return { body: { type: 'response.cancel' } };
   if (!memory.responses.shows(responseId)) {
     const message = "'response_id' does not name a response that this client was shown.";
-    return { fault: { code: 'unknown_response', message, param: 'response_id', race: true } };
+    return { fault: { code: 'unknown_response', message, param: 'response_id' } };
   }
   return { body: { type: 'response.cancel', response_id: responseId } };
 }

@@ -28,8 +28,7 @@ export function invalid(param: string, expected: string): Fault {
 
 export function unknownItem(param: string): Fault {
   const message = `'${param}' does not name an item of this conversation that this client may refer to.`;
-  // An item may be deleted, or pushed out of memory, while the event is on its way.
-  return { code: 'unknown_item', message, param, race: true };
+  return { code: 'unknown_item', message, param };
 }
 
 /** The first problem a schema found in `value`, which stands at `at` in the client's event. */

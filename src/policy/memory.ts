@@ -76,11 +76,7 @@ export function keepSent(memory: Memory, eventId: string, sent: Sent): void {
 export function judgeItem(memory: Memory, item: JsonObject, kind: string, previous?: Json): boolean {
   const id = own(item, 'id');
   if (typeof id !== 'string' || id === '') return false;
-  if (!isPermitted(memory, item, id, kind)) {
-    memory.items.hide(id, previous);
-    return false;
-  }
-  if (memory.items.isHidden(id)) {
+  if (memory.items.isHidden(id) || !isPermitted(memory, item, id, kind)) {
     memory.items.hide(id, previous);
     return false;
   }

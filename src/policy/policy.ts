@@ -84,7 +84,7 @@ export function createPolicy(profile: Profile, session: JsonObject, publicModel:
     const ruling = judge(body, memory);
     if (reportOnly && ('fault' in ruling || !isWhole(ruling.body, body))) {
       decided('up', body.type, 'report');
-      return send(body, clientId, event.audioBytes);
+      return send(body, clientId);
     }
     if ('fault' in ruling) {
       const { code, message, param, race } = ruling.fault;
@@ -92,14 +92,14 @@ export function createPolicy(profile: Profile, session: JsonObject, publicModel:
       ports.refuse({ code, message, param, eventId: clientId }, race === true);
       return null;
     }
-    const sent = send(ruling.body, clientId, event.audioBytes);
+    const sent = send(ruling.body, clientId);
     decided('up', body.type, sent === null ? 'answer' : 'rebuild');
     return sent;
   }
 
-  function send(body: JsonObject, clientId: string | null, audioBytes: number): RealtimeEvent | null {
+  function send(body: JsonObject, clientId: string | null): RealtimeEvent | null {
     const out = asking.client(body, clientId);
-    if (out !== null) return { ...eventOf(out), audioBytes };
+    if (out !== null) return eventOf(out);
     const ack = answers.local();
     if (ack !== null) ports.answer(ack);
     return null;
@@ -111,14 +111,14 @@ export function createPolicy(profile: Profile, session: JsonObject, publicModel:
     // Whatever happens here may change who sees what.
     speechItem = null;
     const type = own(body, 'type');
-    const shown = client(type, body);
+    const shown = visible(type, body);
     decided('down', type, shown.length === 0 ? 'drop' : 'rebuild');
     const [first] = shown;
     if (first === undefined) return null;
     return shown.length === 1 ? eventOf(first) : shown.map(eventOf);
   }
 
-  function client(type: Json | undefined, body: JsonObject): readonly JsonObject[] {
+  function visible(type: Json | undefined, body: JsonObject): readonly JsonObject[] {
     if (type === 'error') return answers.error(body);
     if (type === 'session.updated') return answers.updated(body);
     const view = views.get(type);

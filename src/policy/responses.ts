@@ -10,7 +10,7 @@ import { remember } from './bounded.js';
 import { isObject, own } from './shape.js';
 
 /** Who asked for a response, and what is to be known when it begins. */
-export interface Ask {
+interface Ask {
   readonly by: 'client' | 'relay';
   readonly hidden: boolean;
   /** What the client attached and wants back; it never goes upstream. */
@@ -27,7 +27,7 @@ export interface Responses {
   release(): void;
   /** Notes a `response.created`; returns whether the client may see it. */
   created(id: string, metadata: Json | undefined): boolean;
-  /** Notes a `response.done`. */
+  /** Notes a `response.done`, after which its metadata is forgotten. */
   done(id: string): void;
   shows(id: Json | undefined): boolean;
   /** What the client attached to its own `response.create`. */
@@ -89,6 +89,8 @@ export function createResponses(): Responses {
     },
     done(id) {
       running.delete(id);
+      // Sixteen long values for each of thousands of responses would be megabytes a session.
+      if (shown.has(id)) shown.set(id, null);
     },
     shows: (id) => typeof id === 'string' && shown.has(id),
     metadata: (id) => shown.get(id) ?? null,

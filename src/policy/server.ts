@@ -122,8 +122,9 @@ const responseDone: View = (body, memory) => {
   if (!isObject(response)) return null;
   const id = own(response, 'id');
   if (typeof id !== 'string' || !memory.responses.shows(id)) return null;
+  const view = { response: responseOf(response, memory) };
   memory.responses.done(id);
-  return { response: responseOf(response, memory) };
+  return view;
 };
 
 const failedTranscription: View = (body, memory) => {

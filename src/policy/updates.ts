@@ -6,7 +6,7 @@
 import type { JsonObject } from '../protocol/event.js';
 
 /** An update whose answer is awaited. `local` was answered by the relay alone and only waits for its turn. */
-export type Update =
+type Update =
   | { readonly by: 'relay'; readonly eventId: string }
   | { readonly by: 'client'; readonly eventId: string; readonly fields: JsonObject }
   | { readonly by: 'local' };

@@ -1,11 +1,10 @@
 /** Which items of the conversation a client was shown, and which are kept from it. What is not known is not shown. */
 
-import { relayPrefix } from '../protocol/catalogue.js';
 import type { Json } from '../protocol/event.js';
 import { remember } from './bounded.js';
 
 /** What is known of an item the client was shown. */
-export interface ShownItem {
+interface ShownItem {
   /** The role of a message, else the type of the item. */
   readonly kind: string;
   /** Whether this client made it, by an event or by speaking. */
@@ -62,7 +61,7 @@ export function createVisibility(): Visibility {
       const record = typeof id === 'string' ? seen.get(id) : undefined;
       return record === undefined || record.gone ? undefined : record;
     },
-    knows: (id) => seen.has(id) || hidden.has(id) || id.startsWith(relayPrefix),
+    knows: (id) => seen.has(id) || hidden.has(id),
     isHidden: (id) => hidden.has(id),
     show(id, item, previous) {
       if (hidden.has(id)) return false;

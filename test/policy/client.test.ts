@@ -533,7 +533,7 @@ describe('an end user is refused', () => {
     expect(session.up({ ...body, event_id: 'c_1' })).toBeNull();
     expect(session.refusals).toHaveLength(1);
     const [refusal] = session.refusals;
-    expect(refusal).toMatchObject({ code, param, eventId: 'c_1' });
+    expect(refusal).toMatchObject({ code, param, eventId: 'c_1', race: false });
     expect(refusal?.message.length).toBeLessThan(500);
     expect(session.answered).toEqual([]);
     expect(session.decisions.at(-1)?.[2]).toBe('refuse');

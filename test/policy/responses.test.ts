@@ -38,6 +38,12 @@ describe('metadata of a response', () => {
     ]);
   });
 
+  it('is forgotten when the response is done', () => {
+    const session = bench();
+    session.all(created('resp_1', tagOf(session.up(ask({ trace: 'mine' })))), done('resp_1'));
+    expect(metadataOf(session.all(done('resp_1')))).toEqual([null]);
+  });
+
   it('of upstream never reaches the client', () => {
     expect(
       metadataOf(bench().all(created('resp_1', { secret: 'x' }), done('resp_1', { metadata: { rly: '1' } }))),

@@ -211,6 +211,12 @@ describe('a client does not see', () => {
   });
 });
 
+it('does not show what is said of an item of no known type', () => {
+  const session = running();
+  session.down(added({ id: 'item_n', type: 'user' }));
+  expect(session.down({ type: 'response.output_text.delta', ...position, item_id: 'item_n', delta: 'x' })).toEqual([]);
+});
+
 it('has a rule for every server event', () => {
   const session = running({ client: { trust: 'trusted' } });
   const answered = ['error', 'session.created', 'session.updated'];

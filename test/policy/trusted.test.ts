@@ -85,6 +85,10 @@ describe('a trusted client', () => {
     expect(session.refusals).toMatchObject([{ code }]);
   });
 
+  it('cannot take an id of the relay for its events', () => {
+    expect(trusted().up({ type: 'response.cancel', event_id: 'rly_1' })).toEqual({ type: 'response.cancel' });
+  });
+
   it('may update everything but what the profile sets', () => {
     const sent = trusted({ session: owned }).up({
       type: 'session.update',
@@ -222,6 +226,12 @@ describe('a trusted client', () => {
     expect(JSON.stringify(seen)).not.toMatch(
       /secret (instructions|variable)|secret_tool|pmpt_secret|secret-deployment/,
     );
+  });
+
+  it('does not see the instructions that a prompt of the profile brings', () => {
+    const session = trusted({ session: { prompt: { id: 'pmpt_secret' } } });
+    const view = session.policy.sessionCreated(effective(), 'sess_relay', 1);
+    expect(view).toMatchObject({ instructions: '', prompt: null });
   });
 
   it('sees in session.updated what it has set itself, without credentials', () => {
