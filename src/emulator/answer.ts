@@ -25,7 +25,7 @@ export interface Script {
   readonly serverInsertedItem?: JsonObject;
 }
 
-export interface ScriptedCall {
+interface ScriptedCall {
   readonly name: string;
   /** A JSON text, sent as it is even when it is broken, or a value to serialise. */
   readonly arguments?: Json;
@@ -135,9 +135,10 @@ function callOf({ tools, toolChoice }: Question, said: Said): Output | null {
   return { kind: 'call', name: String(tool.name), arguments: argumentsFor(tool, said.text) };
 }
 
+/** Whether the text has the tool's name in it, as a word or, for `get_weather`, as words. */
 function names(text: string, tool: string): boolean {
-  const plain = text.toLowerCase();
-  return plain.includes(tool.toLowerCase()) || plain.includes(tool.toLowerCase().replaceAll(/[_-]/g, ' '));
+  const plain = (words: string) => ` ${words.toLowerCase().replaceAll(/[^a-z0-9]+/g, ' ')} `;
+  return plain(text).includes(plain(tool));
 }
 
 /** JSON that the user spelled out, or a value of each property the tool's schema has. */

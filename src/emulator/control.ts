@@ -67,8 +67,9 @@ export async function serveControl(
   control: EmulatorControl,
 ): Promise<void> {
   const answer = (status: number, body: unknown) => {
+    const text = `${JSON.stringify(body, null, 2)}\n`;
     response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' });
-    response.end(`${JSON.stringify(body, null, 2)}\n`);
+    response.end(text);
   };
   // A page in the developer's browser must not be able to pull the strings.
   if (request.headers.origin !== undefined) return answer(403, { error: 'not for browsers' });

@@ -91,7 +91,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     const own = faultsOf(url.searchParams);
     const fault = own.take('handshake') ?? faults.take('handshake');
     const judged: Admission | Refusal | null = fault ? refusalOf(fault) : judge(request, url, rules);
-    if (fault && !judged) strikeHandshake(fault, socket, request, record);
+    if (fault && !judged) strikeHandshake(fault, socket, record);
     else if (judged && isRefusal(judged)) refuse(socket, judged, record);
     else if (judged) accept(request, socket, head, judged, record, own);
   });
@@ -121,13 +121,12 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
 
   function refuse(stream: Duplex, refusal: Refusal, record: ReceivedConnection): void {
     const headers = { ...correlation(), 'content-type': 'application/json', ...refusal.headers };
-    stream.end(rawAnswer(refusal.status, headers, bodyOf(refusal)));
-    hold(stream);
+    endWith(stream, rawAnswer(refusal.status, headers, bodyOf(refusal)));
     received.refused(record, refusal.status);
     log(`connection ${record.id}: refused ${refusal.status} ${refusal.code}`);
   }
 
-  function strikeHandshake(fault: Fault, stream: Duplex, request: IncomingMessage, record: ReceivedConnection): void {
+  function strikeHandshake(fault: Fault, stream: Duplex, record: ReceivedConnection): void {
     received.refused(record, fault.fault);
     log(`connection ${record.id}: ${fault.fault}`);
     if (fault.fault === 'reset') {
@@ -137,14 +136,13 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     }
     if (fault.fault === 'redirect') {
       const location = fault.location ?? `${urlText()}/openai/v1/realtime?redirected=1`;
-      stream.end(rawAnswer(307, { location }, ''));
-    } else if (fault.fault === 'not_http') stream.end('220 mail.example ESMTP ready\r\n');
-    else if (fault.fault === 'bad_accept') {
+      endWith(stream, rawAnswer(307, { location }, ''));
+    } else if (fault.fault === 'not_http') endWith(stream, '220 mail.example ESMTP ready\r\n');
+    else hold(stream);
+    if (fault.fault === 'bad_accept') {
       const accepted = ['HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', 'Connection: Upgrade'];
       stream.write([...accepted, 'Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=', '', ''].join('\r\n'));
     }
-    request.resume();
-    hold(stream);
   }
 
   /** Keeps a socket that is not a connection until its peer lets go. */
@@ -193,6 +191,13 @@ async function serveHttp(request: IncomingMessage, response: ServerResponse, con
   const refusal = refusals[isDoor ? '426' : '404'];
   response.writeHead(refusal.status, { ...correlation(), 'content-type': 'application/json' });
   response.end(bodyOf(refusal));
+}
+
+/** Says the last word on a socket and lets go of it, whether or not the peer does. */
+function endWith(stream: Duplex, text: string): void {
+  stream.once('finish', () => stream.destroy());
+  stream.resume();
+  stream.end(text);
 }
 
 /** Faults asked for in the query of the upgrade: they strike this connection only, every time unless counted. */

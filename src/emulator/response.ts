@@ -4,8 +4,8 @@ import type { Answer, Output } from './answer.js';
 import type { Conversation, Item } from './conversation.js';
 import { newId } from './ids.js';
 import type { AudioFormat } from './settings.js';
-import { bytesPerMs } from './speech.js';
-import { audioTokensOut, type Tokens, textTokens, usageOf } from './usage.js';
+import { bytesPerMs, wordsOf } from './speech.js';
+import { type Tokens, tokensOut, usageOf } from './usage.js';
 
 /** What holds for this response: the session's settings under the overrides of `response.create`. */
 export interface ResponseTerms {
@@ -249,7 +249,9 @@ export class ResponseRun {
       this.#stage.emit({ type: 'response.function_call_arguments.done', ...at, name: output.name, arguments: text });
     }
     const content = output.kind === 'text' ? { type: 'output_text', text } : { type: 'output_audio', transcript: text };
-    item.shown = { ...item.shown, status, ...(output.kind === 'call' ? { arguments: text } : { content: [content] }) };
+    const wasCut = item.spoken?.truncated === true;
+    const told = output.kind === 'call' ? { arguments: text } : wasCut ? {} : { content: [content] };
+    item.shown = { ...item.shown, status, ...told };
     this.#finished.push(item.shown);
     if (this.#stage.conversation) {
       this.#stage.emit({ type: 'conversation.item.done', previous_item_id: open.previousId, item: item.shown });
@@ -295,11 +297,3 @@ export class ResponseRun {
 }
 
 const callDelta = 'response.function_call_arguments.delta';
-
-function tokensOut(characters: number, audioMs: number): Tokens {
-  return { text: textTokens(characters), audio: audioTokensOut(audioMs), image: 0 };
-}
-
-function wordsOf(text: string): string[] {
-  return text.match(/\s*\S+/g) ?? [];
-}

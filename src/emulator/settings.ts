@@ -16,7 +16,7 @@ export interface TurnDetection {
   interrupt_response?: boolean;
 }
 
-export interface AudioInput {
+interface AudioInput {
   format: AudioFormat;
   transcription: JsonObject | null;
   noise_reduction: JsonObject | null;

@@ -96,3 +96,8 @@ export function clipOf(recording: Recording, format: AudioFormat, seconds = reco
     },
   };
 }
+
+/** A text in words, each with the space before it, as transcripts are streamed. */
+export function wordsOf(text: string): string[] {
+  return text.match(/\s*\S+/g) ?? [];
+}

@@ -1,5 +1,6 @@
 /** Input transcription: what was heard, told some time after the audio was committed. */
 import type { JsonObject } from '../protocol/event.js';
+import { wordsOf } from './speech.js';
 import { audioTokensIn, textTokens } from './usage.js';
 
 /** The events that tell a transcript, in order. */
@@ -11,7 +12,7 @@ export function transcriptEvents(
   withLogprobs: boolean,
 ): JsonObject[] {
   const at = { item_id: itemId, content_index: 0 };
-  const words = transcript.match(/\s*\S+/g) ?? [];
+  const words = wordsOf(transcript);
   const half = Math.ceil(words.length / 2);
   const pieces = [words.slice(0, half), words.slice(half)].filter((piece) => piece.length > 0);
   const type = 'conversation.item.input_audio_transcription';

@@ -22,11 +22,17 @@ export function textTokens(characters: number): number {
   return Math.ceil(characters / charactersPerToken);
 }
 
+/** Tokens of so much of the user's speech. */
 export function audioTokensIn(ms: number): number {
   return Math.ceil((ms / 1000) * audioTokensPerSecondIn);
 }
 
-export function audioTokensOut(ms: number): number {
+/** What the model wrote: so many characters and so much speech. */
+export function tokensOut(characters: number, audioMs: number): Tokens {
+  return { text: textTokens(characters), audio: audioTokensOut(audioMs), image: 0 };
+}
+
+function audioTokensOut(ms: number): number {
   return Math.ceil((ms / 1000) * audioTokensPerSecondOut);
 }
 

@@ -117,6 +117,37 @@ describe('speech is noticed', () => {
   });
 });
 
+describe('the answer is spoken', () => {
+  const length = (events: readonly Seen[]) =>
+    events
+      .filter((event) => event.type === 'response.output_audio.delta')
+      .reduce((sum, event) => sum + Buffer.byteLength(String(event.delta), 'base64'), 0);
+
+  it.each([
+    ['audio/pcm', 48_000],
+    ['audio/pcmu', 8000],
+    ['audio/pcma', 8000],
+  ])('in %s at %i bytes a second', async (type, rate) => {
+    const caller = await call(await emulate());
+    caller.send(update({ audio: { output: { format: { type } } } }), { type: 'response.create' });
+    const events = await caller.until('response.done');
+    expect(length(events) / rate).toBeCloseTo(texts['answer-hello']?.seconds ?? 0, 1);
+    expect(events.at(-1)?.response).toMatchObject({ audio: { output: { format: { type } } } });
+  });
+
+  it('as long as a scripted text takes, from the recording that was named', async () => {
+    const emulator = await emulate();
+    emulator.control.script({ text: 'x'.repeat(150) }, { speech: 'answer-story' });
+    const caller = await call(emulator);
+    caller.send({ type: 'response.create' });
+    expect(length(await caller.until('response.done')) / 48_000).toBeCloseTo(10, 1);
+    caller.send({ type: 'response.create' });
+    const events = await caller.until('response.done');
+    expect(length(events) / 48_000).toBeCloseTo(texts['answer-story']?.seconds ?? 0, 1);
+    expect(JSON.stringify(events.at(-1)?.response)).toContain(texts['answer-story']?.text);
+  });
+});
+
 describe('an interruption', () => {
   const interrupting = { type: 'server_vad', silence_duration_ms: 200 };
 
@@ -148,6 +179,18 @@ describe('an interruption', () => {
     caller.send(cut, { type: 'response.cancel', event_id: 'c_7' });
     expect(await caller.next('conversation.item.truncated')).toMatchObject({ item_id: item.id, audio_end_ms: 250 });
     expect(await caller.error()).toMatchObject({ code: 'response_cancel_not_active', event_id: 'c_7' });
+  });
+
+  it('may be told before the answer has ended, and stays', async () => {
+    const caller = await call(await emulate({ speed: 3 }));
+    caller.send({ type: 'response.create' });
+    const { item } = await caller.next<{ item: { id: string } }>('response.output_item.added');
+    await caller.until('response.output_audio.delta');
+    caller.send({ type: 'conversation.item.truncate', item_id: item.id, content_index: 0, audio_end_ms: 0 });
+    await caller.until('conversation.item.truncated');
+    caller.send({ type: 'response.cancel' });
+    const { response } = await caller.next<{ response: object }>('response.done');
+    expect(response).toMatchObject({ output: [{ content: [{ transcript: '' }] }] });
   });
 
   it('does not happen when interrupt_response is false', async () => {

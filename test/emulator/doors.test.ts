@@ -1,4 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
+import { makeCertificate } from '../support/certificate.js';
 import { Caller, call, emulate, gaPath, previewPath, refused } from './caller.js';
 
 const key = { 'api-key': 'emulator-key' };
@@ -113,7 +116,6 @@ describe('the doors open', () => {
 
   it('choosing the subprotocol realtime and never the one with the key', async () => {
     const emulator = await emulate();
-    const { WebSocket } = await import('ws');
     const socket = new WebSocket(
       emulator.url.replace('http', 'ws') + gaPath,
       ['openai-insecure-api-key.x', 'realtime'],
@@ -141,17 +143,14 @@ describe('the doors open', () => {
   });
 
   it('over TLS', async () => {
-    const { readFileSync, mkdtempSync } = await import('node:fs');
-    const { execFileSync } = await import('node:child_process');
-    const folder = mkdtempSync('/tmp/emulator-tls-');
-    const files = ['-keyout', `${folder}/key.pem`, '-out', `${folder}/cert.pem`];
-    execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=localhost', ...files], {
-      stdio: 'ignore',
-    });
-    const tls = { cert: readFileSync(`${folder}/cert.pem`), key: readFileSync(`${folder}/key.pem`) };
+    const files = makeCertificate();
+    const tls = { cert: readFileSync(files.cert), key: readFileSync(files.key) };
     const emulator = await emulate({ tls });
     expect(emulator.url).toMatch(/^https:/);
-    await (await call(emulator)).until('session.created');
+    const caller = await call(emulator);
+    await caller.until('session.created');
+    caller.send({ type: 'response.create' });
+    await caller.until('response.done');
   });
 });
 

@@ -374,6 +374,15 @@ describe('function calls', () => {
     await caller.until('response.function_call_arguments.done');
   });
 
+  it('are made when the text names the tool, not when it is part of a word', async () => {
+    const caller = await call(await emulate());
+    caller.send(update({ tools: [{ type: 'function', name: 'search' }], output_modalities: ['text'] }));
+    caller.send(say('I did research'), { type: 'response.create' });
+    expect(JSON.stringify(await caller.until('response.done'))).toContain('You said: I did research');
+    caller.send(say('Search!'), { type: 'response.create' });
+    await caller.until('response.function_call_arguments.done');
+  });
+
   it('can be scripted, several at once, with broken arguments too', async () => {
     const emulator = await emulate();
     emulator.control.script({
