@@ -50,7 +50,9 @@ export const environment = z.object({
   RELAY_QUERY_CREDENTIALS: onOff
     .prefault('on')
     .describe('`off` refuses credentials in the query string, which old SDKs and browser builds send.'),
-  RELAY_REDIS_URL: text.optional().describe('Shared state for more than one replica. Unset: in memory.'),
+  RELAY_REDIS_URL: text
+    .optional()
+    .describe('Shared state of several replicas. Not part of this version: setting it is an error.'),
   RELAY_LOG_LEVEL: z.enum(logLevels).default('info').describe('Log level.'),
   HTTPS_PROXY: text.optional().describe('Proxy for upstream connections.'),
   NO_PROXY: text.optional().describe('Hosts that are reached without the proxy.'),
