@@ -1,0 +1,124 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { exitIds } from '../../src/errors.js';
+import { clientEvents, previewClientEvents, previewServerEvents, serverEvents } from '../../src/protocol/catalogue.js';
+import { rewrite, section, settings, tables, textOf } from './tables.js';
+
+const generated = [
+  ['README.md', 'settings'],
+  ['README.md', 'metrics'],
+  ['PROTOCOL.md', 'exits'],
+] as const;
+
+const documents = ['README.md', 'PROTOCOL.md', 'SECURITY.md', 'CONTRIBUTING.md', 'CHANGELOG.md'];
+
+describe('a table of a document', () => {
+  it.each(generated)('in %s: %s says what the code says (WRITE_TABLES=1 rewrites it)', (path, name) => {
+    if (process.env.WRITE_TABLES) rewrite(path, name, tables[name]());
+    expect(section(path, name)).toBe(tables[name]());
+  });
+});
+
+describe('README.md', () => {
+  it('starts with what it is and how to run it', () => {
+    const start = textOf('README.md').split('\n').slice(0, 14).join('\n');
+    expect(start).toContain('npm ci && npm run demo');
+    expect(start).toContain('npm ci && npm test');
+  });
+
+  it('shows relay.example.yaml as it is', () => {
+    const example = textOf('relay.example.yaml').trimEnd();
+    if (process.env.WRITE_TABLES) rewrite('README.md', 'example', `\`\`\`yaml\n${example}\n\`\`\``);
+    expect(section('README.md', 'example')).toBe(`\`\`\`yaml\n${example}\n\`\`\``);
+  });
+
+  it('names only scripts that package.json has', () => {
+    const { scripts } = JSON.parse(textOf('package.json')) as { scripts: Record<string, string> };
+    const named = [...textOf('README.md').matchAll(/\bnpm run ([a-z]+)/g)].map(([, name]) => name as string);
+    expect(named.filter((name) => !(name in scripts))).toEqual([]);
+  });
+});
+
+describe('PROTOCOL.md', () => {
+  const text = textOf('PROTOCOL.md');
+
+  it('lists every event of the protocol', () => {
+    const events = [...clientEvents, ...previewClientEvents, ...serverEvents, ...previewServerEvents];
+    expect(events.filter((name) => !text.includes(`\`${name}\``))).toEqual([]);
+  });
+
+  it('names no exit that does not exist', () => {
+    const named = [...text.matchAll(/`((?:upstream|token|session|slow|quota|rate)_[a-z_]+)`/g)].map(([, name]) => name);
+    const known: readonly string[] = [...exitIds, 'session_expiring', ...notExits];
+    expect(named.filter((name) => !known.includes(name as string))).toEqual([]);
+  });
+});
+
+/** Words of the protocol that look like an exit. */
+const notExits = ['rate_limit_exceeded', 'rate_limit_error', 'upstream_error'];
+
+describe('.env.example', () => {
+  const lines = textOf('.env.example').split('\n');
+  const variables = lines
+    .map((line) => /^#?([A-Z][A-Z0-9_]+)=(.*)$/.exec(line))
+    .filter((match) => match !== null)
+    .map(([, name, value]) => ({ name: name as string, value: value as string }));
+
+  it('lists every variable of the environment once and no other', () => {
+    const names = settings().map(({ name }) => name);
+    expect(variables.map(({ name }) => name).sort()).toEqual([...names].sort());
+  });
+
+  it('shows the default where there is one', () => {
+    const wrong = settings().filter(
+      ({ name, byDefault }) =>
+        byDefault !== null && variables.find((variable) => variable.name === name)?.value !== byDefault,
+    );
+    expect(wrong.map(({ name }) => name)).toEqual([]);
+  });
+
+  it('sets nothing as it is', () => {
+    expect(lines.filter((line) => /^[A-Z]/.test(line))).toEqual([]);
+  });
+});
+
+describe('every document', () => {
+  it.each(documents)('%s links only to files and headings that exist', (path) => {
+    const links = [...textOf(path).matchAll(/\]\((?!https?:|mailto:)([^)\s]+)\)/g)].map(
+      ([, target]) => target as string,
+    );
+    const broken = links.filter((target) => {
+      const [file = '', heading] = target.split('#');
+      const at = file === '' ? path : file;
+      if (!existsSync(new URL(`../../${at}`, import.meta.url))) return true;
+      return heading !== undefined && !headingsOf(at).includes(heading);
+    });
+    expect(broken).toEqual([]);
+  });
+
+  it('names source files that exist', () => {
+    const named = documents.flatMap((path) =>
+      [...textOf(path).matchAll(/`((?:src|test|scripts|assets)\/[\w./-]+)`/g)].map(([, file]) => file as string),
+    );
+    expect(named.filter((file) => !existsSync(new URL(`../../${file}`, import.meta.url)))).toEqual([]);
+  });
+
+  it('is free of addresses of the machine it was written on', () => {
+    const all = [...documents, ...readdirSync(new URL('../../.github/workflows', import.meta.url)).map(workflow)];
+    expect(all.filter((path) => /\/work\/|\/tmp\/|\/home\//.test(textOf(path)))).toEqual([]);
+  });
+});
+
+function workflow(name: string): string {
+  return `.github/workflows/${name}`;
+}
+
+/** The anchors GitHub makes of a document's headings. */
+function headingsOf(path: string): string[] {
+  return [...textOf(path).matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
+    (heading as string)
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}

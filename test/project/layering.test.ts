@@ -1,0 +1,124 @@
+import { readdirSync } from 'node:fs';
+import { posix } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { textOf } from './tables.js';
+
+/** From the innermost outwards; a file may import from its own folder and from layers before its own. */
+const layers = [
+  ['errors.ts'],
+  ['protocol', 'audio'],
+  ['policy', 'store', 'telemetry'],
+  ['config.ts', 'auth', 'upstream', 'tools'],
+  ['session'],
+  ['http', 'telephony'],
+  ['relay.ts', 'talk', 'emulator'],
+  ['check.ts', 'demo.ts'],
+  ['cli.ts'],
+];
+
+/** Where each of these may be imported from; a folder or a file. */
+const edges: Readonly<Record<string, readonly string[]>> = {
+  ws: ['session', 'upstream', 'emulator', 'talk', 'telephony'],
+  express: ['http'],
+  helmet: ['http'],
+  '@azure/identity': ['upstream/entra.ts'],
+  'prom-client': ['telemetry/metrics.ts'],
+  pino: ['telemetry/log.ts'],
+  jsonwebtoken: ['auth'],
+  'jwks-rsa': ['auth'],
+  yaml: ['config.ts'],
+};
+
+interface Source {
+  /** Under src, such as `session/pipe.ts`. */
+  readonly path: string;
+  readonly text: string;
+  /** What it imports: a path under src, or the name of a package. */
+  readonly imports: readonly string[];
+}
+
+const specifier = /(?:^|\n)\s*(?:import|export)\b[^;'"]*?\bfrom\s*['"]([^'"]+)['"]|\bimport\s*\(?\s*['"]([^'"]+)['"]/g;
+
+const sources: Source[] = readdirSync(new URL('../../src', import.meta.url), { recursive: true })
+  .map((path) => String(path).replaceAll('\\', '/'))
+  .filter((path) => path.endsWith('.ts'))
+  .map((path) => {
+    const text = textOf(`src/${path}`);
+    const imports = [...text.matchAll(specifier)].map(([, named, bare]) => {
+      const name = (named ?? bare) as string;
+      return name.startsWith('.') ? posix.join(posix.dirname(path), name).replace(/\.js$/, '.ts') : packageOf(name);
+    });
+    return { path, text, imports };
+  });
+
+function packageOf(name: string): string {
+  return name
+    .split('/')
+    .slice(0, name.startsWith('@') ? 2 : 1)
+    .join('/');
+}
+
+function partOf(path: string): string {
+  return path.split('/')[0] as string;
+}
+
+function layerOf(path: string): number {
+  return layers.findIndex((layer) => layer.includes(partOf(path)));
+}
+
+function isIn(path: string, places: readonly string[]): boolean {
+  return places.some((place) => path === place || path.startsWith(`${place}/`));
+}
+
+const own = new Set(sources.map(({ path }) => path));
+
+describe('the source folder', () => {
+  it('is read by this test with its imports', () => {
+    expect(sources.length).toBeGreaterThan(50);
+    expect(sources.find(({ path }) => path === 'session/pipe.ts')?.imports).toContain('protocol/event.ts');
+    expect(sources.find(({ path }) => path === 'upstream/entra.ts')?.imports).toContain('@azure/identity');
+  });
+
+  it('has a layer for every file', () => {
+    expect(sources.filter(({ path }) => layerOf(path) < 0).map(({ path }) => path)).toEqual([]);
+  });
+
+  it('imports from inner layers and from the same folder only', () => {
+    const wrong = sources.flatMap(({ path, imports }) =>
+      imports
+        .filter((name) => own.has(name) && partOf(name) !== partOf(path) && layerOf(name) >= layerOf(path))
+        .map((name) => `${path} imports ${name}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('keeps the emulator apart from the relay it stands opposite to', () => {
+    const wrong = sources
+      .filter(({ path }) => partOf(path) === 'emulator')
+      .flatMap(({ path, imports }) =>
+        imports
+          .filter((name) => own.has(name) && !['emulator', 'protocol', 'audio', 'errors.ts'].includes(partOf(name)))
+          .map((name) => `${path} imports ${name}`),
+      );
+    expect(wrong).toEqual([]);
+  });
+
+  it.each(Object.entries(edges))('uses %s only in %j', (name, places) => {
+    const users = sources.filter(({ imports }) => imports.includes(name)).map(({ path }) => path);
+    expect(users.filter((path) => !isIn(path, places))).toEqual([]);
+  });
+
+  it('reads the environment only in config.ts and cli.ts', () => {
+    const readers = sources.filter(({ text }) => /\bprocess\s*(\.|\?\.|\[['"])\s*env\b/.test(text));
+    expect(readers.map(({ path }) => path).filter((path) => !isIn(path, ['config.ts', 'cli.ts']))).toEqual([]);
+  });
+
+  it('keeps protocol and policy free of sockets, clocks and logs', () => {
+    const impure = /\b(setTimeout|setInterval|Date\.now|new Date|performance\.now|process\.|console\.)/;
+    const wrong = sources.filter(({ path, text, imports }) => {
+      const isPure = ['protocol', 'policy'].includes(partOf(path));
+      return isPure && (impure.test(text) || imports.some((name) => /^node:(net|http|https|fs|tls)$/.test(name)));
+    });
+    expect(wrong.map(({ path }) => path)).toEqual([]);
+  });
+});
