@@ -1,0 +1,111 @@
+/** A hop between the relay and the emulator that keeps the very bytes the relay sends and can hold, replace or add events. */
+
+import { once } from 'node:events';
+import { createServer, type IncomingHttpHeaders } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { WebSocket, WebSocketServer } from 'ws';
+
+/** One session's way through the hop. */
+export interface Passage {
+  readonly url: string;
+  readonly headers: IncomingHttpHeaders;
+  /** The frames the relay sent, in order. */
+  readonly up: readonly string[];
+  /** Sends the relay something the emulator never said. */
+  inject(text: string | Buffer | object): void;
+  /** Resolves when the relay has sent this many frames. */
+  sent(count: number): Promise<void>;
+}
+
+export interface Wire {
+  readonly url: string;
+  /** TCP connections that were ever opened to it, handshakes that failed included. */
+  readonly dials: number;
+  readonly passages: readonly Passage[];
+  /** What to do with an event of the emulator; null forwards it. */
+  down: ((text: string, forward: (text: string) => void, passage: Passage) => void) | null;
+  close(): Promise<void>;
+}
+
+/** Starts a hop before this emulator. */
+export async function startWire(emulator: string): Promise<Wire> {
+  const server = createServer();
+  const passages: Passage[] = [];
+  let dials = 0;
+  server.on('connection', () => void dials++);
+  const sockets = new Set<WebSocket>();
+  const wire: Wire = {
+    get url() {
+      return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    },
+    get dials() {
+      return dials;
+    },
+    passages,
+    down: null,
+    async close() {
+      for (const socket of sockets) socket.terminate();
+      const closed = once(server, 'close');
+      server.close();
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+
+  new WebSocketServer({ server, maxPayload: 64 * 1024 * 1024 }).on('connection', (near, { url = '', headers }) => {
+    const far = new WebSocket(emulator.replace('http', 'ws') + url, {
+      headers: { 'api-key': String(headers['api-key']) },
+      maxPayload: 64 * 1024 * 1024,
+    });
+    const opened = once(far, 'open');
+    const up: string[] = [];
+    const waiters = new Set<() => void>();
+    const passage: Passage = {
+      url,
+      headers,
+      up,
+      inject(text) {
+        near.send(typeof text === 'string' || Buffer.isBuffer(text) ? text : JSON.stringify(text), { binary: false });
+      },
+      sent: (count) =>
+        new Promise((resolve) => {
+          const look = () => {
+            if (up.length < count) return;
+            waiters.delete(look);
+            resolve();
+          };
+          waiters.add(look);
+          look();
+        }),
+    };
+    passages.push(passage);
+    near.on('message', (data: Buffer) => {
+      const text = data.toString();
+      up.push(text);
+      for (const waiter of [...waiters]) waiter();
+      if (far.readyState === WebSocket.OPEN) far.send(text);
+      else void opened.then(() => far.send(text));
+    });
+    const forward = (text: string) => {
+      if (near.readyState === WebSocket.OPEN) near.send(text);
+    };
+    far.on('message', (data: Buffer) => {
+      if (wire.down) wire.down(data.toString(), forward, passage);
+      else forward(data.toString());
+    });
+    for (const [one, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(one);
+      one.on('error', () => undefined);
+      one.on('close', () => {
+        sockets.delete(one);
+        other.close();
+      });
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return wire;
+}
