@@ -37,6 +37,7 @@ export type Output =
   | { readonly kind: 'audio'; readonly text: string; readonly clip: Clip }
   | { readonly kind: 'call'; readonly name: string; readonly arguments: string };
 
+/** The whole of a response: what comes out, and how it ends. */
 export interface Answer {
   readonly outputs: readonly Output[];
   readonly status: 'completed' | 'incomplete' | 'failed';

@@ -32,6 +32,7 @@ const maxBufferedBytes = 64 * 1024 * 1024;
 const pauseBytes = 1024 * 1024;
 const longestTimerMs = 2 ** 31 - 1;
 
+/** A client that was let in. It owns its socket, its session and its timers, and ends them together. */
 export class Connection {
   readonly record: ReceivedConnection;
   readonly #socket: WebSocket;

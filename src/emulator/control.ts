@@ -1,10 +1,13 @@
 /** The strings an emulator is pulled by: faults, scripts and records, for programs and over HTTP under `/emulator/`. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { JsonObject } from '../protocol/event.js';
 import type { Script } from './answer.js';
 import type { Connection } from './connection.js';
-import { type Fault, type FaultList, type FaultName, faultNames, isFaultName } from './faults.js';
+import { type Fault, type FaultList, type FaultName, faultNames } from './faults.js';
 import type { Received, ReceivedConnection } from './received.js';
+import { anyObject, array, boolean, type Complaint, number, object, oneOf, string } from './schema.js';
 
+/** How a program steers an emulator and looks into it. */
 export interface EmulatorControl {
   readonly faults: {
     /** Arms a fault for the next `count` handshakes, sessions, updates or responses. RangeError for an unknown name. */
@@ -20,9 +23,36 @@ export interface EmulatorControl {
   readonly received: Received;
 }
 
+const text = string();
+const callShape = object({ name: text, arguments: () => null }, ['name']);
+const scriptShape = object({
+  text,
+  functionCall: (value, path) => (Array.isArray(value) ? array(callShape) : callShape)(value, path),
+  audio: boolean,
+  speech: text,
+  status: oneOf('incomplete', 'failed'),
+  reason: text,
+  systemItem: text,
+  serverInsertedItem: anyObject,
+});
+const positive = number(0, 2 ** 31 - 1);
+const faultShape = object(
+  {
+    fault: oneOf(...faultNames),
+    count: number(1, Number.POSITIVE_INFINITY),
+    delayMs: positive,
+    retryAfterSeconds: positive,
+    bytes: positive,
+    afterDeltas: positive,
+    location: string({ pattern: /^[!-~]+$/ }),
+  },
+  ['fault'],
+);
+
 const maxScripts = 1000;
 const maxBodyBytes = 1024 * 1024;
 
+/** The control over what the connections of one emulator share. */
 export function createControl(
   faults: FaultList,
   scripts: Script[],
@@ -32,12 +62,11 @@ export function createControl(
   return {
     faults: {
       arm: (fault, count) => {
-        const given = typeof fault === 'string' ? { fault } : fault;
+        const given = checked(fault);
         faults.arm(count === undefined ? given : { ...given, count });
       },
       strike: (fault, connectionId) => {
-        const given = typeof fault === 'string' ? { fault } : fault;
-        if (!isFaultName(given.fault)) throw new RangeError(`unknown fault '${String(given.fault)}'`);
+        const given = checked(fault);
         const struck = [...connections].filter(
           ({ record }) => connectionId === undefined || record.id === connectionId,
         );
@@ -50,6 +79,7 @@ export function createControl(
     script: (...more) => {
       if (scripts.length + more.length > maxScripts)
         throw new RangeError(`more than ${maxScripts} scripts are waiting`);
+      for (const script of more) insist(scriptShape(script as JsonObject, 'script'));
       scripts.push(...more);
     },
     clearScripts: () => {
@@ -57,6 +87,16 @@ export function createControl(
     },
     received,
   };
+}
+
+function checked(fault: Fault | FaultName): Fault {
+  const given = typeof fault === 'string' ? { fault } : fault;
+  insist(faultShape({ ...given }, ''));
+  return given;
+}
+
+function insist(found: Complaint | null): void {
+  if (found) throw new RangeError(found.message);
 }
 
 /** Answers `/emulator/…`. Resolves when the answer is sent; never rejects. */

@@ -18,6 +18,7 @@ export interface Item {
 const maxItems = 1000;
 const maxWeight = 8 * 1024 * 1024;
 
+/** An ordered list of items that forgets the oldest when it grows too heavy. */
 export class Conversation {
   #items: Item[] = [];
   #weights = new Map<string, number>();

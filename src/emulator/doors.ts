@@ -10,6 +10,7 @@ export interface Deployment {
   readonly kind: 'realtime' | 'chat' | 'transcription';
 }
 
+/** What the emulated resource accepts. */
 export interface DoorRules {
   readonly apiKeys: readonly string[];
   /** Any non-empty key or token opens the door. */
@@ -34,6 +35,7 @@ const previewVersions = ['2024-10-01-preview', '2025-04-01-preview'];
 const transcriptionVersion = '2025-04-01-preview';
 const maxCustomHeaders = 10;
 
+/** Tells the two outcomes of `judge` apart. */
 export function isRefusal(judged: Refusal | Admission): judged is Refusal {
   return 'status' in judged;
 }

@@ -14,6 +14,7 @@ import { Received, type ReceivedConnection, type RecordLimits } from './received
 import { bodyOf, correlation, type Refusal, rawAnswer, refusals } from './refusals.js';
 import { loadSpeech } from './speech.js';
 
+/** How an emulator is set up; every option has a default. */
 export interface EmulatorOptions extends RecordLimits {
   /** 0, the default, takes any free port. */
   readonly port?: number;
@@ -36,6 +37,7 @@ export interface EmulatorOptions extends RecordLimits {
   readonly log?: (line: string) => void;
 }
 
+/** A running emulator. */
 export interface Emulator {
   /** `http://host:port`, to be used as the resource endpoint. */
   readonly url: string;
@@ -65,7 +67,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
   const rules: DoorRules = {
     apiKeys: options.apiKeys ?? ['emulator-key'],
     acceptAnyCredential: options.acceptAnyCredential ?? false,
-    bearer: options.bearer ?? (() => true),
+    bearer: (token) => bearerIsFine(token, options.bearer, log),
     deployments: options.deployments ?? defaultDeployments,
   };
   const connections = new Set<Connection>();
@@ -73,6 +75,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
   const server = tls ? https.createServer(tls) : http.createServer();
   const websockets = new WebSocketServer({
     noServer: true,
+    clientTracking: false,
     maxPayload,
     perMessageDeflate: false,
     handleProtocols: (offered) => (offered.has('realtime') ? 'realtime' : false),
@@ -191,6 +194,16 @@ async function serveHttp(request: IncomingMessage, response: ServerResponse, con
   const refusal = refusals[isDoor ? '426' : '404'];
   response.writeHead(refusal.status, { ...correlation(), 'content-type': 'application/json' });
   response.end(bodyOf(refusal));
+}
+
+/** A verifier that throws, as JWT libraries do, means no. */
+function bearerIsFine(token: string, verify: EmulatorOptions['bearer'], log: (line: string) => void): boolean {
+  try {
+    return verify?.(token) ?? true;
+  } catch (error) {
+    log(`bearer refused: ${error instanceof Error ? error.message : String(error)}`);
+    return false;
+  }
 }
 
 /** Says the last word on a socket and lets go of it, whether or not the peer does. */

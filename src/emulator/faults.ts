@@ -40,6 +40,7 @@ const broken = {
  */
 export type FaultName = keyof typeof broken | `refuse_${keyof typeof refusals}`;
 
+/** A fault with its parameters. */
 export interface Fault {
   readonly fault: FaultName;
   /** How many handshakes, updates or responses it strikes; 1 when left out. */
@@ -62,6 +63,7 @@ export const faultNames = [
   ...Object.keys(refusals).map((name) => `refuse_${name}`),
 ] as FaultName[];
 
+/** Whether there is a fault of this name. */
 export function isFaultName(name: unknown): name is FaultName {
   return faultNames.includes(name as FaultName);
 }

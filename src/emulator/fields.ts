@@ -13,20 +13,29 @@ import {
   variants,
 } from './schema.js';
 
+/** Any text. */
 export const text = string();
+/** An id chosen by either side. */
 export const id = string({ max: 512 });
+/** A limit of output tokens. */
 export const tokens: Check = either(oneOf('inf'), number(1, 4096, 'integer'));
+/** What a function may be called. */
 export const functionName = string({ pattern: /^[a-zA-Z0-9_-]{1,64}$/ });
+/** Extras a client may ask to be sent. */
 export const include = nullable(array(oneOf('item.input_audio_transcription.logprobs')));
+/** Where traces go. */
 export const tracing = nullable(
   either(oneOf('auto'), object({ workflow_name: text, group_id: text, metadata: anyObject })),
 );
+/** A stored prompt. */
 export const prompt = nullable(object({ id: text, version: nullable(text), variables: nullable(anyObject) }, ['id']));
 
+/** A function the client carries out. */
 export const functionTool = object({ type: text, name: functionName, description: text, parameters: anyObject }, [
   'name',
 ]);
 const approval = object({ always: anyObject, never: anyObject });
+/** A server of tools the service calls itself; GA only. */
 export const mcpTool = object(
   {
     type: text,
@@ -48,18 +57,23 @@ export const mcpTool = object(
   },
   ['server_label'],
 );
+/** A choice of tool in one word. */
 export const plainChoice = oneOf('auto', 'none', 'required');
+/** The choice of one function. */
 export const functionChoice = object({ type: text, name: functionName }, ['name']);
 
 const turnFlags = { type: text, create_response: boolean, interrupt_response: boolean };
+/** Fields of turn detection by energy. */
 export const serverVad = {
   ...turnFlags,
   threshold: number(0, 1),
   prefix_padding_ms: number(0, 60_000, 'integer'),
   silence_duration_ms: number(0, 60_000, 'integer'),
 };
+/** Turn detection by meaning. */
 export const semanticVad = object({ ...turnFlags, eagerness: oneOf('low', 'medium', 'high', 'auto') });
 
+/** Fields of every item; the service ignores the last two. */
 export const itemCommon = {
   type: text,
   id: string({ max: 512 }),

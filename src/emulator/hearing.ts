@@ -30,6 +30,7 @@ const maxAppendBytes = 15 * 1024 * 1024;
 /** How long transcription takes, in the time of the conversation. */
 const transcriptDelayMs = 300;
 
+/** The input audio buffer of one session and what becomes of it. */
 export class Hearing {
   readonly #surface: Surface;
   readonly #timers = new Set<NodeJS.Timeout>();

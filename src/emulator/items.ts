@@ -23,7 +23,13 @@ export function itemFrom(given: JsonObject, format: AudioFormat): Item {
   return { id, shown, heard, spoken: null };
 }
 
-export function createItem(event: JsonObject, conversation: Conversation, format: AudioFormat, emit: Emit) {
+/** Carries out `conversation.item.create`. */
+export function createItem(
+  event: JsonObject,
+  conversation: Conversation,
+  format: AudioFormat,
+  emit: Emit,
+): Complaint | null {
   const item = itemFrom(event.item as JsonObject, format);
   const previous = event.previous_item_id ?? undefined;
   if (conversation.find(item.id)) {
@@ -50,6 +56,7 @@ export function announce(item: Item, conversation: Conversation, emit: Emit): vo
   emit({ type: 'conversation.item.done', previous_item_id, item: item.shown });
 }
 
+/** Carries out `conversation.item.retrieve`. */
 export function retrieveItem(event: JsonObject, conversation: Conversation, emit: Emit): Complaint | null {
   const item = conversation.find(event.item_id as string);
   if (!item) return missing('retriev', 'item_retrieve_invalid_item_id', event);
@@ -57,12 +64,14 @@ export function retrieveItem(event: JsonObject, conversation: Conversation, emit
   return null;
 }
 
+/** Carries out `conversation.item.delete`. */
 export function deleteItem(event: JsonObject, conversation: Conversation, emit: Emit): Complaint | null {
   if (!conversation.remove(event.item_id as string)) return missing('delet', 'item_delete_invalid_item_id', event);
   emit({ type: 'conversation.item.deleted', item_id: event.item_id });
   return null;
 }
 
+/** Carries out `conversation.item.truncate`. */
 export function truncateItem(event: JsonObject, conversation: Conversation, emit: Emit): Complaint | null {
   const item = conversation.find(event.item_id as string);
   if (!item) return missing('truncat', 'item_truncate_invalid_item_id', event);

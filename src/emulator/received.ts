@@ -45,6 +45,7 @@ export interface UsageTotals {
   transcription_seconds: number;
 }
 
+/** How much is remembered. */
 export interface RecordLimits {
   /** Keep the bytes of audio, for small tests. */
   readonly keepAudio?: boolean;
@@ -77,7 +78,8 @@ export class Received {
   #nextId = 1;
 
   constructor(limits: RecordLimits = {}) {
-    this.#limits = { keepAudio: false, recordEvents: 10_000, recordConnections: 200, ...limits };
+    const { keepAudio = false, recordEvents = 10_000, recordConnections = 200 } = limits;
+    this.#limits = { keepAudio, recordEvents, recordConnections };
   }
 
   /** Every remembered connection, oldest first, refused ones included. */

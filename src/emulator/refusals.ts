@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
 
+/** An HTTP answer to an upgrade that was not granted. */
 export interface Refusal {
   readonly status: number;
   readonly code: string;

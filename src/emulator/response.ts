@@ -53,6 +53,7 @@ interface OpenItem {
   text: string;
 }
 
+/** A response from `response.created` to `response.done`; it owns the one timer that paces it. */
 export class ResponseRun {
   readonly id = newId('resp');
   readonly #answer: Answer;

@@ -32,6 +32,7 @@ function wrongValue(path: string, message: string): Complaint {
   return complaint('invalid_value', message, path);
 }
 
+/** A text, no longer than `max` characters and matching `pattern`. */
 export function string(limits: { max?: number; pattern?: RegExp } = {}): Check {
   const { max = Number.POSITIVE_INFINITY, pattern } = limits;
   return (value, path) => {
@@ -47,6 +48,7 @@ export function string(limits: { max?: number; pattern?: RegExp } = {}): Check {
   };
 }
 
+/** A number from `min` to `max`, both included. */
 export function number(min: number, max: number, kind: 'integer' | 'decimal' = 'decimal'): Check {
   return (value, path) => {
     const noun = kind === 'integer' ? 'an integer' : 'a decimal';
@@ -61,9 +63,11 @@ export function number(min: number, max: number, kind: 'integer' | 'decimal' = '
   };
 }
 
+/** True or false. */
 export const boolean: Check = (value, path) =>
   typeof value === 'boolean' ? null : wrongType(path, 'a boolean', value);
 
+/** One of these words. */
 export function oneOf(...values: string[]): Check {
   return (value, path) => {
     if (typeof value !== 'string') return wrongType(path, `one of ${listed(values)}`, value);
@@ -71,6 +75,7 @@ export function oneOf(...values: string[]): Check {
   };
 }
 
+/** The same, or null. */
 export function nullable(check: Check): Check {
   return (value, path) => (value === null ? null : check(value, path));
 }
@@ -80,6 +85,7 @@ export function either(forStrings: Check, otherwise: Check): Check {
   return (value, path) => (typeof value === 'string' ? forStrings(value, path) : otherwise(value, path));
 }
 
+/** A list of at most `max` values that are each fine, 4096 when left out. */
 export function array(check: Check, limits: { max?: number } = {}): Check {
   const { max = 4096 } = limits;
   return (value, path) => {
@@ -166,6 +172,7 @@ export function notAudio(path: string): Complaint {
   return wrongValue(path, `Invalid '${path}'. Expected base64-encoded audio bytes but got an invalid value.`);
 }
 
+/** Exact base64. */
 export const base64: Check = (value, path) => {
   if (typeof value !== 'string') return wrongType(path, 'a string', value);
   return base64Bytes(value) ? null : notAudio(path);

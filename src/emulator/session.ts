@@ -42,6 +42,7 @@ export interface Surroundings {
 /** Out-of-band responses that may run side by side. */
 const maxParallel = 32;
 
+/** The state of one session: its settings, its conversation, and who speaks. */
 export class Session {
   readonly id = newId('sess');
   readonly #conversationId = newId('conv');

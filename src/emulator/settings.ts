@@ -5,6 +5,7 @@ import { type Complaint, complaint, isObject, unknownParameter } from './schema.
 /** How audio is laid out on the wire. */
 export type AudioFormat = { type: 'audio/pcm'; rate: 24000 } | { type: 'audio/pcmu' } | { type: 'audio/pcma' };
 
+/** How turns are found; `server_vad` and `semantic_vad` use different fields. */
 export interface TurnDetection {
   type: 'server_vad' | 'semantic_vad';
   threshold?: number;

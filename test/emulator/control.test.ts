@@ -117,6 +117,9 @@ describe('over HTTP', () => {
 
   it.each([
     ['a fault nobody knows', 'faults', { fault: 'refuse_418' }, {}, 400],
+    ['a fault with a text for a number', 'faults', { fault: 'huge', bytes: 'lots' }, {}, 400],
+    ['a script of the wrong shape', 'script', { text: 5 }, {}, 400],
+    ['a script with a typo', 'script', { txet: 'x' }, {}, 400],
     ['a body that is no object', 'faults', 'x', {}, 400],
     ['an unknown control', 'levers', {}, {}, 404],
     ['a page of another site', 'faults', { fault: 'reset' }, { origin: 'https://evil.example' }, 403],

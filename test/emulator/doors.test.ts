@@ -75,6 +75,13 @@ describe('the doors refuse like Azure', () => {
     expect(emulator.control.received.connections[0]?.refused).toBe(status);
   });
 
+  it('a token at which the verifier throws', async () => {
+    const bearer = () => {
+      throw new Error('jwt malformed');
+    };
+    expect((await refused(await emulate({ bearer }), gaPath, { authorization: 'Bearer x' })).status).toBe(401);
+  });
+
   it('more than ten custom headers', async () => {
     const emulator = await emulate();
     const many = Object.fromEntries(Array.from({ length: 11 }, (_, index) => [`x-custom-${index}`, '1']));
