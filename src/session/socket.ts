@@ -4,13 +4,17 @@ import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 
 const text = { binary: false } as const;
+/** RFC 6455 section 7.4.1: the connection ended without a close frame. */
+const noCloseFrame = 1006;
+/** Unsent bytes over which a client's pings are not answered. */
+const pongBytes = 1024 * 1024;
 
 /** What a leg tells its session. */
 export interface LegHandlers {
   message(bytes: Buffer): void;
   /** A binary frame came; events are text frames. */
   binary(): void;
-  /** The connection is gone. Called once. */
+  /** The connection is gone or of no more use. Called once. */
   closed(code: number, reason: string): void;
   /** What was waiting to be written has fallen to half the limit. */
   drained(): void;
@@ -33,6 +37,11 @@ export class ClientSocket extends WebSocket {
   override close(code?: number, reason?: string | Buffer): void {
     const own = code !== undefined && reason === undefined && this.readyState === WebSocket.OPEN;
     super.close(code, own ? this.violated?.(code) : reason);
+  }
+
+  /** Pings of a client that does not read would fill our memory with pongs; RFC 6455 section 5.5.3 allows leaving some out. */
+  override pong(...args: Parameters<WebSocket['pong']>): void {
+    if (this.bufferedAmount < pongBytes) super.pong(...args);
   }
 }
 
@@ -66,14 +75,16 @@ export class Leg {
     ws.on('pong', () => {
       this.#heard = true;
     });
-    // The close that follows every error is what the session acts on; without a listener the process would end.
-    ws.on('error', () => undefined);
-    ws.on('close', (code: number, reason: Buffer) => {
-      const told = this.#handlers;
-      this.#handlers = null;
-      told?.closed(code, reason.toString());
-    });
+    // A peer that breaks the protocol is not read any more, and need not ever answer the close frame that `ws` sends it.
+    ws.on('error', (error: Error) => this.#gone(noCloseFrame, error.message));
+    ws.on('close', (code: number, reason: Buffer) => this.#gone(code, reason.toString()));
     ws.resume();
+  }
+
+  #gone(code: number, reason: string): void {
+    const told = this.#handlers;
+    this.#handlers = null;
+    told?.closed(code, reason);
   }
 
   /** Bytes accepted by `send` and not yet taken by the operating system. */
