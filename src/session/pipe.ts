@@ -21,6 +21,9 @@ export interface Route {
   readonly steps: readonly Step[];
 }
 
+/** What a waiting message costs besides its bytes: a flood of empty ones must reach the limit, too. */
+const waitingOverhead = 128;
+
 export class Pipe {
   readonly #flow: Flow;
   readonly #waitBytes: number;
@@ -66,7 +69,7 @@ export class Pipe {
       return;
     }
     this.#waiting.push(message);
-    this.#waitingBytes += message.length;
+    this.#waitingBytes += message.length + waitingOverhead;
     if (this.#waitingBytes > this.#waitBytes) from.hold();
   }
 
