@@ -238,7 +238,7 @@ export class Session {
     const { id, message, cause, retryAfterMs } = known;
     if (id === 'too_big' && initiator === 'client') {
       this.#refuse({ code: id, message, param: null, eventId: null }, false);
-    } else if (id === 'bad_event' && initiator === 'upstream') {
+    } else if ((id === 'bad_event' || id === 'too_big') && initiator === 'upstream') {
       const told = 'The upstream sent something that is not a Realtime event.';
       this.end('upstream_failed', initiator, { message: told, cause: known });
     } else {
@@ -284,7 +284,10 @@ export class Session {
 
   #upstreamClosed(code: number, reason: string): void {
     const cause = new Error(`upstream closed with ${code} ${reason}`.trim());
-    this.end(exitOfUpstreamClose(code, reason), 'upstream', { cause, closeCode: code });
+    const exit = exitOfUpstreamClose(code, reason);
+    // A goodbye before there was a session leaves the client with nothing to be content with.
+    const id = exit === 'normal' && this.#state === 'configuring' ? 'upstream_lost' : exit;
+    this.end(id, 'upstream', { cause, closeCode: code });
   }
 
   /** Once a second: everything about a session that is a matter of time. */
