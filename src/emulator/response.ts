@@ -41,6 +41,8 @@ export interface Stage {
 /** Milliseconds of speech in one audio delta, and of reading time in one text delta. */
 const chunkMs = 150;
 const wordMs = 40;
+/** The service takes about 300 ms to its first audio; at the default speed of 4, so does this. */
+const thinkingMs = 1200;
 /** An answer given at once still lets the event loop breathe. */
 const burst = 32;
 
@@ -162,7 +164,7 @@ export class ResponseRun {
   *#speak(open: OpenItem, share: number): Generator<number | null> {
     if (open.output.kind !== 'audio') return;
     const { clip, text } = open.output;
-    if (this.#stage.firstAudioDelayMs > 0) yield -this.#stage.firstAudioDelayMs;
+    yield this.#stage.firstAudioDelayMs > 0 ? -this.#stage.firstAudioDelayMs : thinkingMs;
     const words = wordsOf(text);
     const perMs = bytesPerMs(clip.format);
     const step = chunkMs * perMs;
