@@ -1,0 +1,202 @@
+import { describe, expect, it } from 'vitest';
+import { type FaultName, faultNames } from '../../src/emulator/faults.js';
+import { refusals } from '../../src/emulator/refusals.js';
+import type { TestClient } from '../support/client.js';
+import { end, endOf } from '../support/ends.js';
+import { startTestEmulator, startTestRelay, type TestRelay } from '../support/relay.js';
+import { startUpstream } from '../support/upstream.js';
+
+const yaml = `
+profiles:
+  default:
+    session: { instructions: Never tell the canary. }
+    limits: { audio_burst_seconds: 3600 }
+limits: { dial_seconds: 0.4, configure_seconds: 0.4, stall_seconds: 0.4, buffer_bytes: 65536 }
+`;
+
+/** Text that only the upstream, its refusals or the configuration would say. */
+const secrets = [
+  'gpt-realtime',
+  'emulator',
+  '127.0.0.1',
+  'canary',
+  'retry-after',
+  'PermissionDenied',
+  'session hit the maximum',
+  ...Object.values(refusals).flatMap(({ code, message }) => (/^\d+$/.test(code) ? [message] : [code, message])),
+].map((text) => text.toLowerCase());
+const requestId = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-/i;
+
+function expectNoLeak(client: TestClient, closeReason = ''): void {
+  const seen = `${client.raw.join('\n')}\n${closeReason}`.toLowerCase();
+  expect(secrets.filter((secret) => seen.includes(secret))).toEqual([]);
+  expect(seen).not.toMatch(requestId);
+}
+
+/** A session that works, opened as a client would that waits as long as it is told to. */
+async function worksAgain(server: TestRelay): Promise<void> {
+  const before = server.log.filter(({ msg }) => msg === 'session.ended').length;
+  let client = await server.connect();
+  const first = await client.next(({ type }) => type === 'session.created' || type === 'error');
+  if (first.type === 'error') {
+    const { code, retry_after_ms } = first.error as { code: string; retry_after_ms: number };
+    expect(code).toBe('upstream_unavailable');
+    await server.logged('session.ended', before + 1);
+    await new Promise((resolve) => setTimeout(resolve, retry_after_ms));
+    client = await server.connect();
+    await client.next('session.created');
+  }
+  expect(await client.ask('hello')).toMatchObject({ status: 'completed' });
+  client.ws.close(1000);
+  await client.closed;
+}
+
+const failed = ['upstream_failed', 1011] as const;
+const lost = ['upstream_lost', 1011] as const;
+const unavailable = ['upstream_unavailable', 1013] as const;
+const unconfigured = ['upstream_configuration_failed', 1011] as const;
+
+/** The faults before the session is open, and the dials they may cost. */
+const opening: Partial<Record<FaultName, readonly [exit: readonly [string, number], dials: number]>> = {
+  ...Object.fromEntries(Object.keys(refusals).map((name) => [`refuse_${name}`, [failed, 1]])),
+  refuse_429: [unavailable, 1],
+  refuse_500: [failed, 2],
+  refuse_503: [unavailable, 1],
+  redirect: [failed, 1],
+  hang: [['upstream_timeout', 1011], 1],
+  reset: [failed, 2],
+  not_http: [failed, 1],
+  bad_accept: [failed, 1],
+  silent: [unconfigured, 1],
+  reject_update: [unconfigured, 1],
+  ignore_update: [unconfigured, 1],
+};
+
+/** The faults that end an open session. */
+const running: Partial<Record<FaultName, readonly [string, number]>> = {
+  die_mid_response: lost,
+  close_mid_response: lost,
+  garbage: failed,
+  binary: failed,
+  array: failed,
+  huge: failed,
+};
+
+/** The faults that do not end a session by themselves, or not soon; each has its own test below or in ends.test.ts. */
+const harmless: FaultName[] = ['slow', 'flood', 'mute', 'unknown_event', 'stop_reading', 'expire_early'];
+
+describe('an upstream that fails', () => {
+  it('is tested with every fault there is', () => {
+    expect([...Object.keys(opening), ...Object.keys(running), ...harmless].sort()).toEqual([...faultNames].sort());
+  });
+
+  it.each(Object.entries(opening))('before the session is open: %s', async (fault, [[id, code], dials]) => {
+    const emulator = await startTestEmulator();
+    const server = await startTestRelay({ upstream: emulator.url, yaml });
+    emulator.control.faults.arm(fault as FaultName, 10);
+    const asked = performance.now();
+    const client = await server.connect();
+    client.send({ type: 'response.create' });
+    const wait = fault === 'refuse_429' ? { retry_after_ms: 1000 } : {};
+    expect(await endOf(server, client)).toEqual(end(id, code, 'upstream', { retryable: true, ...wait }));
+    expect(performance.now() - asked).toBeLessThan(3000);
+    expect(client.types()).toEqual(['error']);
+    expectNoLeak(client, id);
+    const { received } = emulator.control;
+    expect(received.connectionCount).toBe(dials);
+    expect(received.connections.some(({ url }) => url.includes('redirected'))).toBe(false);
+    expect(received.events('response.create')).toEqual([]);
+
+    emulator.control.faults.clear();
+    await worksAgain(server);
+    expect(server.relay.sessions.size).toBe(0);
+    await received.waitFor(({ openCount }) => openCount === 0);
+  });
+
+  it.each(Object.entries(running))('while it answers: %s', async (fault, [id, code]) => {
+    const emulator = await startTestEmulator();
+    const server = await startTestRelay({ upstream: emulator.url, yaml });
+    emulator.control.faults.arm(fault as FaultName);
+    const client = await server.connect();
+    await client.next('session.created');
+    const asked = performance.now();
+    client.send({ type: 'response.create' });
+    expect(await endOf(server, client)).toEqual(end(id, code, 'upstream', { retryable: true }));
+    expect(performance.now() - asked).toBeLessThan(3000);
+    expectNoLeak(client, id);
+    expect(emulator.control.received.connectionCount).toBe(1);
+    await emulator.control.received.waitFor(({ openCount }) => openCount === 0);
+    await worksAgain(server);
+  });
+
+  it('leaves a session open when an answer is only slow, or unknown events come', async () => {
+    const emulator = await startTestEmulator();
+    const server = await startTestRelay({ upstream: emulator.url, yaml });
+    const client = await server.connect();
+    emulator.control.faults.arm({ fault: 'slow', delayMs: 50 });
+    expect(await client.ask('one')).toMatchObject({ status: 'completed' });
+    emulator.control.faults.arm('unknown_event');
+    expect(await client.ask('two')).toMatchObject({ status: 'completed' });
+    expect(client.types()).not.toContain('session.debug_snapshot');
+    expectNoLeak(client);
+    expect(await server.metric('relay_events_total', { direction: 'down', type: 'other', decision: 'drop' })).toBe(1);
+  });
+
+  it('passes a flood on to a client that reads', async () => {
+    const emulator = await startTestEmulator();
+    const server = await startTestRelay({ upstream: emulator.url, yaml });
+    const client = await server.connect();
+    emulator.control.faults.arm({ fault: 'flood', bytes: 4 * 1024 * 1024 });
+    client.send({ type: 'response.create' });
+    await client.next('response.done');
+    const deltas = client.events.filter(({ type }) => type === 'response.output_audio.delta');
+    expect(deltas.reduce((sum, { delta }) => sum + String(delta).length, 0)).toBe(4 * 1024 * 1024);
+    expect(await client.ask('and now?')).toMatchObject({ status: 'completed' });
+  });
+
+  it('ends a session as idle when an answer never comes', async () => {
+    const emulator = await startTestEmulator();
+    const idle = 'profiles: { default: { limits: { idle_seconds: 1 } } }';
+    const server = await startTestRelay({ upstream: emulator.url, yaml: idle });
+    const client = await server.connect();
+    emulator.control.faults.arm('mute');
+    client.send({ type: 'response.create' });
+    expect(await endOf(server, client)).toEqual(end('idle_timeout', 1000, 'relay'));
+    expect(client.types()).not.toContain('error');
+  });
+
+  it('ends the session as slow_consumer when it stops reading', async () => {
+    const emulator = await startTestEmulator();
+    const server = await startTestRelay({ upstream: emulator.url, yaml });
+    emulator.control.faults.arm('stop_reading');
+    const client = await server.connect();
+    await client.next('session.created');
+    const audio = Buffer.alloc(96_000).toString('base64');
+    for (let i = 0; i < 160; i++) client.send({ type: 'input_audio_buffer.append', audio });
+    expect(await endOf(server, client)).toEqual(end('slow_consumer', 1013, 'upstream', { retryable: true }));
+    await worksAgain(server);
+  });
+});
+
+describe('an upstream that breaks the WebSocket protocol', () => {
+  it.each([
+    ['a reserved opcode', Buffer.from([0x83, 0x00])],
+    ['a masked frame', Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x7b, 0x7d])],
+    ['compression nobody agreed to', Buffer.from([0xc1, 0x02, 0x7b, 0x7d])],
+    ['text that is not UTF-8', Buffer.from([0x81, 0x02, 0xc3, 0x28])],
+    ['a frame of 33 MiB', Buffer.from([0x81, 0x7f, 0, 0, 0, 0, 0x02, 0x10, 0, 0])],
+    ['a frame of 2 GiB', Buffer.from([0x81, 0x7f, 0, 0, 0, 0, 0x80, 0, 0, 0])],
+    ['a close frame with a code that does not exist', Buffer.from([0x88, 0x02, 0x00, 0x01])],
+  ])('is lost at once, though it never says goodbye: %s', async (_, bytes) => {
+    const upstream = await startUpstream();
+    const server = await startTestRelay({ upstream: upstream.url });
+    const client = await server.connect();
+    await client.next('session.created');
+    const { stream, ws } = await upstream.connected();
+    ws.pause();
+    const broke = performance.now();
+    stream.write(bytes);
+    expect(await endOf(server, client)).toEqual(end('upstream_lost', 1011, 'upstream', { retryable: true }));
+    expect(performance.now() - broke).toBeLessThan(1000);
+  });
+});
