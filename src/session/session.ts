@@ -359,7 +359,9 @@ export class Session {
       this.#client.send(Buffer.from(JSON.stringify(event)));
     }
     if (!ending.clientIsClosing) this.#client.close(exits[id].close, id);
-    this.#upstream?.close(exits.normal.close, '');
+    // Who does not read would not read a goodbye either, and would keep what was meant for it in our memory until a time-out.
+    if (this.#upstream?.full) this.#upstream.terminate();
+    else this.#upstream?.close(exits.normal.close, '');
     this.admission.release();
     this.#services.ended(this);
     const { metrics, log } = this.#services;
