@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { signToken } from '../../src/auth/token.js';
 import type { Question, Sample } from '../soak/relay.js';
 
+const root = fileURLToPath(new URL('../../', import.meta.url));
 const program = fileURLToPath(new URL('../soak/relay.ts', import.meta.url));
 const jwt = {
   secret: 'a-secret-of-the-measured-relay-long-enough',
@@ -23,7 +24,10 @@ export interface MeasuredRelay {
   token(subject?: string): string;
   /** What the process holds after a garbage collection. */
   sample(): Promise<Sample>;
-  /** Starts to note the highest values, and resolves to those after a garbage collection. */
+  /**
+   * Starts to note the highest values, always after a garbage collection, for as long as there are as many sessions as
+   * now. Resolves to the first values.
+   */
   watch(): Promise<Sample>;
   /** Stops that, and resolves to the highest values since. */
   peak(): Promise<Sample>;
@@ -42,6 +46,7 @@ export async function startMeasuredRelay(options: {
   const config = join(folder, 'relay.yaml');
   writeFileSync(config, options.yaml);
   const child = fork(program, [], {
+    cwd: root,
     execArgv: ['--expose-gc', '--import', 'tsx'],
     env: {
       PATH: process.env.PATH,
