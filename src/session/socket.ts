@@ -6,8 +6,6 @@ import { WebSocket } from 'ws';
 const text = { binary: false } as const;
 /** RFC 6455 section 7.4.1: the connection ended without a close frame. */
 const noCloseFrame = 1006;
-/** Unsent bytes over which a client's pings are not answered. */
-const pongBytes = 1024 * 1024;
 
 /** What a leg tells its session. */
 export interface LegHandlers {
@@ -37,11 +35,6 @@ export class ClientSocket extends WebSocket {
   override close(code?: number, reason?: string | Buffer): void {
     const own = code !== undefined && reason === undefined && this.readyState === WebSocket.OPEN;
     super.close(code, own ? this.violated?.(code) : reason);
-  }
-
-  /** Pings of a client that does not read would fill our memory with pongs; RFC 6455 section 5.5.3 allows leaving some out. */
-  override pong(...args: Parameters<WebSocket['pong']>): void {
-    if (this.bufferedAmount < pongBytes) super.pong(...args);
   }
 }
 
