@@ -60,10 +60,12 @@ export class RawClient {
       this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk]);
       this.#parse();
     });
-    this.closed = once(socket, 'close').then(() => {
-      const last = this.frames.find((one) => one.opcode === opcode.close)?.payload;
-      if (!last || last.length < 2) return { code: null, reason: '' };
-      return { code: last.readUInt16BE(), reason: last.toString('utf8', 2) };
+    this.closed = new Promise((resolve) => {
+      socket.once('close', () => {
+        const last = this.frames.find((one) => one.opcode === opcode.close)?.payload;
+        if (!last || last.length < 2) resolve({ code: null, reason: '' });
+        else resolve({ code: last.readUInt16BE(), reason: last.toString('utf8', 2) });
+      });
     });
     queueMicrotask(() => this.#parse());
   }
