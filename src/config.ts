@@ -3,7 +3,7 @@
  * published JSON Schema and the README's table. This is the only file that knows the environment.
  */
 
-import { readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { isMap, LineCounter, type Node, type Pair, parseDocument, type Scalar, visit } from 'yaml';
 import { z } from 'zod';
 import { type Profile, profileSchema } from './policy/profile.js';
@@ -92,16 +92,16 @@ const instanceLimits = z.strictObject({
 });
 
 /** The YAML file. */
-export const configFile = z.strictObject({
+const configFile = z.strictObject({
   upstreams: z.array(upstream).min(1).optional(),
   profiles: z.record(z.string().regex(/^[A-Za-z0-9_-]{1,64}$/), profileSchema).default({}),
   limits: instanceLimits.prefault({}),
 });
 
-export type InstanceLimits = z.output<typeof instanceLimits>;
+type InstanceLimits = z.output<typeof instanceLimits>;
 
 /** One upstream, as configured. */
-export interface UpstreamSettings {
+interface UpstreamSettings {
   readonly name: string;
   readonly endpoint: string;
   readonly deployment: string;
@@ -114,7 +114,7 @@ export interface UpstreamSettings {
 }
 
 /** How app JWTs are verified; exactly one way. */
-export type KeySource =
+type KeySource =
   | { readonly kind: 'secret'; readonly secret: string }
   | { readonly kind: 'public_key'; readonly pem: string }
   | { readonly kind: 'jwks'; readonly uri: string };
@@ -172,11 +172,11 @@ export function loadConfig(env: NodeJS.ProcessEnv): Settings {
   const valid = read.success ? read.data : withoutInvalid(given, read.error);
   warnings.push(...misspelt(given));
 
-  const file = valid.RELAY_CONFIG
-    ? readFile(valid.RELAY_CONFIG, env, problems)
-    : configFile.parse({ profiles: { default: {} } });
-  const settings = valid && file ? combine(valid, file, problems, warnings) : null;
-  if (problems.length > 0 || !settings) throw new ConfigError(problems);
+  const file = valid.RELAY_CONFIG ? readFile(valid.RELAY_CONFIG, env, problems) : configFile.parse({});
+  // A file that cannot be used might have listed upstreams, so that the environment's may be missing rightly.
+  const upstreams = file ? upstreamsOf(valid, file, problems, warnings) : [];
+  const settings = { ...combine(valid, file ?? configFile.parse({}), problems), upstreams, warnings };
+  if (problems.length > 0) throw new ConfigError(problems);
   return settings;
 }
 
@@ -196,11 +196,21 @@ function misspelt(env: NodeJS.ProcessEnv): string[] {
     .map((name) => `${name} is set but is not a setting of the relay.`);
 }
 
-function combine(env: Environment, file: z.output<typeof configFile>, problems: string[], warnings: string[]) {
-  const upstreams = upstreamsOf(env, file, problems, warnings);
+function combine(
+  env: Environment,
+  file: z.output<typeof configFile>,
+  problems: string[],
+): Omit<Settings, 'upstreams' | 'warnings'> {
   const jwt = jwtOf(env, problems);
   if (!env.RELAY_TLS_CERT !== !env.RELAY_TLS_KEY) {
     problems.push('RELAY_TLS_CERT, RELAY_TLS_KEY: set both, or neither.');
+  }
+  for (const name of ['RELAY_TLS_CERT', 'RELAY_TLS_KEY'] as const) {
+    const problem = env[name] ? unreadable(env[name]) : null;
+    if (problem) problems.push(`${name}: cannot read ${env[name]} (${problem}).`);
+  }
+  if (env.HTTPS_PROXY && !/^https?:$/.test(safeUrl(env.HTTPS_PROXY)?.protocol ?? '')) {
+    problems.push('HTTPS_PROXY: not an address; expected something like http://proxy.example:3128.');
   }
   const profiles = new Map<string, Profile>();
   for (const [name, profile] of Object.entries(file.profiles)) profiles.set(name, { ...profile, name });
@@ -211,7 +221,6 @@ function combine(env: Environment, file: z.output<typeof configFile>, problems: 
     port: env.PORT,
     opsPort: env.RELAY_OPS_PORT,
     tls: env.RELAY_TLS_CERT && env.RELAY_TLS_KEY ? { cert: env.RELAY_TLS_CERT, key: env.RELAY_TLS_KEY } : null,
-    upstreams,
     entra: { clientId: env.AZURE_CLIENT_ID ?? null, instanceDiscovery: env.RELAY_ENTRA_INSTANCE_DISCOVERY },
     jwt,
     origins: originsOf(env.RELAY_ALLOWED_ORIGINS, problems),
@@ -220,8 +229,7 @@ function combine(env: Environment, file: z.output<typeof configFile>, problems: 
     logLevel: env.RELAY_LOG_LEVEL,
     profiles,
     limits: file.limits,
-    warnings,
-  } satisfies Settings;
+  };
 }
 
 function upstreamsOf(
@@ -293,6 +301,16 @@ function withEndpoint(
     );
   }
   return { ...one, proxy: proxyFor(url, env) };
+}
+
+/** The system's code for why a file cannot be read, or null when it can. */
+function unreadable(path: string): string | null {
+  try {
+    accessSync(path, constants.R_OK);
+    return null;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? 'unknown';
+  }
 }
 
 function safeUrl(input: string): URL | null {

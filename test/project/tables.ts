@@ -70,7 +70,7 @@ const advice = {
 } as const;
 
 /** Every metric of the relay's own. */
-export function metrics(): { name: string; type: string; labels: readonly string[]; help: string }[] {
+function metrics(): { name: string; type: string; labels: readonly string[]; help: string }[] {
   // prom-client's type definitions leave out what its metrics say of themselves.
   type Known = { name: string; help: string; type: string; labelNames: readonly string[] };
   const known = createMetrics({ process: false }).registry.getMetricsAsArray() as unknown as Known[];

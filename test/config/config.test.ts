@@ -1,0 +1,412 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { ConfigError, describeSettings, loadConfig, type Settings } from '../../src/config.js';
+import { run } from '../support/process.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'relay-config-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const secret = 'a-secret-of-the-tests-that-is-long-enough';
+const minimal = {
+  AZURE_OPENAI_ENDPOINT: 'https://my-resource.openai.azure.com',
+  AZURE_OPENAI_REALTIME_DEPLOYMENT: 'gpt-realtime',
+  RELAY_JWT_SECRET: secret,
+  RELAY_JWT_ISSUER: 'https://issuer.test',
+  RELAY_JWT_AUDIENCE: 'relay',
+};
+
+function file(name: string, text: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+function load(env: Record<string, string> = {}, yaml?: string): Settings {
+  return loadConfig({ ...minimal, ...env, ...(yaml !== undefined && { RELAY_CONFIG: file('relay.yaml', yaml) }) });
+}
+
+/** The problems of a configuration, without the folder of its file. */
+function problems(env: Record<string, string>, yaml?: string): string[] {
+  try {
+    load(env, yaml);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return error.problems.map((problem) => problem.replaceAll(`${folder}/`, ''));
+  }
+  return [];
+}
+
+describe('the environment', () => {
+  it('makes one upstream and one profile, both named default', () => {
+    const { upstreams, profiles, port, opsPort, host, origins, tls, warnings } = load();
+    expect(upstreams).toEqual([
+      {
+        name: 'default',
+        endpoint: 'https://my-resource.openai.azure.com',
+        deployment: 'gpt-realtime',
+        dialect: 'ga',
+        apiKey: null,
+        apiVersion: '2025-04-01-preview',
+        scope: 'https://cognitiveservices.azure.com/.default',
+        proxy: null,
+      },
+    ]);
+    expect([...profiles.keys()]).toEqual(['default']);
+    expect({ port, opsPort, host, origins, tls, warnings }).toEqual({
+      port: 8080,
+      opsPort: 9464,
+      host: '0.0.0.0',
+      origins: [],
+      tls: null,
+      warnings: [],
+    });
+  });
+
+  it('has all its problems reported at once, each by its name', () => {
+    const found = problems({
+      PORT: 'eighty',
+      RELAY_OPS_PORT: '70000',
+      RELAY_JWT_SECRET: 'short',
+      RELAY_JWT_ISSUER: '',
+      RELAY_JWT_JWKS_URI: 'no address',
+      RELAY_ALLOWED_ORIGINS: 'https://app.test/path',
+      RELAY_TLS_CERT: join(folder, 'none.pem'),
+      RELAY_LOG_LEVEL: 'loud',
+      RELAY_QUERY_CREDENTIALS: 'yes',
+      RELAY_REDIS_URL: 'redis://localhost',
+      AZURE_OPENAI_ENDPOINT: 'http://my-resource.openai.azure.com',
+      HTTPS_PROXY: 'proxy.test:3128',
+    });
+    const names = found.map((problem) => problem.split(':')[0]);
+    expect(names.sort()).toEqual(
+      [
+        'AZURE_OPENAI_ENDPOINT',
+        'HTTPS_PROXY',
+        'PORT',
+        'RELAY_ALLOWED_ORIGINS',
+        'RELAY_JWT_ISSUER',
+        'RELAY_JWT_JWKS_URI',
+        'RELAY_JWT_SECRET',
+        'RELAY_LOG_LEVEL',
+        'RELAY_OPS_PORT',
+        'RELAY_QUERY_CREDENTIALS',
+        'RELAY_REDIS_URL',
+        'RELAY_TLS_CERT',
+        'RELAY_TLS_CERT, RELAY_TLS_KEY',
+      ].sort(),
+    );
+  });
+
+  it('says what is missing when nothing is set', () => {
+    expect(() => loadConfig({})).toThrow('The configuration has 5 problems.');
+  });
+
+  it('counts an empty or blank variable as not set', () => {
+    expect(load({ AZURE_OPENAI_API_KEY: '', RELAY_TLS_CERT: '  ', PORT: '' })).toMatchObject({ port: 8080, tls: null });
+    expect(problems({ RELAY_JWT_AUDIENCE: ' ' })).toEqual([
+      'RELAY_JWT_AUDIENCE: missing; tokens are accepted only with exactly this value.',
+    ]);
+  });
+
+  it('warns of a RELAY_ variable that does not exist, but not of those Kubernetes makes up', () => {
+    const { warnings } = load({
+      RELAY_JWT_SECRETS: 'x',
+      RELAY_SERVICE_HOST: '10.0.0.1',
+      RELAY_PORT_8080_TCP: 'tcp://10.0.0.1:8080',
+      RELAY_PORT: 'tcp://10.0.0.1:8080',
+    });
+    expect(warnings).toEqual(['RELAY_JWT_SECRETS is set but is not a setting of the relay.']);
+  });
+
+  it.each([
+    [{ AZURE_OPENAI_REALTIME_DEPLOYMENT: 'a', AZURE_OPENAI_DEPLOYMENT: 'b', AZURE_OPENAI_DEPLOYMENT_NAME: 'c' }, 'a'],
+    [{ AZURE_OPENAI_REALTIME_DEPLOYMENT: '', AZURE_OPENAI_DEPLOYMENT: 'b', AZURE_OPENAI_DEPLOYMENT_NAME: 'c' }, 'b'],
+    [{ AZURE_OPENAI_REALTIME_DEPLOYMENT: '', AZURE_OPENAI_DEPLOYMENT_NAME: 'c' }, 'c'],
+  ])('%j names the deployment %s', (env, deployment) => {
+    expect(load(env).upstreams[0]?.deployment).toBe(deployment);
+  });
+
+  it.each([
+    [{ AZURE_OPENAI_API_VERSION: '2024-10-01-preview', OPENAI_API_VERSION: 'x' }, '2024-10-01-preview'],
+    [{ OPENAI_API_VERSION: '2024-10-01-preview' }, '2024-10-01-preview'],
+  ])('%j names the api-version %s', (env, version) => {
+    expect(load(env).upstreams[0]?.apiVersion).toBe(version);
+  });
+});
+
+describe('the endpoint', () => {
+  it.each(['https://x.test', 'wss://x.test/openai/v1', 'http://127.0.0.1:8091', 'http://localhost', 'ws://[::1]:1'])(
+    '%s is accepted',
+    (AZURE_OPENAI_ENDPOINT) => {
+      expect(problems({ AZURE_OPENAI_ENDPOINT })).toEqual([]);
+    },
+  );
+
+  it.each([
+    'http://x.test',
+    'http://127.0.0.1.x.test',
+    'ws://10.0.0.1',
+    'http://localhost.test',
+    'x.test',
+    'ftp://x.test',
+  ])('%s is refused', (AZURE_OPENAI_ENDPOINT) => {
+    expect(problems({ AZURE_OPENAI_ENDPOINT })).toEqual([expect.stringMatching(/^AZURE_OPENAI_ENDPOINT: /)]);
+  });
+});
+
+describe('the way to verify tokens', () => {
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
+  const noSecret = { RELAY_JWT_SECRET: '' };
+
+  it.each([
+    ['none', noSecret, 'none is set'],
+    ['two', { RELAY_JWT_PUBLIC_KEY: pem }, '2 are set'],
+    ['three', { RELAY_JWT_PUBLIC_KEY: pem, RELAY_JWT_JWKS_URI: 'https://issuer.test/jwks' }, '3 are set'],
+  ])('must be one, not %s', (_, env, what) => {
+    expect(problems(env)).toEqual([
+      `RELAY_JWT_SECRET, RELAY_JWT_PUBLIC_KEY, RELAY_JWT_JWKS_URI: set exactly one; ${what}.`,
+    ]);
+  });
+
+  it('may be a public key as text, as text in one line, or in a file', () => {
+    const given = [pem, pem.trim().replaceAll('\n', '\\n'), file('key.pem', pem)];
+    for (const RELAY_JWT_PUBLIC_KEY of given) {
+      const { source } = load({ ...noSecret, RELAY_JWT_PUBLIC_KEY }).jwt;
+      expect(source.kind === 'public_key' && source.pem.trim()).toBe(pem.trim());
+    }
+    expect(problems({ ...noSecret, RELAY_JWT_PUBLIC_KEY: join(folder, 'no.pem') })).toEqual([
+      'RELAY_JWT_PUBLIC_KEY: neither PEM text nor a readable file (ENOENT).',
+    ]);
+  });
+
+  it('may be a key set over https, or over http on this machine', () => {
+    for (const RELAY_JWT_JWKS_URI of ['https://issuer.test/jwks', 'http://127.0.0.1:8000/jwks']) {
+      expect(problems({ ...noSecret, RELAY_JWT_JWKS_URI })).toEqual([]);
+    }
+    expect(problems({ ...noSecret, RELAY_JWT_JWKS_URI: 'http://issuer.test/jwks' })).toEqual([
+      'RELAY_JWT_JWKS_URI: must be https://.',
+    ]);
+  });
+});
+
+describe('the allowed origins', () => {
+  it('are a list of exact origins, or all', () => {
+    expect(load({ RELAY_ALLOWED_ORIGINS: 'https://a.test, http://localhost:3000 ,' }).origins).toEqual([
+      'https://a.test',
+      'http://localhost:3000',
+    ]);
+    expect(load({ RELAY_ALLOWED_ORIGINS: '*' }).origins).toBe('*');
+  });
+
+  it.each(['https://a.test/', 'a.test', 'https://*.a.test,*', 'https://A.test', 'null'])('may not be %s', (origins) => {
+    expect(problems({ RELAY_ALLOWED_ORIGINS: origins }).join()).toContain('is not an origin');
+  });
+});
+
+describe('the proxy', () => {
+  const proxy = 'http://user:hidden@proxy.test:3128';
+  const proxyOf = (env: Record<string, string>) => load(env).upstreams[0]?.proxy;
+
+  it('is used for upstreams, and never for loopback', () => {
+    expect(proxyOf({ HTTPS_PROXY: proxy })).toBe(proxy);
+    expect(proxyOf({ https_proxy: proxy })).toBe(proxy);
+    expect(proxyOf({ HTTPS_PROXY: proxy, AZURE_OPENAI_ENDPOINT: 'http://127.0.0.1:8091' })).toBeNull();
+  });
+
+  it.each([
+    '*',
+    'openai.azure.com',
+    '.azure.com',
+    '*.azure.com',
+    'a.test, my-resource.openai.azure.com:443',
+    'AZURE.COM',
+  ])('is not used with NO_PROXY=%s', (NO_PROXY) => {
+    expect(proxyOf({ HTTPS_PROXY: proxy, NO_PROXY })).toBeNull();
+  });
+
+  it.each(['zure.com', 'my-resource', 'x.openai.azure.com'])('is used with NO_PROXY=%s', (NO_PROXY) => {
+    expect(proxyOf({ HTTPS_PROXY: proxy, NO_PROXY })).toBe(proxy);
+  });
+});
+
+// biome-ignore-start lint/suspicious/noTemplateCurlyInString: this is how the YAML file names variables
+describe('the YAML file', () => {
+  it('has all its problems reported at once, each with its line', () => {
+    const yaml = [
+      'upstreams:', // 1
+      '  - name: East US', // 2
+      '    endpoint: https://a.test', // 3
+      '    deployment: d', // 4
+      'profiles:', // 5
+      '  default:', // 6
+      '    limits:', // 7
+      '      idle_second: 60', // 8
+      '      refusals: many', // 9
+      '    session:', // 10
+      '      voice: marin', // 11
+      '      audio:', // 12
+      '        output: { speed: 3 }', // 13
+      '    client: { may_update: [instructions] }', // 14
+      'limits:', // 15
+      '  sessions: 0', // 16
+      'log: debug', // 17
+    ].join('\n');
+    const found = problems({}, yaml).map((problem) => problem.split(': ').slice(0, 2).join(': '));
+    expect(found.sort()).toEqual(
+      [
+        'relay.yaml:2: upstreams.0.name',
+        'relay.yaml:8: profiles.default.limits.idle_second',
+        'relay.yaml:9: profiles.default.limits.refusals',
+        'relay.yaml:11: profiles.default.session.voice',
+        'relay.yaml:13: profiles.default.session.audio.output.speed',
+        'relay.yaml:14: profiles.default.client.may_update.0',
+        'relay.yaml:16: limits.sessions',
+        'relay.yaml:17: log',
+      ].sort(),
+    );
+  });
+
+  it('calls a misspelt key what it is', () => {
+    expect(problems({}, 'limitz: {}')).toEqual(['relay.yaml:1: limitz: not a setting; check the spelling.']);
+  });
+
+  it('has the problems of the environment reported with its own', () => {
+    const found = problems({ PORT: 'eighty', RELAY_JWT_ISSUER: '' }, 'limits: { sessions: 0 }');
+    expect(found.map((problem) => problem.split(/:(?!\d)/)[0]).sort()).toEqual([
+      'PORT',
+      'RELAY_JWT_ISSUER',
+      'relay.yaml:1',
+    ]);
+  });
+
+  it.each([
+    ['an open bracket', 'profiles: [\n', 'relay.yaml:2: '],
+    ['a key twice', 'limits: {}\nprofiles: {}\nlimits: {}', 'relay.yaml:3: '],
+    ['a tab', 'limits:\n\tsessions: 1', 'relay.yaml:2: '],
+  ])('names the line of %s', (_, yaml, start) => {
+    const [first = ''] = problems({}, yaml);
+    expect(first.startsWith(start)).toBe(true);
+  });
+
+  it('must be readable', () => {
+    expect(problems({ RELAY_CONFIG: join(folder, 'none.yaml') })).toEqual([
+      'RELAY_CONFIG: cannot read none.yaml (ENOENT).',
+    ]);
+  });
+
+  it('may be empty, and then changes nothing', () => {
+    const { upstreams, profiles, limits } = load({}, '# nothing yet\n');
+    expect({ upstreams, profiles, limits }).toEqual({
+      upstreams: load().upstreams,
+      profiles: load().profiles,
+      limits: load().limits,
+    });
+  });
+
+  it('has a profile default even when it names others only', () => {
+    expect([...load({}, 'profiles: { support: {} }').profiles.keys()].sort()).toEqual(['default', 'support']);
+  });
+
+  it('replaces ${NAME} by the environment, as a number or a boolean where it stands alone without quotes', () => {
+    const yaml = [
+      'upstreams:',
+      '  - { name: a, endpoint: "https://${RES}.test", deployment: "${NUMBER}", api_key: "${KEY}" }',
+      'profiles:',
+      '  default:',
+      '    client:',
+      '      report_only: ${FLAG}',
+      '    session: { instructions: "${NUMBER} of ${RES}, not $RES or {{claims.name}}" } # ${MISSING}',
+      'limits:',
+      '  sessions: ${NUMBER}',
+    ].join('\n');
+    const env = { RES: 'res', KEY: '${NUMBER}: "quoted" # text', NUMBER: '7', FLAG: 'true', AZURE_OPENAI_ENDPOINT: '' };
+    const { upstreams, profiles, limits } = load(env, yaml);
+    // What a variable holds is neither expanded again nor read as YAML.
+    expect(upstreams[0]).toMatchObject({ endpoint: 'https://res.test', deployment: '7', apiKey: env.KEY });
+    expect(profiles.get('default')?.client.report_only).toBe(true);
+    expect(profiles.get('default')?.session.instructions).toBe('7 of res, not $RES or {{claims.name}}');
+    expect(limits.sessions).toBe(7);
+  });
+
+  it('names the line of a ${NAME} that is not set', () => {
+    expect(problems({}, 'limits:\n  sessions: ${NOT_SET}')).toContain(
+      'relay.yaml:2: the environment variable NOT_SET is not set.',
+    );
+  });
+
+  it('lists upstreams in place of the environment, says so, and takes from it what they leave out', () => {
+    const yaml = 'upstreams: [{ name: a, endpoint: https://a.test, deployment: d, dialect: preview }]';
+    const { upstreams, warnings } = load(
+      { AZURE_OPENAI_API_VERSION: '2024-10-01-preview', AZURE_OPENAI_SCOPE: 's' },
+      yaml,
+    );
+    expect(upstreams).toMatchObject([
+      { name: 'a', dialect: 'preview', apiVersion: '2024-10-01-preview', scope: 's', apiKey: null },
+    ]);
+    expect(warnings).toEqual(['AZURE_OPENAI_ENDPOINT is ignored: RELAY_CONFIG lists upstreams.']);
+  });
+
+  it('names each upstream once', () => {
+    const one = '{ name: a, endpoint: https://a.test, deployment: d }';
+    expect(problems({}, `upstreams: [${one}, ${one}]`)).toEqual(['upstreams: the name "a" is used twice.']);
+  });
+});
+
+describe('realtime-relay check', () => {
+  const canaries = [
+    'canary-key',
+    'canary-jwt-secret-that-is-long-enough',
+    'canary-proxy',
+    'canary-mcp',
+    'canary-header',
+  ];
+  const [key, jwtSecret, proxyPassword, mcp, header] = canaries;
+  const env = {
+    ...minimal,
+    RELAY_JWT_SECRET: jwtSecret as string,
+    HTTPS_PROXY: `http://user:${proxyPassword}@proxy.test:3128`,
+    UPSTREAM_KEY: key as string,
+    RELAY_CONFIG: file(
+      'secrets.yaml',
+      [
+        'upstreams: [{ name: a, endpoint: https://a.test, deployment: d, api_key: "${UPSTREAM_KEY}" }]',
+        'profiles:',
+        '  default:',
+        '    session:',
+        '      tools:',
+        `        - { type: mcp, server_label: s, authorization: ${mcp}, headers: { X-Key: ${header} } }`,
+      ].join('\n'),
+    ),
+  };
+
+  it('masks every secret', () => {
+    const shown = JSON.stringify(describeSettings(loadConfig(env)));
+    expect(shown).toContain('proxy.test:3128');
+    expect(canaries.filter((canary) => shown.includes(canary))).toEqual([]);
+  });
+
+  it('prints the effective configuration without a secret, and exits 0', async () => {
+    const command = run(['check'], env);
+    expect(await command.exited).toBe(0);
+    const text = command.lines.join('\n');
+    expect(text).toContain('"deployment": "d"');
+    expect(canaries.filter((canary) => text.includes(canary))).toEqual([]);
+    expect(text).toContain('warning: AZURE_OPENAI_ENDPOINT is ignored');
+  });
+
+  it.each([
+    ['a misspelt key', { RELAY_CONFIG: file('typo.yaml', 'profiles:\n  default:\n    limit: {}\n') }, 'typo.yaml:3: '],
+    ['a certificate that is not there', { RELAY_TLS_CERT: '/no.crt', RELAY_TLS_KEY: '/no.key' }, 'RELAY_TLS_CERT: '],
+    ['a password in the endpoint', { AZURE_OPENAI_ENDPOINT: 'https://user:canary@a.test' }, 'user name or password'],
+  ])('exits 78 and names %s', async (_, wrong, said) => {
+    const command = run(['check'], { ...minimal, ...wrong });
+    expect(await command.exited).toBe(78);
+    expect(command.lines.join('\n')).toContain(said);
+    expect(command.lines.join('\n')).not.toContain('canary');
+  });
+});
+// biome-ignore-end lint/suspicious/noTemplateCurlyInString: as above
