@@ -135,7 +135,9 @@ export function createGateway(services: GatewayServices) {
 
 function urlOf(message: IncomingMessage): URL | null {
   const target = message.url ?? '';
-  return target.startsWith('/') && URL.canParse(target, 'http://relay') ? new URL(target, 'http://relay') : null;
+  // Joined as text: resolved against a base, a target of two slashes would name a host and hide a part of its path.
+  const whole = `http://relay${target}`;
+  return target.startsWith('/') && URL.canParse(whole) ? new URL(whole) : null;
 }
 
 function pathOf(message: IncomingMessage): string {
