@@ -22,6 +22,8 @@ export interface Wire {
   /** TCP connections that were ever opened to it, handshakes that failed included. */
   readonly dials: number;
   readonly passages: readonly Passage[];
+  /** Resolves with the last of this many passages. */
+  arrived(count: number): Promise<Passage>;
   /** What to do with an event of the emulator; null forwards it. */
   down: ((text: string, forward: (text: string) => void, passage: Passage) => void) | null;
   close(): Promise<void>;
@@ -34,6 +36,21 @@ export async function startWire(emulator: string): Promise<Wire> {
   let dials = 0;
   server.on('connection', () => void dials++);
   const sockets = new Set<WebSocket>();
+  const waiters = new Set<() => void>();
+  const changed = () => {
+    for (const waiter of [...waiters]) waiter();
+  };
+  const until = <T>(probe: () => T | undefined): Promise<T> =>
+    new Promise((resolve) => {
+      const look = () => {
+        const found = probe();
+        if (found === undefined) return;
+        waiters.delete(look);
+        resolve(found);
+      };
+      waiters.add(look);
+      look();
+    });
   const wire: Wire = {
     get url() {
       return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -42,6 +59,7 @@ export async function startWire(emulator: string): Promise<Wire> {
       return dials;
     },
     passages,
+    arrived: (count) => until(() => passages[count - 1]),
     down: null,
     async close() {
       for (const socket of sockets) socket.terminate();
@@ -57,9 +75,7 @@ export async function startWire(emulator: string): Promise<Wire> {
       headers: { 'api-key': String(headers['api-key']) },
       maxPayload: 64 * 1024 * 1024,
     });
-    const opened = once(far, 'open');
     const up: string[] = [];
-    const waiters = new Set<() => void>();
     const passage: Passage = {
       url,
       headers,
@@ -67,24 +83,18 @@ export async function startWire(emulator: string): Promise<Wire> {
       inject(text) {
         near.send(typeof text === 'string' || Buffer.isBuffer(text) ? text : JSON.stringify(text), { binary: false });
       },
-      sent: (count) =>
-        new Promise((resolve) => {
-          const look = () => {
-            if (up.length < count) return;
-            waiters.delete(look);
-            resolve();
-          };
-          waiters.add(look);
-          look();
-        }),
+      async sent(count) {
+        await until(() => up[count - 1]);
+      },
     };
     passages.push(passage);
+    changed();
     near.on('message', (data: Buffer) => {
       const text = data.toString();
       up.push(text);
-      for (const waiter of [...waiters]) waiter();
+      changed();
       if (far.readyState === WebSocket.OPEN) far.send(text);
-      else void opened.then(() => far.send(text));
+      else far.once('open', () => far.send(text));
     });
     const forward = (text: string) => {
       if (near.readyState === WebSocket.OPEN) near.send(text);
