@@ -19,6 +19,8 @@ export interface Admission {
   readonly principal: Principal;
   readonly profile: Profile;
   readonly dialect: Dialect;
+  /** The `api-version` the client names, which tells the first preview clients from later ones. */
+  readonly apiVersion: string | null;
   /** The model's public name. */
   readonly model: string;
   /** Whether the client asked for `relay.*` events. */
@@ -112,10 +114,23 @@ export function modelOf(profile: Profile, url: URL): string {
   return wishes[0] ?? (aliases[0] as string);
 }
 
+/**
+ * A client that asks for a transcription session waits for its first event and never for an answer: a conversation would
+ * only confuse it. The other way round the profile decides, as a transcription model does on Azure.
+ */
+function checkIntent(profile: Profile, url: URL): void {
+  if (!url.searchParams.getAll('intent').includes('transcription') || profile.session.type === 'transcription') return;
+  throw new RelayError(
+    'forbidden',
+    'intent=transcription was asked for, but the profile of the token is for conversations; ' +
+      'leave intent out, or use a token whose profile has a session of type transcription.',
+  );
+}
+
 /** Decides about one request, and takes the user's and the instance's place for it. */
 export async function admit(
   request: Request,
-  wishes: { dialect: Dialect; relayEvents: boolean },
+  wishes: Pick<Admission, 'dialect' | 'apiVersion' | 'relayEvents'>,
   services: AdmissionServices,
 ): Promise<Admission> {
   const { registry, store } = services;
@@ -125,6 +140,7 @@ export async function admit(
   const principal = await authenticate(request, services);
   const profile = profileOf(principal, services.profiles);
   const model = modelOf(profile, request.url);
+  checkIntent(profile, request.url);
   const requestId = randomUUID();
   const id = `sess_${requestId.replaceAll('-', '')}`;
   const place = `sessions:${JSON.stringify([principal.tenant, principal.subject])}`;

@@ -9,6 +9,7 @@ import type { Dialect } from '../protocol/catalogue.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { type Admission, type AdmissionServices, admit, checkOrigin, type Request } from './admission.js';
+import { sdkOf } from './census.js';
 import { eventBytesOf } from './readers.js';
 import type { SessionRegistry } from './registry.js';
 import { Session, type SessionServices } from './session.js';
@@ -122,8 +123,13 @@ export function createGateway(services: GatewayServices) {
       checkHandshake(message);
       browser = checkOrigin(message, services.admission.origins) !== null;
       const request: Request = { message, url };
-      const wishes = { dialect: dialectOf(message, url), relayEvents: url.searchParams.get('relay_events') === 'on' };
+      const wishes = {
+        dialect: dialectOf(message, url),
+        apiVersion: url.searchParams.get('api-version'),
+        relayEvents: url.searchParams.get('relay_events') === 'on',
+      };
       const admission = await admit(request, wishes, services.admission);
+      metrics.clientAdmitted(admission.dialect, sdkOf(message.headers, url.searchParams));
       open(admission, message, socket, head);
     } catch (error) {
       if (!socket.destroyed) refuse(RelayError.from(error), browser, message, socket, head);

@@ -25,7 +25,12 @@ import { type ClientSocket, Leg } from './socket.js';
 /** The parts of the instance that every session uses. */
 export interface SessionServices {
   readonly upstreams: {
-    open(options: { requestId: string; signal: AbortSignal; dialSeconds: number }): Promise<Dialed>;
+    open(options: {
+      requestId: string;
+      signal: AbortSignal;
+      dialSeconds: number;
+      intent?: 'transcription';
+    }): Promise<Dialed>;
   };
   readonly metrics: Metrics;
   readonly log: Log;
@@ -116,6 +121,7 @@ export class Session {
         requestId: this.admission.requestId,
         signal: this.#dialing.signal,
         dialSeconds: limits.dial_seconds,
+        ...(this.admission.profile.session.type === 'transcription' && { intent: 'transcription' }),
       });
       if (this.#state !== 'dialing') dialed.socket.terminate();
       else this.#configure(dialed);
@@ -127,7 +133,7 @@ export class Session {
   /** Builds the two pipes and waits, as a step of the lower one, for upstream to accept the profile. */
   #configure(dialed: Dialed): void {
     const { metrics, limits } = this.#services;
-    const { profile, dialect, principal, model } = this.admission;
+    const { profile, dialect, apiVersion, principal, model } = this.admission;
     this.#state = 'configuring';
     this.#configureBy = Date.now() + limits.configure_seconds * 1000;
     this.#dialed = dialed;
@@ -138,7 +144,7 @@ export class Session {
       refuse: (refusal: Refusal, race = false) => this.#refuse(refusal, race),
       eventId: () => this.#eventId(),
     };
-    const asClient = dialect === 'preview' ? previewClient(ports) : null;
+    const asClient = dialect === 'preview' ? previewClient(ports, apiVersion) : null;
     const asUpstream = dialed.upstream.dialect === 'preview' ? previewUpstream(ports) : null;
     const session = renderSession(profile, principal.claims);
     const policy = createPolicy(profile, session, model, {

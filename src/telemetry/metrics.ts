@@ -7,6 +7,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import { type ExitId, exitIds } from '../errors.js';
 import {
   clientEvents,
+  type Dialect,
   type Direction,
   previewClientEvents,
   previewServerEvents,
@@ -174,6 +175,10 @@ export function createMetrics(options: { process?: boolean } = {}) {
     'reason',
     'initiator',
   ]);
+  const clients = counter('relay_clients_total', 'Admitted sessions by the protocol and the library of the client', [
+    'dialect',
+    'sdk',
+  ]);
   const duration = histogram(
     'relay_session_duration_seconds',
     'Length of ended sessions',
@@ -277,6 +282,10 @@ export function createMetrics(options: { process?: boolean } = {}) {
     /** Says where gauges are read from. */
     watch(source: Live): void {
       live = source;
+    },
+    /** @param sdk a name of the closed list in the session's census */
+    clientAdmitted(dialect: Dialect, sdk: string): void {
+      clients.inc({ dialect, sdk });
     },
     sessionReady(seconds: number): void {
       sessions.inc({ outcome: 'ready' });

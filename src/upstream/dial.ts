@@ -17,9 +17,9 @@ import {
   type RequestIds,
   requestIdsOf,
 } from './failure.js';
-import { type UpstreamTarget, upstreamUrl } from './target.js';
+import { type Purpose, type UpstreamTarget, upstreamUrl } from './target.js';
 
-export interface DialOptions {
+export interface DialOptions extends Purpose {
   /** The session's id, sent as `x-ms-client-request-id` so that Azure's records and the relay's can be joined. */
   requestId: string;
   /** Aborted when the client leaves. A RelayError as its reason is what the dial rejects with. */
@@ -28,8 +28,6 @@ export interface DialOptions {
   timeoutSeconds: number;
   /** Bytes of one message from the upstream; default 32 MiB. */
   maxPayload?: number;
-  /** Attaches to a WebRTC or SIP call instead of opening a session. */
-  callId?: string;
 }
 
 /** An open upstream. */

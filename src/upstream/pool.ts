@@ -4,7 +4,7 @@ import { type ExitId, exits, RelayError } from '../errors.js';
 import { type Circuit, createCircuit } from './circuit.js';
 import { type Dialed, type DialOptions, dial } from './dial.js';
 import { DialFailure } from './failure.js';
-import type { UpstreamTarget } from './target.js';
+import type { Purpose, UpstreamTarget } from './target.js';
 
 /** One dial, for metrics and logs. */
 export interface DialEvent {
@@ -25,7 +25,7 @@ interface PoolOptions {
   onDial?: (event: DialEvent) => void;
 }
 
-interface OpenOptions {
+interface OpenOptions extends Pick<Purpose, 'intent'> {
   requestId: string;
   /** Aborted when the client leaves. */
   signal: AbortSignal;
@@ -88,8 +88,8 @@ export class UpstreamPool {
       if (member === undefined || remaining <= 0) break;
       const share = attempts < attemptsPerOpen && candidates.length > 1 ? firstShare : 1;
       try {
-        const { requestId, signal } = options;
-        const dialed = await this.#dial(member, { requestId, signal, timeoutSeconds: (remaining * share) / 1000 });
+        const { dialSeconds: _, ...what } = options;
+        const dialed = await this.#dial(member, { ...what, timeoutSeconds: (remaining * share) / 1000 });
         return { ...dialed, attempts };
       } catch (error) {
         refusal = RelayError.from(error);

@@ -49,22 +49,32 @@ function isLoopback(hostname: string): boolean {
   return bare === 'localhost' || bare === '::1' || (isIP(bare) === 4 && bare.startsWith('127.'));
 }
 
+/** What a socket is opened for when it is not a conversation with the deployment. */
+export interface Purpose {
+  /** Attaches to a WebRTC or SIP call. */
+  readonly callId?: string;
+  /** A session that only transcribes: it is configured with the transcription deployment and has no other. */
+  readonly intent?: 'transcription';
+}
+
 /**
  * The WebSocket URL of a new session, or with `callId` of a WebRTC or SIP call to attach to (GA only: throws otherwise).
- * Source: Azure OpenAI Realtime reference; the GA path refuses a dated `api-version`, and takes either model or call.
+ * Source: Azure OpenAI Realtime reference; the GA path refuses a dated `api-version`, and takes exactly one of model, call
+ * and intent; the preview path refuses an intent together with a deployment.
  */
-export function upstreamUrl(target: UpstreamTarget, extra: { callId?: string } = {}): URL {
+export function upstreamUrl(target: UpstreamTarget, { callId, intent }: Purpose = {}): URL {
   const url = new URL(target.endpoint.origin);
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   const deployment = encodeURIComponent(target.deployment);
   if (target.dialect === 'ga') {
     url.pathname = '/openai/v1/realtime';
-    url.search = extra.callId === undefined ? `model=${deployment}` : `call_id=${encodeURIComponent(extra.callId)}`;
+    if (callId !== undefined) url.search = `call_id=${encodeURIComponent(callId)}`;
+    else url.search = intent === undefined ? `model=${deployment}` : `intent=${intent}`;
     return url;
   }
-  if (extra.callId !== undefined)
-    throw new Error(`Upstream ${target.name} speaks preview, which cannot attach to calls.`);
+  if (callId !== undefined) throw new Error(`Upstream ${target.name} speaks preview, which cannot attach to calls.`);
+  const version = target.apiVersion ?? lastPreview;
   url.pathname = '/openai/realtime';
-  url.search = `api-version=${encodeURIComponent(target.apiVersion ?? lastPreview)}&deployment=${deployment}`;
+  url.search = `api-version=${encodeURIComponent(version)}&${intent === undefined ? `deployment=${deployment}` : `intent=${intent}`}`;
   return url;
 }
