@@ -310,6 +310,9 @@ export class Session {
       this.end('normal', 'client', { message: 'The client does not answer pings.' });
     } else if (this.#upstream && !this.#upstream.isAlive(now, heartbeat)) {
       this.end('upstream_lost', 'upstream', { message: 'The upstream does not answer pings.' });
+    } else if (now >= this.admission.principal.expiresAt * 1000) {
+      // In every state: a slow dial and a slow configuration together could outlast the token by far.
+      this.end('token_expired', 'relay');
     } else if (this.#state === 'configuring') {
       if (now > this.#configureBy) {
         this.end('upstream_configuration_failed', 'upstream', {
