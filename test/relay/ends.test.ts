@@ -113,6 +113,15 @@ describe('how an open session ends', () => {
     expect(Date.now() / 1000).toBeLessThan(exp + 5);
   });
 
+  it('token_expired: the token runs out while the upstream makes the client wait', async () => {
+    const emulator = await startTestEmulator();
+    emulator.control.faults.arm('ignore_update');
+    const server = await startTestRelay({ upstream: emulator.url });
+    const client = await server.connect({ token: server.token({ ttlSeconds: 2 }) });
+    expect(await endOf(server, client)).toEqual(end('token_expired', 1008, 'relay', { retryable: false }));
+    expect(client.types()).toEqual(['error']);
+  });
+
   it('draining: at once when no answer is running', async () => {
     const { emulator, server, client } = await openSession();
     const drained = server.relay.drain();
