@@ -193,7 +193,7 @@ export class Session {
         this.#open(event.body?.session, policy);
       } else if (event.type === 'error') {
         throw new RelayError('upstream_configuration_failed', exits.upstream_configuration_failed.meaning, {
-          cause: new Error(`upstream: ${JSON.stringify(event.body?.error).slice(0, 500)}`),
+          cause: new Error(`upstream: ${JSON.stringify(event.body?.error ?? null).slice(0, 500)}`),
         });
       }
       return null;
