@@ -135,7 +135,7 @@ describe.concurrent('with tokens that do not last', { timeout: 40_000 }, () => {
   });
 
   it('outlives a dead identity service: sessions go on, new ones open while the token lives, and the rest wait', async (context) => {
-    const { identity, relay } = await world(context, 8);
+    const { identity, relay } = await world(context, 6);
     const running = await relay.open('early');
     identity.fail('refuses');
     await vi.waitFor(() => expect(identity.requests.length).toBeGreaterThan(1), patience);

@@ -18,7 +18,7 @@ export interface Sample {
   readonly resources: Readonly<Record<string, number>>;
 }
 
-export type Question = 'sample' | 'watch' | 'peak';
+export type Question = 'look' | 'sample' | 'watch' | 'peak';
 
 /** Each look costs a collection of the whole heap. */
 const watchMs = 100;
@@ -34,7 +34,10 @@ function sample(): Sample {
     buffered.down += session.buffered.down;
   }
   const resources: Record<string, number> = {};
-  for (const kind of process.getActiveResourcesInfo()) resources[kind] = (resources[kind] ?? 0) + 1;
+  for (const kind of process.getActiveResourcesInfo()) {
+    // Done with in this turn of the event loop.
+    if (kind !== 'Immediate') resources[kind] = (resources[kind] ?? 0) + 1;
+  }
   return { heap: heapUsed, external, rss, sessions: relay.sessions.size, buffered, resources };
 }
 
@@ -69,7 +72,7 @@ async function answer(question: Question): Promise<Sample> {
       globalThis.gc?.();
       if (relay.sessions.size >= peak.sessions) peak = higher(peak, sample());
     }, watchMs);
-  } else {
+  } else if (question === 'peak') {
     if (watch) clearInterval(watch);
     return peak;
   }

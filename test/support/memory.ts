@@ -22,6 +22,8 @@ export interface MeasuredRelay {
   readonly address: string;
   readonly opsUrl: string;
   token(subject?: string): string;
+  /** What the process holds now, garbage included. */
+  look(): Promise<Sample>;
   /** What the process holds after a garbage collection. */
   sample(): Promise<Sample>;
   /**
@@ -81,6 +83,7 @@ export async function startMeasuredRelay(options: {
     address: url.replace('http', 'ws'),
     opsUrl,
     token: (subject = 'alice') => signToken({ ...jwt, subject, ttlSeconds: 3600 }),
+    look: () => ask('look'),
     sample: () => ask('sample'),
     watch: () => ask('watch'),
     peak: () => ask('peak'),
@@ -95,9 +98,14 @@ export async function startMeasuredRelay(options: {
   };
 }
 
+/** Fetches without leaving a connection open, which would count as one of the relay's sockets. */
+export function fetchOnce(url: string): Promise<Response> {
+  return fetch(url, { headers: { connection: 'close' } });
+}
+
 /** The sum of a metric's samples with all these labels, read from an operations listener; 0 when there is none. */
 export async function metricAt(opsUrl: string, name: string, labels: Record<string, string> = {}): Promise<number> {
-  const text = await (await fetch(`${opsUrl}/metrics`)).text();
+  const text = await (await fetchOnce(`${opsUrl}/metrics`)).text();
   const wanted = Object.entries(labels).map(([key, value]) => `${key}="${value}"`);
   return text
     .split('\n')
