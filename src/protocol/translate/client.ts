@@ -26,8 +26,20 @@ const unknownToPreview: Rules = Object.fromEntries(
   ].map((type) => [type, () => null]),
 );
 
-/** For a client that speaks preview: its events become GA, and GA server events become preview. */
-export function previewClient(ports: TranslationPorts): { fromClient: Step; toClient: Step } {
+/** The first Azure api-version, whose clients (rt-client 0.5) disconnect at a server event that came later. */
+const firstVersion = '2024-10-01-preview';
+
+/** Server events that came after the first api-version and that nobody has to ask for. */
+const unknownToFirst: Rules = { 'conversation.item.input_audio_transcription.delta': () => null };
+
+/**
+ * For a client that speaks preview: its events become GA, and GA server events become preview. `apiVersion` is the one the
+ * client names, if it names one.
+ */
+export function previewClient(
+  ports: TranslationPorts,
+  apiVersion: string | null = null,
+): { fromClient: Step; toClient: Step } {
   const announced = new Map<string, true>();
   const temperatures = new Map<string, number>();
   let conversationCreated = false;
@@ -105,6 +117,7 @@ export function previewClient(ports: TranslationPorts): { fromClient: Step; toCl
 
   const toClient: Rules = {
     ...unknownToPreview,
+    ...(apiVersion === firstVersion ? unknownToFirst : {}),
     error: (body) => {
       if (isObject(body.error) && requested?.eventId === idOf(body.error.event_id)) requested = null;
       return errorToPreview(body);
