@@ -115,6 +115,8 @@ export function arena(options: ArenaOptions = {}): Arena {
       PORT: '0',
       RELAY_OPS_PORT: '0',
       RELAY_CONFIG: config,
+      // For a file that lists upstreams of its own.
+      UPSTREAM_URL: made.wire.url,
       AZURE_OPENAI_ENDPOINT: options.direct ? made.emulator.url : made.wire.url,
       AZURE_OPENAI_REALTIME_DEPLOYMENT: 'gpt-realtime',
       AZURE_OPENAI_API_KEY: 'emulator-key',
@@ -240,7 +242,7 @@ export class Victim {
     const up = passage.up.slice(sent).filter((text) => !text.includes(`"${fence}"`));
     const events = client.events.slice(got).filter((event) => !JSON.stringify(event).includes(`"${fence}"`));
     const outcome = { up, events, errors: events.filter(({ type }) => type === 'error'), closed };
-    judge(outcome, sight);
+    judge(outcome, sight, messages.length);
     return outcome;
   }
 
@@ -262,7 +264,7 @@ function namedIn(messages: readonly (string | Buffer | object)[]): string[] {
 }
 
 /** Fails when an attack got anything upstream that may not go there, or was met with silence or an unknown end. */
-function judge({ up, events, errors, closed }: Outcome, sight: Sight): void {
+function judge({ up, events, errors, closed }: Outcome, sight: Sight, messages: number): void {
   for (const frame of up) {
     expect(faultOf(frame, sight)).toBeNull();
     expect(frame).not.toContain(evil);
@@ -275,6 +277,6 @@ function judge({ up, events, errors, closed }: Outcome, sight: Sight): void {
     if (exit.announced) expect(errors.at(-1)?.error).toMatchObject({ code: closed.reason });
   } else {
     // Whatever was not carried out must have been answered.
-    expect(up.length + events.length).toBeGreaterThan(0);
+    if (messages > 0) expect(up.length + events.length).toBeGreaterThan(0);
   }
 }
