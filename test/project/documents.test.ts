@@ -47,6 +47,21 @@ describe('PROTOCOL.md', () => {
     expect(events.filter((name) => !text.includes(`\`${name}\``))).toEqual([]);
   });
 
+  it('lists every code of a refused event, and marks those that are not counted', () => {
+    const sources = ['src/policy', 'src/protocol/translate'].flatMap((folder) =>
+      readdirSync(new URL(`../../${folder}`, import.meta.url)).map((name) => textOf(`${folder}/${name}`)),
+    );
+    const code = [...sources, textOf('src/session/limits.ts')].join('\n');
+    const codes = new Set([...code.matchAll(/\bcode: '([a-z_]+)'/g)].map(([, name]) => name as string));
+    const races = new Set(
+      [...code.matchAll(/\bcode: '([a-z_]+)',[^}]*\brace: true/g)].map(([, name]) => name as string),
+    );
+    expect(codes.size).toBeGreaterThan(8);
+    const rows = [...text.matchAll(/^\| `([a-z_]+)`( \*)? \| [^|]+ \|$/gm)].map(([, name, mark]) => ({ name, mark }));
+    expect([...codes].filter((name) => !rows.some((row) => row.name === name))).toEqual([]);
+    expect(rows.filter(({ mark }) => mark).map(({ name }) => name)).toEqual([...races]);
+  });
+
   it('names no exit that does not exist', () => {
     const named = [...text.matchAll(/`((?:upstream|token|session|slow|quota|rate)_[a-z_]+)`/g)].map(([, name]) => name);
     const known: readonly string[] = [...exitIds, 'session_expiring', ...notExits];
