@@ -107,7 +107,7 @@ function mintSecret({ admission, clientSecretSeconds }: AppServices): RequestHan
   return async (request, response) => {
     if (admission.registry.isDraining) throw drainingError();
     const url = new URL(request.url, 'http://relay');
-    const principal = await authenticate({ message: request, url }, admission);
+    const principal = await authenticate({ message: request, url }, admission, 'mint');
     const profile = profileOf(principal, admission.profiles);
     const seconds = lifetime(request.body, clientSecretSeconds);
     const { value, expiresAt } = await admission.secrets.mint(principal, seconds);

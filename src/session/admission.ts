@@ -72,8 +72,15 @@ export function checkOrigin(message: IncomingMessage, origins: readonly string[]
   return origin;
 }
 
-/** Who sends the request; a client secret is used up by this. */
-export async function authenticate(request: Request, services: AdmissionServices): Promise<Principal> {
+/**
+ * Who sends the request; a client secret is used up by this, and good for a session only: one that minted others would
+ * not be short-lived.
+ */
+export async function authenticate(
+  request: Request,
+  services: AdmissionServices,
+  purpose: 'session' | 'mint' = 'session',
+): Promise<Principal> {
   const { headers, rawHeaders } = request.message;
   const { queryCredentials, secrets, verifier } = services;
   const found = findCredential({ headers, rawHeaders, url: request.url, queryCredentials });
@@ -84,6 +91,9 @@ export async function authenticate(request: Request, services: AdmissionServices
     );
   }
   const isSecret = looksLikeClientSecret(found.credential);
+  if (isSecret && purpose === 'mint') {
+    throw new RelayError('forbidden', 'A client secret starts a session and nothing else; send your app token.');
+  }
   const principal = isSecret ? await secrets.redeem(found.credential) : await verifier.verify(found.credential);
   if (!principal) {
     throw new RelayError('unauthorized', 'The client secret is unknown, already used or expired; ask for a new one.');
