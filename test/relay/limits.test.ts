@@ -97,6 +97,15 @@ describe('how many sessions there may be', () => {
     await open(server);
   });
 
+  it('keeps no place of the instance for a user who has none left', async () => {
+    const { server } = await start(
+      'limits: { sessions: 2 }\nprofiles: { default: { limits: { sessions_per_user: 1 } } }',
+    );
+    await open(server);
+    for (let i = 0; i < 3; i++) expect((await refusal(server)).status).toBe(429);
+    await open(server, { subject: 'bob' });
+  });
+
   it.each([
     ['rate_limited', 1013, 'profiles: { default: { limits: { sessions_per_user: 1 } } }', 5000],
     ['overloaded', 1013, 'limits: { sessions: 1 }', 2000],
