@@ -1,0 +1,276 @@
+/** What is measured, each as a process of its own: the relay, a naive one, and proxies people already trust. */
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { signToken } from '../src/auth/token.js';
+
+/** A running contestant. */
+export interface Contestant {
+  readonly name: string;
+  /** Where clients connect to. */
+  readonly url: string;
+  readonly token: string;
+  /** Its processes; empty for the direct connection, which costs nothing in between. */
+  readonly pids: readonly number[];
+  stop(): Promise<void>;
+}
+
+/** Starts a contestant before the upstream that listens on this port of the loopback. */
+export type Start = (upstream: Upstream) => Promise<Contestant>;
+
+export interface Upstream {
+  readonly port: number;
+  /** PEM file of the upstream's certificate; null when it speaks plain HTTP. */
+  readonly certificate: string | null;
+}
+
+const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
+const path = '/openai/v1/realtime?model=bench';
+const jwt = { secret: 'a-secret-for-the-benchmark-of-32-bytes', issuer: 'bench', audience: 'bench' };
+
+/** Limits that no scenario reaches; they are checked all the same. */
+const profile = `
+profiles:
+  default: &open
+    session: { instructions: Benchmark. }
+    limits: { sessions_per_user: 100000, events_per_second: 1.0e+9, events_burst: 1000000000, audio_realtime_factor: 1.0e+9, audio_burst_seconds: 1.0e+9 }
+  trusted:
+    client: { trust: trusted }
+    limits: { sessions_per_user: 100000, events_per_second: 1.0e+9, events_burst: 1000000000, audio_realtime_factor: 1.0e+9, audio_burst_seconds: 1.0e+9 }
+limits: { sessions: 100000, stall_seconds: 120 }
+`;
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  return typeof address === 'object' && address ? address.port : 0;
+}
+
+async function firstLine(child: ChildProcess, pattern: RegExp): Promise<string> {
+  let text = '';
+  child.stderr?.on('data', (chunk: Buffer) => process.stderr.write(chunk));
+  for await (const chunk of child.stdout ?? []) {
+    text += String(chunk);
+    const found = pattern.exec(text)?.[1];
+    if (found !== undefined) {
+      child.stdout?.on('data', () => undefined);
+      return found;
+    }
+  }
+  throw new Error(`it ended before it listened: ${text}`);
+}
+
+async function stopped(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null) return;
+  const gone = once(child, 'exit');
+  child.kill('SIGKILL');
+  await gone;
+}
+
+/** The relay as it is shipped: built, full policy, metrics on, log at info, app tokens verified. */
+export function relay(options: { name?: string; path?: string; profile?: string; workers?: number } = {}): Start {
+  return async ({ port, certificate }) => {
+    const folder = mkdtempSync(join(tmpdir(), 'relay-bench-'));
+    writeFileSync(join(folder, 'relay.yaml'), profile);
+    const env = {
+      PATH: process.env.PATH,
+      NODE_ENV: 'production',
+      HOST: '127.0.0.1',
+      PORT: '0',
+      RELAY_OPS_PORT: '0',
+      RELAY_CONFIG: join(folder, 'relay.yaml'),
+      AZURE_OPENAI_ENDPOINT: certificate ? `https://localhost:${port}` : `http://127.0.0.1:${port}`,
+      AZURE_OPENAI_REALTIME_DEPLOYMENT: 'bench',
+      AZURE_OPENAI_API_KEY: 'bench',
+      RELAY_JWT_SECRET: jwt.secret,
+      RELAY_JWT_ISSUER: jwt.issuer,
+      RELAY_JWT_AUDIENCE: jwt.audience,
+      ...(certificate && { NODE_EXTRA_CA_CERTS: certificate }),
+    };
+    const child = spawn(process.execPath, [here('../dist/cli.js'), 'serve'], {
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const listening = await firstLine(child, /"url":"([^"]+)"/);
+    return {
+      name: options.name ?? 'relay',
+      url: `${listening}${options.path ?? path}`,
+      token: signToken({
+        ...jwt,
+        subject: 'bench',
+        ttlSeconds: 86_400,
+        ...(options.profile && { profile: options.profile }),
+      }),
+      pids: [child.pid as number],
+      async stop() {
+        await stopped(child);
+        rmSync(folder, { recursive: true, force: true });
+      },
+    };
+  };
+}
+
+function script(name: string, file: string, argument: (upstream: Upstream) => string): Start {
+  return async (upstream) => {
+    const child = spawn(process.execPath, [here(file), argument(upstream)], {
+      env: {
+        PATH: process.env.PATH,
+        NODE_ENV: 'production',
+        ...(upstream.certificate && { NODE_EXTRA_CA_CERTS: upstream.certificate }),
+      },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const port = await firstLine(child, /^(\d+)$/m);
+    return {
+      name,
+      url: `http://127.0.0.1:${port}${path}`,
+      token: 'none',
+      pids: [child.pid as number],
+      stop: () => stopped(child),
+    };
+  };
+}
+
+export const naive = script('naive relay', './naive.mjs', ({ port, certificate }) =>
+  certificate ? `wss://localhost:${port}${path}` : `ws://127.0.0.1:${port}${path}`,
+);
+
+export const nodePipe = script('node TCP pipe', './pipe.mjs', ({ port }) => String(port));
+
+export const direct: Start = async ({ port }) => ({
+  name: 'direct',
+  url: `http://127.0.0.1:${port}${path}`,
+  token: 'none',
+  pids: [],
+  stop: async () => undefined,
+});
+
+/** Whether a program is on this machine; the benchmark leaves out what is not. */
+export function has(program: string): boolean {
+  try {
+    execFileSync('which', [program], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function waitForPort(port: number): Promise<void> {
+  const { connect } = await import('node:net');
+  for (let i = 0; i < 100; i++) {
+    const socket = connect(port, '127.0.0.1');
+    const open = await Promise.race([
+      once(socket, 'connect').then(() => true),
+      once(socket, 'error').then(() => false),
+    ]).catch(() => false);
+    socket.destroy();
+    if (open) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`nothing listens on port ${port}`);
+}
+
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
+}
+
+/** A daemon started with a configuration file that is made for the ports of this run. */
+function daemon(
+  name: string,
+  program: string,
+  configuration: (port: number, upstream: number, folder: string) => string,
+  args: (file: string) => string[],
+): Start {
+  return async (upstream) => {
+    const folder = mkdtempSync(join(tmpdir(), 'relay-bench-'));
+    const port = await freePort();
+    const file = join(folder, 'daemon.conf');
+    writeFileSync(file, configuration(port, upstream.port, folder));
+    const child = spawn(program, args(file), { stdio: ['ignore', 'ignore', 'ignore'] });
+    await waitForPort(port);
+    return {
+      name,
+      url: `http://127.0.0.1:${port}${path}`,
+      token: 'none',
+      pids: [child.pid as number, ...childrenOf(child.pid as number)],
+      async stop() {
+        child.kill('SIGTERM');
+        await once(child, 'exit');
+        rmSync(folder, { recursive: true, force: true });
+      },
+    };
+  };
+}
+
+export const haproxy = daemon(
+  'HAProxy TCP',
+  'haproxy',
+  (port, upstream) => `global
+  nbthread 1
+  maxconn 20000
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 1h
+  timeout server 1h
+listen bench
+  bind 127.0.0.1:${port}
+  server upstream 127.0.0.1:${upstream}
+`,
+  (file) => ['-db', '-f', file],
+);
+
+export const nginx = daemon(
+  'nginx',
+  'nginx',
+  (port, upstream, folder) => `daemon off;
+worker_processes 1;
+pid ${folder}/nginx.pid;
+error_log /dev/null;
+events { worker_connections 20000; }
+http {
+  access_log off;
+  client_body_temp_path ${folder}/a; proxy_temp_path ${folder}/b; fastcgi_temp_path ${folder}/c;
+  uwsgi_temp_path ${folder}/d; scgi_temp_path ${folder}/e;
+  server {
+    listen 127.0.0.1:${port};
+    location / {
+      proxy_pass http://127.0.0.1:${upstream};
+      proxy_http_version 1.1;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection upgrade;
+      proxy_read_timeout 1h;
+      proxy_buffering off;
+    }
+  }
+}
+`,
+  (file) => ['-c', file],
+);
+
+const ticksPerSecond = 100;
+
+/** CPU seconds that processes have used so far, user and system, by the kernel's own account. */
+export function cpuSeconds(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /, '')
+      .split(' ');
+    return sum + (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+  }, 0);
+}
+
+/** Resident memory of processes, in bytes. */
+export function residentBytes(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => {
+    const kilobytes = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '0';
+    return sum + Number(kilobytes) * 1024;
+  }, 0);
+}

@@ -1,0 +1,46 @@
+/** The events the benchmark sends, of the sizes a conversation has. */
+
+import { randomBytes } from 'node:crypto';
+
+/** 67 ms of 24 kHz speech: a 4.3 KB append. */
+const upAudio = randomBytes(3200).toString('base64');
+/** 128 ms of speech: an 8 KB delta. */
+const downAudio = randomBytes(6144).toString('base64');
+
+export type Dialect = 'ga' | 'preview';
+
+export function append(id: string | null): string {
+  const idField = id === null ? '' : `"event_id":"${id}",`;
+  return `{"type":"input_audio_buffer.append",${idField}"audio":"${upAudio}"}`;
+}
+
+export function largeAppend(bytes: number): string {
+  return `{"type":"input_audio_buffer.append","audio":"${randomBytes(Math.floor(bytes / 3) * 3).toString('base64')}"}`;
+}
+
+const ids = (session: number) =>
+  `"response_id":"resp_${session}","item_id":"item_${session}","output_index":0,"content_index":0`;
+
+export function audioDelta(session: number, id: string): string {
+  return `{"type":"response.output_audio.delta","event_id":"${id}",${ids(session)},"delta":"${downAudio}"}`;
+}
+
+export function textDelta(session: number, id: string): string {
+  return `{"type":"response.output_audio_transcript.delta","event_id":"${id}",${ids(session)},"delta":" and then some more words"}`;
+}
+
+/** What upstream sends first: policy shows a client only what belongs to a response it was shown. */
+export function opening(session: number): string[] {
+  const item = `{"id":"item_${session}","type":"message","status":"in_progress","role":"assistant","content":[]}`;
+  const response = `{"object":"realtime.response","id":"resp_${session}","status":"in_progress","status_details":null,"output":[],"conversation_id":"conv_1","output_modalities":["audio"],"usage":null,"metadata":null}`;
+  return [
+    `{"type":"response.created","event_id":"event_1","response":${response}}`,
+    `{"type":"response.output_item.added","event_id":"event_2","response_id":"resp_${session}","output_index":0,"item":${item}}`,
+  ];
+}
+
+const session =
+  '{"type":"realtime","object":"realtime.session","id":"sess_1","model":"gpt-realtime","output_modalities":["audio"],"instructions":"x","tools":[],"tool_choice":"auto","max_output_tokens":"inf","tracing":null,"truncation":"auto","prompt":null,"expires_at":4102444800,"audio":{"input":{"format":{"type":"audio/pcm","rate":24000},"transcription":null,"noise_reduction":null,"turn_detection":{"type":"server_vad","threshold":0.5,"prefix_padding_ms":300,"silence_duration_ms":200,"idle_timeout_ms":null,"create_response":true,"interrupt_response":true}},"output":{"format":{"type":"audio/pcm","rate":24000},"voice":"alloy","speed":1}},"include":null}';
+
+export const sessionCreated = `{"type":"session.created","event_id":"event_a","session":${session}}`;
+export const sessionUpdated = `{"type":"session.updated","event_id":"event_b","session":${session}}`;

@@ -1,0 +1,145 @@
+/** The load generator: clients that open sessions through whatever is measured, and send prepared frames. */
+
+import { randomBytes } from 'node:crypto';
+import { connect, type Socket } from 'node:net';
+import { append, largeAppend } from './events.js';
+import { ageMicros, frame, frameCounter, stamp } from './frames.js';
+import type { Command, Report } from './messages.js';
+
+interface Client {
+  readonly socket: Socket;
+  readonly index: number;
+}
+
+const appendFrame = frame(append(null), true);
+let clients: Client[] = [];
+let events = 0;
+let latencies: number[] = [];
+let pacer: NodeJS.Timeout | null = null;
+
+/** Resolves when the session may be used: `session.created` has come. */
+function open(url: URL, token: string, index: number): Promise<Client> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(url.port), url.hostname);
+    socket.setNoDelay();
+    socket.on('error', reject);
+    let head = '';
+    const request = [
+      `GET ${url.pathname}${url.search} HTTP/1.1`,
+      `Host: ${url.host}`,
+      'Upgrade: websocket',
+      'Connection: Upgrade',
+      `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}`,
+      'Sec-WebSocket-Version: 13',
+      `api-key: ${token}`,
+    ];
+    socket.write(`${request.join('\r\n')}\r\n\r\n`);
+    const client = { socket, index };
+    const count = frameCounter((opcode, _length, start) => {
+      if (opcode === 9) socket.write(Buffer.from([0x8a, 0x80, 0, 0, 0, 0]));
+      if (opcode !== 1) return;
+      if (start.includes('"session.created"')) {
+        resolve(client);
+        return;
+      }
+      if (start.includes('"response.created"') || start.includes('"response.output_item.added"')) return;
+      if (start.includes('"type":"error"')) reject(new Error(start.toString()));
+      events++;
+      const age = ageMicros(start);
+      if (age !== null && latencies.length < 2_000_000) latencies.push(age);
+    });
+    const onHead = (chunk: Buffer) => {
+      head += chunk.toString('latin1');
+      const end = head.indexOf('\r\n\r\n');
+      if (end < 0) return;
+      if (!head.startsWith('HTTP/1.1 101')) {
+        reject(new Error(head.slice(0, 400)));
+        return;
+      }
+      socket.off('data', onHead);
+      socket.on('data', count);
+      const rest = Buffer.from(head.slice(end + 4), 'latin1');
+      if (rest.length > 0) count(rest);
+    };
+    socket.on('data', onHead);
+    socket.on('close', () => reject(new Error(`closed: ${head.slice(0, 200)}`)));
+  });
+}
+
+function flood({ socket }: Client, count: number): Promise<void> {
+  return new Promise((resolve) => {
+    let left = count;
+    const more = () => {
+      while (left > 0) {
+        left--;
+        if (!socket.write(appendFrame)) {
+          socket.once('drain', more);
+          return;
+        }
+      }
+      resolve();
+    };
+    more();
+  });
+}
+
+/** Ten appends a second from every client, spread over the second. */
+function pace(): void {
+  let tick = 0;
+  pacer = setInterval(() => {
+    tick++;
+    for (const client of clients) {
+      if ((tick + client.index) % 5 === 0) client.socket.write(frame(append(stamp()), true));
+    }
+  }, 20);
+}
+
+async function obey(command: Command): Promise<void> {
+  if (command.do === 'reset') {
+    events = 0;
+    latencies = [];
+  } else if (command.do === 'connect') {
+    const url = new URL(command.url);
+    // In groups, as a front door gets them; all at once would measure the length of the accept queue.
+    for (let done = 0; done < command.count; done += 50) {
+      const group = Array.from({ length: Math.min(50, command.count - done) }, (_, i) =>
+        open(url, command.token, done + i),
+      );
+      clients.push(...(await Promise.all(group)));
+    }
+  } else if (command.do === 'flood') {
+    await Promise.all(clients.map((client) => flood(client, command.count)));
+  } else if (command.do === 'pace') {
+    pace();
+  } else if (command.do === 'stop') {
+    if (pacer) clearInterval(pacer);
+    pacer = null;
+  } else if (command.do === 'hold') {
+    for (const { socket } of clients) socket.pause();
+  } else if (command.do === 'large') {
+    const large = frame(largeAppend(command.bytes), true);
+    await new Promise<void>((resolve) => clients[0]?.socket.write(large, () => resolve()));
+  } else if (command.do === 'close') {
+    for (const { socket } of clients) socket.destroy();
+    clients = [];
+  }
+}
+
+process.on('message', (command: Command) => {
+  const started = performance.now();
+  obey(command).then(
+    () =>
+      process.send?.({
+        events,
+        latencies: command.do === 'report' ? latencies : [],
+        sessions: clients.length,
+        milliseconds: performance.now() - started,
+      } satisfies Report),
+    (error: unknown) => {
+      process.stderr.write(`load generator: ${String(error)}\n`);
+      process.exit(1);
+    },
+  );
+});
+process.on('disconnect', () => process.exit(0));
+process.send?.({ port: 0 });

@@ -1,0 +1,248 @@
+/** What is done with each contestant, and what is read off. Every figure but latency is CPU or memory of the contestant. */
+
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { type Contestant, cpuSeconds, residentBytes, type Start, type Upstream } from './contestants.js';
+import type { Command, Report } from './messages.js';
+
+/** A helper process that is told what to do and answers when it is done. */
+export class Worker {
+  readonly #child: ChildProcess;
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+  }
+
+  static async start(file: string, args: string[] = []): Promise<{ worker: Worker; port: number }> {
+    const script = fileURLToPath(new URL(file, import.meta.url));
+    const child = fork(script, args, { execArgv: ['--import', 'tsx'], serialization: 'advanced' });
+    const [{ port }] = (await once(child, 'message')) as [{ port: number }];
+    return { worker: new Worker(child), port };
+  }
+
+  async tell(command: Command): Promise<Report> {
+    const answer = Promise.race([
+      once(this.#child, 'message'),
+      once(this.#child, 'exit').then(() => Promise.reject(new Error('a helper of the benchmark ended'))),
+    ]);
+    this.#child.send(command);
+    return ((await answer) as [Report])[0];
+  }
+
+  stop(): void {
+    this.#child.kill('SIGKILL');
+  }
+}
+
+/** One contestant with clients connected through it. */
+export interface Stage {
+  readonly contestant: Contestant;
+  readonly load: Worker;
+  readonly upstream: Worker;
+}
+
+/** What one run of one scenario measured; absent where it does not apply. */
+export interface Measurement {
+  readonly cpuMicrosPerEvent?: number;
+  readonly p50Micros?: number;
+  readonly p99Micros?: number;
+  readonly bytesPerSession?: number;
+  readonly cpuMicrosPerConnect?: number;
+  readonly peakBytes?: number;
+  readonly longestStallMs?: number;
+  /** Events that did not arrive; anything but 0 is a fault. */
+  readonly lost?: number;
+}
+
+export interface Scenario {
+  readonly name: string;
+  readonly what: string;
+  run(stage: Stage, size: Size): Promise<Measurement>;
+}
+
+/** How much of everything: a full run, or a quick one for CI. */
+export interface Size {
+  readonly floodEvents: number;
+  readonly paceSeconds: number;
+  readonly paceSessions: number;
+  readonly idleSessions: number;
+}
+
+export const sizes: Record<'full' | 'quick', Size> = {
+  full: { floodEvents: 40_000, paceSeconds: 15, paceSessions: 100, idleSessions: 2000 },
+  quick: { floodEvents: 12_000, paceSeconds: 5, paceSessions: 50, idleSessions: 200 },
+};
+
+const floodClients = 8;
+
+/** Waits until the receiving side has seen so many events, or no more come. */
+async function arrived(receiver: Worker, expected: number): Promise<number> {
+  let last = -1;
+  for (;;) {
+    const { events } = await receiver.tell({ do: 'stop' });
+    if (events >= expected || events === last) return events;
+    last = events;
+    await pause(300);
+  }
+}
+
+const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+async function connectClients({ contestant, load }: Stage, count: number): Promise<Report> {
+  return load.tell({ do: 'connect', url: contestant.url, count, token: contestant.token });
+}
+
+async function reset({ load, upstream }: Stage): Promise<void> {
+  await pause(200);
+  await load.tell({ do: 'reset' });
+  await upstream.tell({ do: 'reset' });
+}
+
+export const floodUp: Scenario = {
+  name: 'flood up',
+  what: '4.3 KB appends as fast as they are taken, 8 sessions',
+  async run(stage, { floodEvents }) {
+    await connectClients(stage, floodClients);
+    await reset(stage);
+    const before = cpuSeconds(stage.contestant.pids);
+    const each = Math.ceil(floodEvents / floodClients);
+    await stage.load.tell({ do: 'flood', what: 'audio', count: each });
+    const events = await arrived(stage.upstream, each * floodClients);
+    return perEvent(stage, before, events, each * floodClients);
+  },
+};
+
+function floodDown(what: 'audio' | 'text', description: string): Scenario {
+  return {
+    name: `flood down, ${what}`,
+    what: description,
+    async run(stage, { floodEvents }) {
+      await connectClients(stage, floodClients);
+      await reset(stage);
+      const before = cpuSeconds(stage.contestant.pids);
+      const each = Math.ceil((what === 'text' ? 2 : 1) * (floodEvents / floodClients));
+      await stage.upstream.tell({ do: 'flood', what, count: each });
+      const events = await arrived(stage.load, each * floodClients);
+      return perEvent(stage, before, events, each * floodClients);
+    },
+  };
+}
+
+export const floodDownAudio = floodDown('audio', '8 KB audio deltas as fast as they are taken, 8 sessions');
+export const floodDownText = floodDown('text', '0.25 KB transcript deltas as fast as they are taken, 8 sessions');
+
+function perEvent({ contestant }: Stage, before: number, events: number, expected: number): Measurement {
+  const seconds = cpuSeconds(contestant.pids) - before;
+  return { cpuMicrosPerEvent: (seconds * 1e6) / expected, lost: expected - events };
+}
+
+/** Conversation at its natural pace. */
+export function realtimePace(factor: number): Scenario {
+  return {
+    name: `realtime pace × ${factor}`,
+    what: `duplex sessions, 10 appends up, 8 audio and 12 text deltas down a second each (${factor} × the base number)`,
+    async run(stage, { paceSeconds, paceSessions }) {
+      await connectClients(stage, paceSessions * factor);
+      await stage.load.tell({ do: 'pace' });
+      await stage.upstream.tell({ do: 'pace' });
+      await pause(1000);
+      await reset(stage);
+      const before = cpuSeconds(stage.contestant.pids);
+      await pause(paceSeconds * 1000);
+      const seconds = cpuSeconds(stage.contestant.pids) - before;
+      const up = await stage.upstream.tell({ do: 'report' });
+      const down = await stage.load.tell({ do: 'report' });
+      await stage.load.tell({ do: 'stop' });
+      await stage.upstream.tell({ do: 'stop' });
+      const latencies = Float64Array.from([...up.latencies, ...down.latencies]).sort();
+      return {
+        cpuMicrosPerEvent: (seconds * 1e6) / (up.events + down.events),
+        p50Micros: latencies[Math.floor(latencies.length * 0.5)] ?? 0,
+        p99Micros: latencies[Math.floor(latencies.length * 0.99)] ?? 0,
+      };
+    },
+  };
+}
+
+export const idleSessions: Scenario = {
+  name: 'idle sessions',
+  what: 'sessions that are open and say nothing: memory of each, and CPU to open one',
+  async run(stage, { idleSessions: count }) {
+    // The first sessions pay for what all share.
+    await connectClients(stage, 50);
+    await pause(500);
+    const memory = residentBytes(stage.contestant.pids);
+    const before = cpuSeconds(stage.contestant.pids);
+    await connectClients(stage, count);
+    const seconds = cpuSeconds(stage.contestant.pids) - before;
+    await pause(500);
+    return {
+      cpuMicrosPerConnect: (seconds * 1e6) / count,
+      bytesPerSession: (residentBytes(stage.contestant.pids) - memory) / count,
+    };
+  },
+};
+
+/** A side that stops reading while the other goes on. */
+export function stalled(side: 'client' | 'upstream'): Scenario {
+  return {
+    name: `stalled ${side}`,
+    what: `one session; the ${side} reads nothing while the other side offers 1 GB`,
+    async run(stage) {
+      await connectClients(stage, 1);
+      await reset(stage);
+      const memory = residentBytes(stage.contestant.pids);
+      const receiver = side === 'client' ? stage.load : stage.upstream;
+      await receiver.tell({ do: 'hold' });
+      let peak = 0;
+      const offered = Math.ceil(1e9 / 8300);
+      if (side === 'client') await stage.upstream.tell({ do: 'flood', what: 'audio', count: offered });
+      else void stage.load.tell({ do: 'flood', what: 'audio', count: offered * 2 }).catch(() => undefined);
+      for (let i = 0; i < 30; i++) {
+        await pause(100);
+        peak = Math.max(peak, residentBytes(stage.contestant.pids) - memory);
+      }
+      return { peakBytes: peak };
+    },
+  };
+}
+
+/** One very large event beside conversations at their natural pace. */
+export const largeAppend: Scenario = {
+  name: '15 MiB append',
+  what: 'one 15 MiB append beside other sessions; the longest time another event was late',
+  async run(stage) {
+    await connectClients(stage, 20);
+    await stage.load.tell({ do: 'pace' });
+    await stage.upstream.tell({ do: 'pace' });
+    await pause(1000);
+    await reset(stage);
+    await stage.load.tell({ do: 'large', bytes: 11 * 1024 * 1024 });
+    await pause(1500);
+    const up = await stage.upstream.tell({ do: 'report' });
+    const down = await stage.load.tell({ do: 'report' });
+    await stage.load.tell({ do: 'stop' });
+    await stage.upstream.tell({ do: 'stop' });
+    return { longestStallMs: Math.max(0, ...up.latencies, ...down.latencies) / 1000 };
+  },
+};
+
+/** Runs one scenario once with one contestant, everything of it fresh. */
+export async function runOnce(
+  scenario: Scenario,
+  start: Start,
+  size: Size,
+  tls: { cert: string; key: string } | null,
+): Promise<{ name: string; measured: Measurement }> {
+  const { worker: upstream, port } = await Worker.start('./upstream.ts', tls ? [tls.cert, tls.key] : []);
+  const { worker: load } = await Worker.start('./load.ts');
+  const before: Upstream = { port, certificate: tls?.cert ?? null };
+  const contestant = await start(before);
+  try {
+    return { name: contestant.name, measured: await scenario.run({ contestant, load, upstream }, size) };
+  } finally {
+    load.stop();
+    upstream.stop();
+    await contestant.stop();
+  }
+}
