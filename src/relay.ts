@@ -2,7 +2,7 @@
 
 import { once } from 'node:events';
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server, STATUS_CODES } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { createClientSecrets } from './auth/secrets.js';
@@ -204,10 +204,11 @@ function createListener(
   const server = tls ? createTlsServer({ ...options, ...readCertificate(tls) }, app) : createServer(options, app);
   // A TLS handshake that is never finished is not covered by the time-outs of HTTP.
   if ('setSecureContext' in server) Object.assign(server, { handshakeTimeout: headersTimeout });
-  server.on('clientError', (_error, socket) => {
+  server.on('clientError', (error, socket) => {
     // A peer that does not read its answer would keep a socket that is only ended.
     socket.once('finish', () => socket.destroy());
-    if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
+    const status = (error as NodeJS.ErrnoException).code === 'HPE_HEADER_OVERFLOW' ? 431 : 400;
+    if (socket.writable) socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\n\r\n`);
     else socket.destroy();
   });
   if (!tls) return { server, unwatch: () => undefined };

@@ -30,7 +30,7 @@ const allFields = Object.keys(sessionFields);
 /** What upstream complains of when it refuses fields. All events but updates are rebuilt and so give it no cause to. */
 const updateCodes: ReadonlySet<Json | undefined> = new Set([
   'cannot_update_voice',
-  'unknclientsparameter',
+  'unknown_parameter',
   'missing_required_parameter',
   'invalid_value',
   'invalid_type',

@@ -27,6 +27,8 @@ export interface PolicyPorts {
    * bad timing alone, so that it should not count towards the limit of refusals.
    */
   refuse(refusal: Refusal, race: boolean): void;
+  /** Told what `report_only` let pass: a message about the event's form, never its content. */
+  reported(message: string): void;
   /** Counts a decision; `type` is a name of the protocol or `other`. */
   decided(direction: Direction, type: string, decision: Decision): void;
   /** A new id for a server event made by the relay. */
@@ -84,6 +86,9 @@ export function createPolicy(profile: Profile, session: JsonObject, publicModel:
     const ruling = judge(body, memory);
     if (reportOnly && ('fault' in ruling || !isWhole(ruling.body, body))) {
       decided('up', body.type, 'report');
+      ports.reported(
+        'fault' in ruling ? ruling.fault.message : 'Fields that this profile does not let through were sent.',
+      );
       return send(body, clientId);
     }
     if ('fault' in ruling) {

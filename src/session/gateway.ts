@@ -78,7 +78,7 @@ export function createGateway(services: GatewayServices) {
   }
 
   function open(admission: Admission, message: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const ws = socket.destroyed ? null : upgrade(message, socket, head, eventBytesOf(admission.profile));
+    const ws = socket.writable ? upgrade(message, socket, head, eventBytesOf(admission.profile)) : null;
     if (!ws) {
       admission.release();
       registry.giveUp();
@@ -111,7 +111,10 @@ export function createGateway(services: GatewayServices) {
   return async function gateway(message: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     // From the first line on: a client that vanishes now must not take the process with it.
     socket.on('error', () => socket.destroy());
-    const slow = setTimeout(() => socket.destroy(), services.handshakeSeconds * 1000);
+    const slow = setTimeout(() => {
+      metrics.refused('idle_timeout');
+      answer(socket, httpRefusal(new RelayError('idle_timeout', 'The handshake took too long; try again.')));
+    }, services.handshakeSeconds * 1000);
     let browser = false;
     try {
       const url = urlOf(message);
@@ -132,7 +135,7 @@ export function createGateway(services: GatewayServices) {
       metrics.clientAdmitted(admission.dialect, sdkOf(message.headers, url.searchParams));
       open(admission, message, socket, head);
     } catch (error) {
-      if (!socket.destroyed) refuse(RelayError.from(error), browser, message, socket, head);
+      if (socket.writable) refuse(RelayError.from(error), browser, message, socket, head);
     } finally {
       clearTimeout(slow);
     }

@@ -60,6 +60,7 @@ interface Ending {
 }
 
 const expiryNoticeSeconds = 60;
+const reportsLogged = 10;
 const configureId = `${relayPrefix}configure`;
 
 export class Session {
@@ -81,6 +82,7 @@ export class Session {
   #lastActiveAt = Date.now();
   #readyAt = 0;
   #refusals = 0;
+  #reports = 0;
   #eventIds = 0;
 
   constructor(admission: Admission, socket: ClientSocket, stream: Duplex, services: SessionServices) {
@@ -150,6 +152,7 @@ export class Session {
     const policy = createPolicy(profile, session, model, {
       ...ports,
       answer: (body) => this.#answer(body),
+      reported: (message) => this.#reported(message),
       decided: (direction, type, decision) => metrics.traffic[direction].event(type, decision),
     });
     const limit = rateLimit(profile.limits, this.#meter.inputRate, ports.refuse);
@@ -265,6 +268,12 @@ export class Session {
     if (race || ++this.#refusals < this.admission.profile.limits.refusals) return;
     const id = code === 'rate_limited' ? 'rate_limited' : 'bad_event';
     this.end(id, 'client', { message: `${this.#refusals} events were refused; the last one: ${message}` });
+  }
+
+  /** What a profile that only reports let pass; the first ones of a session show what would break when it is enforced. */
+  #reported(detail: string): void {
+    if (++this.#reports > reportsLogged) return;
+    this.#services.log.warn({ ...identityOf(this.admission, this.#dialed), detail }, 'policy.reported');
   }
 
   /** Sends the client an event of the relay's own. One that never reads its answers would fill our memory with them. */

@@ -15,8 +15,8 @@ import {
 } from '../protocol/catalogue.js';
 
 /** What became of one event. */
-export const decisions = ['forward', 'rebuild', 'answer', 'drop', 'refuse', 'report'] as const;
-export type Decision = (typeof decisions)[number];
+const decisions = ['forward', 'rebuild', 'answer', 'drop', 'refuse', 'report'] as const;
+type Decision = (typeof decisions)[number];
 
 /** Who brought a session to its end. */
 export type Initiator = 'client' | 'upstream' | 'relay';

@@ -19,6 +19,8 @@ export interface Bench {
   readonly answered: JsonObject[];
   readonly refusals: (Refusal & { race: boolean })[];
   readonly decisions: [Direction, string, Decision][];
+  /** What `report_only` let pass, as it is told to the log. */
+  readonly reports: string[];
 }
 
 export function profileOf(settings: Record<string, unknown> = {}): Profile {
@@ -30,11 +32,13 @@ export function bench(settings: Record<string, unknown> = {}): Bench {
   const answered: JsonObject[] = [];
   const refusals: (Refusal & { race: boolean })[] = [];
   const decisions: [Direction, string, Decision][] = [];
+  const reports: string[] = [];
   let made = 0;
   const policy = createPolicy(profile, renderSession(profile, {}), 'public-model', {
     answer: (body) => void answered.push(body),
     refuse: (refusal, race) => void refusals.push({ ...refusal, race }),
     decided: (direction, type, decision) => void decisions.push([direction, type, decision]),
+    reported: (message) => void reports.push(message),
     eventId: () => `event_made_${++made}`,
   });
   policy.sessionCreated(effective(), 'sess_relay', 1795341600);
@@ -52,6 +56,7 @@ export function bench(settings: Record<string, unknown> = {}): Bench {
     answered,
     refusals,
     decisions,
+    reports,
   };
 }
 

@@ -275,6 +275,7 @@ describe('report_only', () => {
     expect(session.up({ ...body, event_id: 'c_1' })).toEqual({ ...body, event_id: 'c_1' });
     expect(session.refusals).toEqual([]);
     expect(session.decisions.at(-1)?.[2]).toBe('report');
+    expect(session.reports.at(-1)).toMatch(/\.$/);
   });
 
   it('does not report what is allowed anyway', () => {

@@ -39,7 +39,7 @@ describe('where a credential is found', () => {
     const emulator = await startTestEmulator();
     const { connect, token } = await startTestRelay({ upstream: emulator.url });
     const client = await connect({
-      path: '/v1/realtime?model=evil%0d%0aX-Bad:1&deployment=other&api-version=9&call_id=rtc_1&intent=transcription',
+      path: '/v1/realtime?model=evil%0d%0aX-Bad:1&deployment=other&api-version=9&call_id=rtc_1',
       token: token(),
       headers: { cookie: 'a=b', 'x-ms-user': 'me', 'X-Forwarded-For': '1.2.3.4', 'OpenAI-Organization': 'org' },
     });

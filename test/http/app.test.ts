@@ -1,0 +1,90 @@
+import request from 'supertest';
+import { describe, expect, it } from 'vitest';
+import { createClientSecrets } from '../../src/auth/secrets.js';
+import { signToken } from '../../src/auth/token.js';
+import { createVerifier } from '../../src/auth/verify.js';
+import { createApp, createOpsApp } from '../../src/http/app.js';
+import { profileSchema } from '../../src/policy/profile.js';
+import { SessionRegistry } from '../../src/session/registry.js';
+import { createMemoryStore } from '../../src/store/store.js';
+import { createLog } from '../../src/telemetry/log.js';
+import { createMetrics } from '../../src/telemetry/metrics.js';
+import { jwt } from '../support/relay.js';
+
+function app(ready = { ready: true, detail: null as string | null }) {
+  const store = createMemoryStore();
+  const registry = new SessionRegistry(10);
+  const metrics = createMetrics({ process: false });
+  const health = { ready: () => ready };
+  const admission = {
+    verifier: createVerifier({ ...jwt, source: { kind: 'secret', secret: jwt.secret } }),
+    secrets: createClientSecrets(store),
+    store,
+    registry,
+    profiles: new Map([['default', { ...profileSchema.parse({}), name: 'default' }]]),
+    origins: ['https://app.test'],
+    queryCredentials: true,
+  };
+  const services = { admission, metrics, log: createLog('silent'), clientSecretSeconds: 60, health };
+  return { http: createApp(services), ops: createOpsApp(metrics, health), registry };
+}
+
+const token = () => signToken({ ...jwt, subject: 'ada', ttlSeconds: 600 });
+
+describe('the public HTTP doors', () => {
+  it('report health, and readiness with its reason', async () => {
+    const well = app();
+    await request(well.http).get('/healthz').expect(200, { status: 'ok' });
+    await request(well.http).get('/readyz').expect(200, { status: 'ready', detail: null });
+    const ill = app({ ready: false, detail: 'default: no token yet' });
+    await request(ill.http).get('/healthz').expect(200);
+    await request(ill.http).get('/readyz').expect(503, { status: 'not ready', detail: 'default: no token yet' });
+  });
+
+  it.each([
+    ['GET', '/v1/realtime', 426, 'upgrade_required'],
+    ['POST', '/openai/realtime', 426, 'upgrade_required'],
+    ['GET', '/v1/realtime/client_secrets', 405, 'method_not_allowed'],
+    ['GET', '/metrics', 404, 'not_found'],
+    ['GET', '/v1/realtime/../../etc/passwd', 404, 'not_found'],
+  ])('say what is wrong with %s %s', async (method, path, status, code) => {
+    const { http } = app();
+    const response = await request(http)[method.toLowerCase() as 'get'](path).expect(status);
+    expect(response.body.error).toMatchObject({ code, message: expect.stringMatching(/\.$/) });
+    expect(response.headers['x-powered-by']).toBeUndefined();
+  });
+
+  it('mint a client secret that no cache keeps, and never one that outlives the token', async () => {
+    const { http } = app();
+    const answer = await request(http).post('/v1/realtime/client_secrets').set('api-key', token()).expect(200);
+    expect(answer.headers['cache-control']).toBe('no-store');
+    expect(answer.body.value).toMatch(/^ek_/);
+    const short = signToken({ ...jwt, subject: 'ada', ttlSeconds: 20 });
+    const limited = await request(http).post('/openai/v1/realtime/client_secrets').set('api-key', short).expect(200);
+    expect(limited.body.expires_at - Date.now() / 1000).toBeLessThanOrEqual(20);
+    const wish = await request(http)
+      .post('/v1/realtime/client_secrets')
+      .set('api-key', token())
+      .send({ expires_after: { anchor: 'created_at', seconds: 10 } })
+      .expect(200);
+    expect(wish.body.expires_at - Date.now() / 1000).toBeLessThanOrEqual(10);
+  });
+
+  it('mint nothing while the relay drains', async () => {
+    const { http, registry } = app();
+    registry.close();
+    const answer = await request(http).post('/v1/realtime/client_secrets').set('api-key', token()).expect(503);
+    expect(answer.body.error).toMatchObject({ code: 'draining', retryable: true });
+    expect(answer.headers['retry-after']).toBe('1');
+  });
+});
+
+describe('the operations listener', () => {
+  it('publishes metrics and health and nothing else', async () => {
+    const { ops } = app();
+    const metrics = await request(ops).get('/metrics').expect(200);
+    expect(metrics.text).toContain('relay_sessions_active 0');
+    await request(ops).get('/readyz').expect(200);
+    await request(ops).post('/v1/realtime/client_secrets').expect(404);
+  });
+});
