@@ -79,7 +79,7 @@ function write(client: TestClient, text: string): void {
 }
 
 /** What holds for every event of every session: an id of its own, and each item announced once under one name. */
-function expectOrder(client: TestClient, { added, otherAdded }: typeof ga): void {
+function expectOrder(client: TestClient, { added, otherAdded }: { added: string; otherAdded: string }): void {
   const ids = client.events.map(({ event_id }) => event_id);
   expect(ids.filter((id) => typeof id !== 'string' || id === '')).toEqual([]);
   expect(new Set(ids).size).toBe(ids.length);
