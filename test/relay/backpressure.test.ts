@@ -183,7 +183,7 @@ describe('a reader that reads nothing', () => {
 
 describe('a reader that is slow', () => {
   it('gets everything, complete and in order, and the time is counted', async () => {
-    const bytes = 24 * megabyte;
+    const bytes = 32 * megabyte;
     const emulator = await startTestEmulator();
     const relay = await startTestRelay({ upstream: emulator.url, yaml: 'limits: { buffer_bytes: 262144 }' });
     const client = await relay.connect();
@@ -193,7 +193,7 @@ describe('a reader that is slow', () => {
     flood();
     client.send(ask);
     for (let stop = 0; stop < 3; stop++) {
-      await client.next('response.output_audio.delta');
+      for (let heard = 0; heard < 300; heard++) await client.next('response.output_audio.delta');
       client.ws.pause();
       await isHeldAt(relay, 'down', 262_144);
       client.ws.resume();
