@@ -65,9 +65,9 @@ export interface ArenaOptions {
   /** Further profiles, or in place of the usual file when it starts with `profiles:`. */
   yaml?: string;
   env?: Record<string, string>;
+  /** An upstream with names of its own, in either dialect. */
+  upstream?: { dialect: Dialect; deployment: string; apiKey: string };
   emulator?: EmulatorOptions;
-  /** Leaves the hop out, so that faults of the emulator's handshake reach the relay. */
-  direct?: boolean;
 }
 
 /** What came of one strike. */
@@ -106,18 +106,15 @@ export function arena(options: ArenaOptions = {}): Arena {
   let honest: TestClient;
 
   beforeAll(async () => {
-    const { yaml: more = '' } = options;
-    writeFileSync(config, more.startsWith('profiles:') ? more : yaml + more);
     made.emulator = await startEmulator({ speed: Number.POSITIVE_INFINITY, recordEvents: 0, ...options.emulator });
     made.wire = await startWire(made.emulator.url);
+    writeFileSync(config, configuration(options, made.wire.url));
     const env = {
       HOST: '127.0.0.1',
       PORT: '0',
       RELAY_OPS_PORT: '0',
       RELAY_CONFIG: config,
-      // For a file that lists upstreams of its own.
-      UPSTREAM_URL: made.wire.url,
-      AZURE_OPENAI_ENDPOINT: options.direct ? made.emulator.url : made.wire.url,
+      AZURE_OPENAI_ENDPOINT: made.wire.url,
       AZURE_OPENAI_REALTIME_DEPLOYMENT: 'gpt-realtime',
       AZURE_OPENAI_API_KEY: 'emulator-key',
       RELAY_JWT_SECRET: jwt.secret,
@@ -153,7 +150,7 @@ export function arena(options: ArenaOptions = {}): Arena {
     if (last?.isOpen) return last;
     const client = await made.connect(dialect);
     await client.next('session.created');
-    const victim = new Victim(client, made.wire.passages.at(-1) as Passage, dialect);
+    const victim = new Victim(client, made.wire.passages.at(-1) as Passage, dialect, options.upstream?.dialect);
     victims.set(dialect, victim);
     return victim;
   };
@@ -163,6 +160,15 @@ export function arena(options: ArenaOptions = {}): Arena {
   };
   made.metrics = async () => (await fetch(`${made.relay.opsUrl}/metrics`)).text();
   return made;
+}
+
+function configuration({ yaml: more = '', upstream }: ArenaOptions, endpoint: string): string {
+  if (more.startsWith('profiles:')) return more;
+  if (!upstream) return yaml + more;
+  const { dialect, deployment, apiKey } = upstream;
+  const own = `upstreams: [{ name: main, endpoint: "${endpoint}", deployment: ${deployment}, dialect: ${dialect}, api_key: ${apiKey} }]`;
+  // The newer voices do not exist in preview.
+  return `${yaml.replace('voice: marin', 'voice: coral')}${more}\n${own}\n`;
 }
 
 /** A session in the hands of an attacker, with the judge at its side. */
@@ -179,6 +185,7 @@ export class Victim {
     readonly client: TestClient,
     readonly passage: Passage,
     readonly dialect: Dialect,
+    readonly upstream: Dialect = 'ga',
   ) {
     void client.closed.then(() => {
       this.isOpen = false;
@@ -190,6 +197,7 @@ export class Victim {
     for (const event of this.client.events.slice(this.#read)) this.#see(event);
     this.#read = this.client.events.length;
     return {
+      upstream: this.upstream,
       locked,
       maxOutputTokens: 500,
       seenItems: this.#items,

@@ -167,6 +167,7 @@ describe('what is no handshake is turned away', () => {
     ['the metrics', () => handshake('/metrics', { ...key(), Upgrade: null, Connection: 'close' }), [404]],
     ['the metrics by upgrade', () => handshake('/metrics', key()), [404]],
     ["the emulator's controls", () => handshake('/emulator/received', { Upgrade: null, Connection: 'close' }), [404]],
+    ['a transcription where conversations are meant', () => handshake(`${door}&intent=transcription`, key()), [403]],
     ['a dialect that is none', () => handshake(`${door}&dialect=evil`, key()), [400]],
     ['a dialect that is empty', () => handshake(`${door}&dialect=`, key()), [400]],
   ];
@@ -197,7 +198,7 @@ describe("a handshake's own wishes", () => {
     `/openai/v1/realtime?model=x%23${evil}`,
     `/openai/v1/realtime?deployment=${evil}&model=${evil}&api-version=${evil}`,
     `/openai/v1/realtime?endpoint=https://${evil}.test&host=${evil}`,
-    `/openai/v1/realtime?call_id=${evil}&intent=transcription`,
+    `/openai/v1/realtime?call_id=${evil}&intent=${evil}`,
     `/openai/v1/realtime?model[]=${evil}&model[__proto__]=${evil}`,
     `/openai/v1/realtime?__proto__=${evil}&constructor=${evil}`,
     `/openai/v1/realtime?fault=refuse_500&fault=silent`,

@@ -81,6 +81,8 @@ const updatable: Record<string, Record<string, Check>> = {
 
 /** What the oracle has to know of a session. */
 export interface Sight {
+  /** What upstream speaks, `ga` when left out. */
+  readonly upstream?: 'ga' | 'preview';
   /** Dotted session fields the profile sets, which a client may not. */
   readonly locked: readonly string[];
   readonly maxOutputTokens: number;
@@ -131,10 +133,21 @@ function rules(sight: Sight): Record<string, Check> {
     'output_modalities?': modalities,
     'audio?': exactly({ 'input?': exactly(free('input')), 'output?': exactly(free('output')) }),
   });
+  const flatFormat = oneOf('pcm16', 'g711_ulaw', 'g711_alaw');
+  const flatModalities = list(oneOf('audio', 'text'));
+  const flatSession = exactly({
+    'modalities?': flatModalities,
+    'input_audio_format?': flatFormat,
+    'output_audio_format?': flatFormat,
+    'turn_detection?': nullOr(turnDetection),
+    'speed?': number(0.25, 1.5),
+  });
+  const isFlat = sight.upstream === 'preview';
+  const tokens = whole(1, sight.maxOutputTokens);
   const seen: Check = (id) => typeof id === 'string' && sight.seenItems.has(id);
   const id = { 'event_id?': eventId };
   return {
-    'session.update': exactly({ ...id, session }),
+    'session.update': exactly({ ...id, session: isFlat ? flatSession : session }),
     'input_audio_buffer.append': exactly({ ...id, audio: base64 }),
     'input_audio_buffer.commit': exactly(id),
     'input_audio_buffer.clear': exactly(id),
@@ -172,8 +185,9 @@ function rules(sight: Sight): Record<string, Check> {
     'response.create': exactly({
       ...id,
       'response?': exactly({
-        'output_modalities?': modalities,
-        'max_output_tokens?': whole(1, sight.maxOutputTokens),
+        ...(isFlat
+          ? { 'modalities?': flatModalities, 'max_response_output_tokens?': tokens }
+          : { 'output_modalities?': modalities, 'max_output_tokens?': tokens }),
         // The relay's own mark, by which it knows the answer again.
         'metadata?': exactly({ 'rly?': matching(/^\d+$/) }),
       }),

@@ -5,6 +5,9 @@ import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { WebSocket, WebSocketServer } from 'ws';
 
+/** What Azure's gateway tells of itself in every answer. */
+const correlation = ['apim-request-id: CANARY_REQUEST_ID', 'x-ms-region: CANARY_REGION'];
+
 /** One session's way through the hop. */
 export interface Passage {
   readonly url: string;
@@ -70,7 +73,9 @@ export async function startWire(emulator: string): Promise<Wire> {
     },
   };
 
-  new WebSocketServer({ server, maxPayload: 64 * 1024 * 1024 }).on('connection', (near, { url = '', headers }) => {
+  const door = new WebSocketServer({ server, maxPayload: 64 * 1024 * 1024 });
+  door.on('headers', (headers) => void headers.push(...correlation));
+  door.on('connection', (near, { url = '', headers }) => {
     const far = new WebSocket(emulator.replace('http', 'ws') + url, {
       headers: { 'api-key': String(headers['api-key']) },
       maxPayload: 64 * 1024 * 1024,
