@@ -46,7 +46,7 @@ describe('an upstream that fails', () => {
       'CANARY',
       'emulator-key',
       'gpt-realtime',
-      new URL(emulator.url).port,
+      `:${new URL(emulator.url).port}`,
       '127.0.0.1',
     ];
     for (const secret of secrets) expect(seen).not.toContain(secret);
