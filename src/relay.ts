@@ -43,7 +43,7 @@ export async function startRelay(settings: Settings, log: Log = createLog(settin
   for (const warning of settings.warnings) log.warn(warning);
 
   const { targets, caches } = createTargets(settings, tokenObserver(metrics, log));
-  const pool = new UpstreamPool(targets, { onDial: dialObserver(metrics, log) });
+  const pool = new UpstreamPool(targets, { onDial: dialObserver(metrics) });
   const store = createMemoryStore();
   const verifier = createTokenVerifier(settings);
   const secrets = createClientSecrets(store);
@@ -155,16 +155,11 @@ export function createTargets(
   return { targets, caches };
 }
 
-/** Counts and logs every dial. */
-function dialObserver(metrics: Metrics, log: Log) {
-  return ({ upstream, outcome, seconds, status, failure }: DialEvent): void => {
+/** Counts every dial; each session logs its own. */
+function dialObserver(metrics: Metrics) {
+  return ({ upstream, outcome, seconds }: DialEvent): void => {
     metrics.dialed(upstream, outcome, seconds);
-    if (outcome === 'ok' || outcome === 'aborted') {
-      log.debug({ upstream, outcome, seconds }, 'upstream.dialed');
-      return;
-    }
-    metrics.upstreamError('upstream', outcome);
-    log.warn({ upstream, outcome, seconds, status, error: failure, azure: failure?.requestIds }, 'upstream.dialed');
+    if (outcome !== 'ok' && outcome !== 'aborted') metrics.upstreamError('upstream', outcome);
   };
 }
 

@@ -1,6 +1,5 @@
 /** Deciding who may come in: origin, credential, profile, model, and a free place. The same for every door. */
 
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { findCredential } from '../auth/credentials.js';
 import { type ClientSecrets, looksLikeClientSecret } from '../auth/secrets.js';
@@ -14,7 +13,10 @@ import type { Store } from '../store/store.js';
 export interface Admission {
   /** The relay's own id of the session, `sess_…`: in the log, and the only one the client sees. */
   readonly id: string;
-  /** A UUID by which Azure's support can find the session: sent upstream as `x-ms-client-request-id`. */
+  /**
+   * A UUID by which Azure's support can find the session: sent upstream as `x-ms-client-request-id`, and to the client as
+   * `x-request-id`.
+   */
   readonly requestId: string;
   readonly principal: Principal;
   readonly profile: Profile;
@@ -25,6 +27,8 @@ export interface Admission {
   readonly model: string;
   /** Whether the client asked for `relay.*` events. */
   readonly relayEvents: boolean;
+  /** The client's header of that name (W3C Trace Context), not judged yet. */
+  readonly traceparent: string | undefined;
   /** Keeps the user's place; called at least every 30 s while the session lives. */
   renew(): void;
   /** Gives the user's place back; called once. */
@@ -140,7 +144,7 @@ function checkIntent(profile: Profile, url: URL): void {
 /** Decides about one request, and takes the user's and the instance's place for it. */
 export async function admit(
   request: Request,
-  wishes: Pick<Admission, 'dialect' | 'apiVersion' | 'relayEvents'>,
+  wishes: Pick<Admission, 'requestId' | 'dialect' | 'apiVersion' | 'relayEvents' | 'traceparent'>,
   services: AdmissionServices,
 ): Promise<Admission> {
   const { registry, store } = services;
@@ -151,8 +155,7 @@ export async function admit(
   const profile = profileOf(principal, services.profiles);
   const model = modelOf(profile, request.url);
   checkIntent(profile, request.url);
-  const requestId = randomUUID();
-  const id = `sess_${requestId.replaceAll('-', '')}`;
+  const id = `sess_${wishes.requestId.replaceAll('-', '')}`;
   const place = `sessions:${JSON.stringify([principal.tenant, principal.subject])}`;
   const { sessions_per_user } = profile.limits;
   const takePlace = () => store.acquire(place, id, sessions_per_user, placeSeconds);
@@ -170,7 +173,6 @@ export async function admit(
   }
   return {
     id,
-    requestId,
     principal,
     profile,
     model,

@@ -1,5 +1,6 @@
 /** The door for WebSocket clients: from the upgrade request to a session, or to a refusal that costs no upstream. */
 
+import { randomUUID } from 'node:crypto';
 import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type ServerOptions, WebSocketServer } from 'ws';
@@ -14,6 +15,14 @@ import { eventBytesOf } from './readers.js';
 import type { SessionRegistry } from './registry.js';
 import { Session, type SessionServices } from './session.js';
 import { ClientSocket } from './socket.js';
+
+/** One upgrade request, as the HTTP server hands it over, and the id it is known by from here on. */
+interface Knock {
+  readonly message: IncomingMessage;
+  readonly socket: Duplex;
+  readonly head: Buffer;
+  readonly requestId: string;
+}
 
 /** What the gateway needs; the limits are those of the instance. */
 export interface GatewayServices {
@@ -40,6 +49,7 @@ export function isDoor(path: string): boolean {
 /** Time a client has to answer the relay's close frame before its socket is cut. */
 const closeTimeoutMs = 5000;
 const maxFragments = 1024;
+const requestIdHeader = 'x-request-id';
 /** What a refused browser may still send before it reads the reason. */
 const refusedBytes = 16 * 1024;
 
@@ -69,16 +79,22 @@ export function createGateway(services: GatewayServices) {
   };
 
   /** Completes the handshake; null when `ws` found fault with it and answered by itself. */
-  function upgrade(message: IncomingMessage, socket: Duplex, head: Buffer, maxPayload: number): ClientSocket | null {
+  function upgrade({ message, socket, head, requestId }: Knock, maxPayload: number): ClientSocket | null {
     let upgraded: ClientSocket | null = null;
-    serverFor(maxPayload).handleUpgrade(message, socket, head, (ws) => {
+    const server = serverFor(maxPayload);
+    const identify = (headers: string[]) => void headers.push(`${requestIdHeader}: ${requestId}`);
+    // `ws` answers before it returns, so that no other handshake can get this id.
+    server.on('headers', identify);
+    server.handleUpgrade(message, socket, head, (ws) => {
       upgraded = ws as ClientSocket;
     });
+    server.off('headers', identify);
     return upgraded;
   }
 
-  function open(admission: Admission, message: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const ws = socket.writable ? upgrade(message, socket, head, eventBytesOf(admission.profile)) : null;
+  function open(admission: Admission, knock: Knock): void {
+    const { socket } = knock;
+    const ws = socket.writable ? upgrade(knock, eventBytesOf(admission.profile)) : null;
     if (!ws) {
       admission.release();
       registry.giveUp();
@@ -92,16 +108,18 @@ export function createGateway(services: GatewayServices) {
     void session.dial();
   }
 
-  function refuse(error: RelayError, browser: boolean, message: IncomingMessage, socket: Duplex, head: Buffer): void {
+  function refuse(error: RelayError, browser: boolean, knock: Knock): void {
     metrics.refused(error.id);
     const { id, message: detail, cause } = error;
-    log.warn({ reason: id, detail, path: pathOf(message), ...(cause ? { error: cause } : {}) }, 'session.refused');
+    const { requestId } = knock;
+    const path = pathOf(knock.message);
+    log.warn({ requestId, reason: id, detail, path, ...(cause ? { error: cause } : {}) }, 'session.refused');
     if (!browser) {
-      answer(socket, httpRefusal(error));
+      answer(knock, httpRefusal(error));
       return;
     }
     // A page cannot read the status of a failed handshake, so it learns the reason on an open socket.
-    const ws = upgrade(message, socket, head, refusedBytes);
+    const ws = upgrade(knock, refusedBytes);
     const event = { type: 'error', event_id: 'event_rly_0', error: { ...errorBody(error), event_id: null } };
     ws?.on('error', () => undefined);
     ws?.send(JSON.stringify(event));
@@ -111,31 +129,35 @@ export function createGateway(services: GatewayServices) {
   return async function gateway(message: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     // From the first line on: a client that vanishes now must not take the process with it.
     socket.on('error', () => socket.destroy());
+    const knock: Knock = { message, socket, head, requestId: randomUUID() };
     const slow = setTimeout(() => {
       metrics.refused('idle_timeout');
-      answer(socket, httpRefusal(new RelayError('idle_timeout', 'The handshake took too long; try again.')));
+      answer(knock, httpRefusal(new RelayError('idle_timeout', 'The handshake took too long; try again.')));
     }, services.handshakeSeconds * 1000);
     let browser = false;
     try {
       const url = urlOf(message);
       if (!url || !doors.has(url.pathname)) {
         metrics.refused('not_found');
-        answer(socket, notServed(404, `No such path; connect to ${[...doors.keys()].join(' or ')}.`));
+        answer(knock, notServed(404, `No such path; connect to ${[...doors.keys()].join(' or ')}.`));
         return;
       }
       checkHandshake(message);
       browser = checkOrigin(message, services.admission.origins) !== null;
       const request: Request = { message, url };
+      const { traceparent } = message.headers;
       const wishes = {
+        requestId: knock.requestId,
+        traceparent: typeof traceparent === 'string' ? traceparent : undefined,
         dialect: dialectOf(message, url),
         apiVersion: url.searchParams.get('api-version'),
         relayEvents: url.searchParams.get('relay_events') === 'on',
       };
       const admission = await admit(request, wishes, services.admission);
       metrics.clientAdmitted(admission.dialect, sdkOf(message.headers, url.searchParams));
-      open(admission, message, socket, head);
+      open(admission, knock);
     } catch (error) {
-      if (socket.writable) refuse(RelayError.from(error), browser, message, socket, head);
+      if (socket.writable) refuse(RelayError.from(error), browser, knock);
     } finally {
       clearTimeout(slow);
     }
@@ -181,10 +203,11 @@ function dialectOf({ headers }: IncomingMessage, url: URL): Dialect {
 }
 
 /** Answers an upgrade request with plain HTTP and lets go of the socket, also when the peer does not read. */
-function answer(socket: Duplex, { status, headers, body }: HttpRefusal): void {
+function answer({ socket, requestId }: Knock, { status, headers, body }: HttpRefusal): void {
   const text = JSON.stringify(body);
   const fields = {
     ...headers,
+    [requestIdHeader]: requestId,
     Connection: 'close',
     'Content-Type': 'application/json',
     'Content-Length': Buffer.byteLength(text),

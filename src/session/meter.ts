@@ -3,10 +3,11 @@
 import { audioDown, audioUp } from '../protocol/catalogue.js';
 import type { JsonObject, Step } from '../protocol/event.js';
 import type { Metrics, TokenKind } from '../telemetry/metrics.js';
+import { type CourseTotals, createCourse } from './course.js';
 import { base64Bytes, bytesPerSecond } from './limits.js';
 
 /** Totals for the session's last log line. */
-export interface Totals {
+export interface Totals extends CourseTotals {
   readonly turns: number;
   readonly interruptions: number;
   readonly tokens: number;
@@ -29,6 +30,7 @@ export interface Meter {
 /** Makes the meter of one session; `upstream` names it in the rate-limit gauge. */
 export function createMeter(metrics: Metrics, upstream: () => string): Meter {
   const running = new Set<string>();
+  const course = createCourse();
   let askedAt = 0;
   let turns = 0;
   let interruptions = 0;
@@ -45,7 +47,9 @@ export function createMeter(metrics: Metrics, upstream: () => string): Meter {
 
   const firstAudio = () => {
     if (askedAt === 0) return;
-    metrics.firstAudio((performance.now() - askedAt) / 1000);
+    const waitedMs = performance.now() - askedAt;
+    metrics.firstAudio(waitedMs / 1000);
+    course.firstAudio(waitedMs);
     askedAt = 0;
   };
 
@@ -73,11 +77,17 @@ export function createMeter(metrics: Metrics, upstream: () => string): Meter {
     askedAt = 0;
     usage(response.usage);
     const details = object(response.status_details);
-    if (response.status === 'cancelled' && details.reason === 'turn_detected') {
+    const interrupted = response.status === 'cancelled' && details.reason === 'turn_detected';
+    course.answered(response.status, interrupted);
+    if (interrupted) {
       interruptions++;
       metrics.interrupted();
     }
-    if (response.status === 'failed') metrics.upstreamError('upstream', String(object(details.error).code));
+    if (response.status === 'failed') {
+      const { code } = object(details.error);
+      course.failed(code);
+      metrics.upstreamError('upstream', String(code));
+    }
   };
 
   const configured = (session: JsonObject): void => {
@@ -103,7 +113,11 @@ export function createMeter(metrics: Metrics, upstream: () => string): Meter {
         }
       }
     },
-    error: (body) => metrics.upstreamError('client', String(object(body.error).code)),
+    error: (body) => {
+      const { code } = object(body.error);
+      course.failed(code);
+      metrics.upstreamError('client', String(code));
+    },
   };
 
   return {
@@ -131,7 +145,14 @@ export function createMeter(metrics: Metrics, upstream: () => string): Meter {
     configured,
     isBusy: () => running.size > 0 || askedAt !== 0,
     inputRate: () => inputRate,
-    totals: () => ({ turns, interruptions, tokens, audioSecondsUp: round(up), audioSecondsDown: round(down) }),
+    totals: () => ({
+      turns,
+      interruptions,
+      tokens,
+      audioSecondsUp: round(up),
+      audioSecondsDown: round(down),
+      ...course.totals(),
+    }),
   };
 }
 

@@ -32,6 +32,7 @@ export class Pipe {
   #waiting: Buffer[] | null = [];
   #waitingBytes = 0;
   #heldSince = 0;
+  #heldBefore = 0;
   /** Set by every message; the session's tick reads and clears it. */
   active = false;
   /** Messages taken since the pipe was opened. */
@@ -118,7 +119,9 @@ export class Pipe {
   /** The receiving leg has room again. */
   drained(): void {
     if (this.#heldSince === 0) return;
-    this.#flow.traffic.backpressureSeconds += this.heldSeconds();
+    const held = this.heldSeconds();
+    this.#flow.traffic.backpressureSeconds += held;
+    this.#heldBefore += held;
     this.#heldSince = 0;
     this.#route?.from.release();
   }
@@ -126,6 +129,11 @@ export class Pipe {
   /** How long the source has not been read because the other side does not keep up; 0 when it is read. */
   heldSeconds(): number {
     return this.#heldSince === 0 ? 0 : (performance.now() - this.#heldSince) / 1000;
+  }
+
+  /** The same, over the whole session. */
+  totalHeldSeconds(): number {
+    return this.#heldBefore + this.heldSeconds();
   }
 }
 

@@ -3,7 +3,9 @@
 import { type ExitId, isRetryable } from '../errors.js';
 import type { Log } from '../telemetry/log.js';
 import type { Initiator, Metrics } from '../telemetry/metrics.js';
+import type { TraceAttributes, TracePart } from '../telemetry/trace.js';
 import type { Dialed } from '../upstream/dial.js';
+import type { DialEvent } from '../upstream/pool.js';
 import type { Admission } from './admission.js';
 import type { Totals } from './meter.js';
 
@@ -17,10 +19,22 @@ export interface End {
   readonly eventsUp: number;
   readonly eventsDown: number;
   readonly refusals: number;
+  /** Time the client was not read because upstream did not keep up, and the other way round. */
+  readonly heldSecondsUp: number;
+  readonly heldSecondsDown: number;
   readonly totals: Totals;
   readonly detail?: string | undefined;
   readonly closeCode?: number | undefined;
   readonly cause?: unknown;
+}
+
+/** A session that can talk, and what it took to get there; times are in milliseconds. */
+export interface Opening {
+  /** From the client's arrival until upstream's handshake was done, all attempts included. */
+  readonly dialMs: number;
+  readonly attempts: number;
+  readonly configureMs: number;
+  readonly readyMs: number;
 }
 
 /** Who a session belongs to and where it went: the same fields in every line about it. */
@@ -38,6 +52,19 @@ export function identityOf({ id, requestId, principal, profile, dialect }: Admis
       azure: dialed.requestIds,
     }),
   };
+}
+
+/** Logs that a client may talk. */
+export function reportOpening(opening: Opening, identity: object, log: Log): void {
+  log.info({ ...identity, ...opening }, 'session.opened');
+}
+
+/** Logs one dial: at debug when it succeeded, since the line of the opening says so too. */
+export function reportDial(event: DialEvent, { id, requestId }: Admission, log: Log): void {
+  const { upstream, outcome, seconds, status, failure } = event;
+  const what = { session: id, requestId, upstream, outcome, seconds };
+  if (outcome === 'ok' || outcome === 'aborted') log.debug(what, 'upstream.dialed');
+  else log.warn({ ...what, status, error: failure, azure: failure?.requestIds }, 'upstream.dialed');
 }
 
 /** Counts and logs the end of a session. */
@@ -62,3 +89,31 @@ export function reportEnd(end: End, identity: object, metrics: Metrics, log: Log
     'session.ended',
   );
 }
+
+/** What a trace says about a session, its dials and its end: the log's words, without the user. */
+export const traced = {
+  session: ({ id, requestId, profile, dialect }: Admission): TraceAttributes => ({
+    'relay.session.id': id,
+    'relay.request.id': requestId,
+    'relay.profile': profile.name,
+    'relay.dialect': dialect,
+  }),
+  upstream: (dialed: Dialed | null): TraceAttributes =>
+    dialed ? { 'relay.upstream': dialed.upstream.name, 'relay.upstream.dialect': dialed.upstream.dialect } : {},
+  dial: ({ upstream, outcome, seconds, status }: DialEvent, now: number): TracePart => ({
+    from: now - seconds * 1000,
+    to: now,
+    attributes: {
+      'relay.upstream': upstream,
+      'relay.reason': outcome,
+      ...(status !== undefined && { 'http.response.status_code': status }),
+    },
+    // Given up because the client left: nobody failed.
+    failure: outcome === 'ok' || outcome === 'aborted' ? undefined : outcome,
+  }),
+  end: ({ initiator, totals }: End, dialed: Dialed | null): TraceAttributes => ({
+    ...traced.upstream(dialed),
+    'relay.initiator': initiator,
+    'relay.turns': totals.turns,
+  }),
+};

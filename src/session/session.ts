@@ -12,25 +12,23 @@ import type { Json, JsonObject, Refusal, Step } from '../protocol/event.js';
 import { previewClient, previewUpstream } from '../protocol/translate.js';
 import type { Log } from '../telemetry/log.js';
 import type { Initiator, Metrics } from '../telemetry/metrics.js';
+import { type SessionTrace, traceSession } from '../telemetry/trace.js';
 import type { Dialed } from '../upstream/dial.js';
+import type { DialEvent, OpenOptions } from '../upstream/pool.js';
+import { type Activity, createActivity } from './activity.js';
 import type { Admission } from './admission.js';
 import { type Deadline, deadlineOf } from './deadline.js';
 import { rateLimit } from './limits.js';
 import { createMeter } from './meter.js';
 import { type Flow, Pipe } from './pipe.js';
 import { clientReader, eventBytesOf, upstreamReader } from './readers.js';
-import { type End, identityOf, reportEnd } from './report.js';
+import { type End, identityOf, reportDial, reportEnd, reportOpening, traced } from './report.js';
 import { type ClientSocket, Leg } from './socket.js';
 
 /** The parts of the instance that every session uses. */
 export interface SessionServices {
   readonly upstreams: {
-    open(options: {
-      requestId: string;
-      signal: AbortSignal;
-      dialSeconds: number;
-      intent?: 'transcription';
-    }): Promise<Dialed>;
+    open(options: OpenOptions): Promise<Dialed & { attempts: number }>;
   };
   readonly metrics: Metrics;
   readonly log: Log;
@@ -72,9 +70,13 @@ export class Session {
   readonly #startedAt = Date.now();
   readonly #dialing = new AbortController();
   readonly #meter;
+  readonly #trace: SessionTrace;
+  /** Only where the log is at level debug. */
+  readonly #activity: Activity | null;
   #state: State = 'dialing';
   #upstream: Leg | null = null;
-  #dialed: Dialed | null = null;
+  #dialed: (Dialed & { attempts: number }) | null = null;
+  #dialedAt = 0;
   #configureBy = Number.POSITIVE_INFINITY;
   #configureSent = false;
   #deadline: Deadline = { at: Number.POSITIVE_INFINITY, id: 'session_expired' };
@@ -89,6 +91,8 @@ export class Session {
     this.admission = admission;
     this.#services = services;
     this.#meter = createMeter(services.metrics, () => this.#dialed?.upstream.name ?? '');
+    this.#trace = traceSession(admission.traceparent, this.#startedAt, traced.session(admission));
+    this.#activity = services.log.isLevelEnabled('debug') ? createActivity() : null;
     const { buffer_bytes } = services.limits;
     this.#up = new Pipe(this.#flow('up'), buffer_bytes);
     this.#down = new Pipe(this.#flow('down'), 0);
@@ -123,6 +127,7 @@ export class Session {
         requestId: this.admission.requestId,
         signal: this.#dialing.signal,
         dialSeconds: limits.dial_seconds,
+        onDial: (event) => this.#onDial(event),
         ...(this.admission.profile.session.type === 'transcription' && { intent: 'transcription' }),
       });
       if (this.#state !== 'dialing') dialed.socket.terminate();
@@ -132,12 +137,18 @@ export class Session {
     }
   }
 
+  #onDial(event: DialEvent): void {
+    reportDial(event, this.admission, this.#services.log);
+    this.#trace.part('dial', traced.dial(event, Date.now()));
+  }
+
   /** Builds the two pipes and waits, as a step of the lower one, for upstream to accept the profile. */
-  #configure(dialed: Dialed): void {
+  #configure(dialed: Dialed & { attempts: number }): void {
     const { metrics, limits } = this.#services;
     const { profile, dialect, apiVersion, principal, model } = this.admission;
     this.#state = 'configuring';
-    this.#configureBy = Date.now() + limits.configure_seconds * 1000;
+    this.#dialedAt = Date.now();
+    this.#configureBy = this.#dialedAt + limits.configure_seconds * 1000;
     this.#dialed = dialed;
     const upstream = new Leg(dialed.socket, dialed.stream, limits.buffer_bytes);
     this.#upstream = upstream;
@@ -157,8 +168,16 @@ export class Session {
     });
     const limit = rateLimit(profile.limits, this.#meter.inputRate, ports.refuse);
 
-    const up = steps(asClient?.fromClient, limit, policy.up, this.#meter.up, asUpstream?.toUpstream);
+    const up = steps(
+      this.#activity?.step('up'),
+      asClient?.fromClient,
+      limit,
+      policy.up,
+      this.#meter.up,
+      asUpstream?.toUpstream,
+    );
     const down = steps(
+      this.#activity?.step('down'),
       asUpstream?.fromUpstream,
       this.#configuring(session, policy),
       this.#ending,
@@ -215,7 +234,17 @@ export class Session {
     this.#meter.configured(effective);
     this.#deadline = deadlineOf(this.admission, this.#startedAt, now, effective.expires_at);
     metrics.sessionReady((now - this.#startedAt) / 1000);
-    log.info({ ...identityOf(this.admission, this.#dialed), readyMs: now - this.#startedAt }, 'session.opened');
+    reportOpening(
+      {
+        dialMs: this.#dialedAt - this.#startedAt,
+        attempts: this.#dialed?.attempts ?? 0,
+        configureMs: now - this.#dialedAt,
+        readyMs: now - this.#startedAt,
+      },
+      identityOf(this.admission, this.#dialed),
+      log,
+    );
+    this.#trace.part('configure', { from: this.#dialedAt, to: now, attributes: traced.upstream(this.#dialed) });
     this.#injectDown({
       type: 'session.created',
       event_id: this.#eventId(),
@@ -308,6 +337,7 @@ export class Session {
   /** Once a second: everything about a session that is a matter of time. */
   tick(now: number): void {
     if (this.#state === 'closed') return;
+    this.#logActivity();
     const { limits } = this.#services;
     const heartbeat = { pingMs: limits.ping_seconds * 1000, pongMs: limits.pong_seconds * 1000 };
     if (this.#up.active || this.#down.active) {
@@ -331,6 +361,12 @@ export class Session {
     } else if (this.#state === 'open' || this.#state === 'draining') {
       this.#tickOpen(now);
     }
+  }
+
+  #logActivity(): void {
+    const passed = this.#activity?.take();
+    const { id, requestId } = this.admission;
+    if (passed) this.#services.log.debug({ session: id, requestId, ...passed }, 'session.events');
   }
 
   #tickOpen(now: number): void {
@@ -369,6 +405,7 @@ export class Session {
   /** The one transition to closed: tells both sides, gives back what the session held, and logs it. */
   end(id: ExitId, initiator: Initiator, ending: Ending = {}): void {
     if (this.#state === 'closed') return;
+    const wasConfiguring = this.#state === 'configuring';
     this.#state = 'closed';
     this.#dialing.abort();
     const error = new RelayError(id, ending.message ?? exits[id].meaning, { retryAfterMs: ending.retryAfterMs });
@@ -382,22 +419,35 @@ export class Session {
     else this.#upstream?.close(exits.normal.close, '');
     this.admission.release();
     this.#services.ended(this);
+    this.#logActivity();
     const { metrics, log } = this.#services;
+    const now = Date.now();
     const end: End = {
       reason: id,
       initiator,
-      milliseconds: Date.now() - this.#startedAt,
+      milliseconds: now - this.#startedAt,
       ready: this.#readyAt > 0,
       eventsUp: this.#up.events,
       eventsDown: this.#down.events,
       refusals: this.#refusals,
+      heldSecondsUp: seconds(this.#up.totalHeldSeconds()),
+      heldSecondsDown: seconds(this.#down.totalHeldSeconds()),
       totals: this.#meter.totals(),
       detail: ending.message,
       closeCode: ending.closeCode,
       cause: ending.cause,
     };
     reportEnd(end, identityOf(this.admission, this.#dialed), metrics, log);
+    if (wasConfiguring) {
+      const attributes = traced.upstream(this.#dialed);
+      this.#trace.part('configure', { from: this.#dialedAt, to: now, attributes, failure: id });
+    }
+    this.#trace.end(id, now, traced.end(end, this.#dialed));
   }
+}
+
+function seconds(exact: number): number {
+  return Math.round(exact * 1000) / 1000;
 }
 
 function steps(...list: readonly (Step | undefined)[]): readonly Step[] {

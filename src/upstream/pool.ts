@@ -25,12 +25,14 @@ interface PoolOptions {
   onDial?: (event: DialEvent) => void;
 }
 
-interface OpenOptions extends Pick<Purpose, 'intent'> {
+export interface OpenOptions extends Pick<Purpose, 'intent'> {
   requestId: string;
   /** Aborted when the client leaves. */
   signal: AbortSignal;
   /** For all attempts together. */
   dialSeconds: number;
+  /** As the pool's own, for the dials of this session. */
+  onDial?: (event: DialEvent) => void;
 }
 
 interface Member {
@@ -48,6 +50,7 @@ export class UpstreamPool {
   readonly #now: () => number;
   readonly #onDial: ((event: DialEvent) => void) | undefined;
   readonly #closing = new Set<() => void>();
+  readonly #whenIdle: (() => void)[] = [];
   #closed = false;
 
   constructor(targets: readonly UpstreamTarget[], options: PoolOptions = {}) {
@@ -74,6 +77,7 @@ export class UpstreamPool {
       return await this.#open({ ...options, signal: stop.signal });
     } finally {
       this.#closing.delete(close);
+      if (this.#closing.size === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
       signal.removeEventListener('abort', leave);
     }
   }
@@ -88,8 +92,8 @@ export class UpstreamPool {
       if (member === undefined || remaining <= 0) break;
       const share = attempts < attemptsPerOpen && candidates.length > 1 ? firstShare : 1;
       try {
-        const { dialSeconds: _, ...what } = options;
-        const dialed = await this.#dial(member, { ...what, timeoutSeconds: (remaining * share) / 1000 });
+        const { dialSeconds: _, onDial, ...what } = options;
+        const dialed = await this.#dial(member, { ...what, timeoutSeconds: (remaining * share) / 1000 }, onDial);
         return { ...dialed, attempts };
       } catch (error) {
         refusal = RelayError.from(error);
@@ -100,13 +104,21 @@ export class UpstreamPool {
     throw refusal;
   }
 
-  async #dial({ target, circuit }: Member, options: DialOptions): Promise<Dialed> {
+  async #dial(
+    { target, circuit }: Member,
+    options: DialOptions,
+    onDial: ((event: DialEvent) => void) | undefined,
+  ): Promise<Dialed> {
     const started = this.#now();
     const outcome = circuit.begin();
+    const tell = (event: DialEvent) => {
+      this.#onDial?.(event);
+      onDial?.(event);
+    };
     try {
       const dialed = await dial(target, options);
       outcome.succeeded();
-      this.#onDial?.({ upstream: target.name, outcome: 'ok', seconds: (this.#now() - started) / 1000 });
+      tell({ upstream: target.name, outcome: 'ok', seconds: (this.#now() - started) / 1000 });
       return dialed;
     } catch (error) {
       const refusal = RelayError.from(error);
@@ -114,7 +126,7 @@ export class UpstreamPool {
       const aborted = options.signal.aborted;
       if (aborted || failure?.kind === 'credential') outcome.abandoned();
       else outcome.failed(failure?.retryAfterMs);
-      this.#onDial?.({
+      tell({
         upstream: target.name,
         outcome: aborted ? 'aborted' : refusal.id,
         seconds: (this.#now() - started) / 1000,
@@ -153,6 +165,11 @@ export class UpstreamPool {
       .filter((state) => !state.ready)
       .map(({ name, detail }) => `${name}: ${detail ?? 'not ready'}`);
     return { ready: lacking.length < states.length, detail: lacking.length === 0 ? null : lacking.join('; ') };
+  }
+
+  /** Resolves when no dial is under way: at once, or when the last one has ended. */
+  async idle(): Promise<void> {
+    if (this.#closing.size > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
   }
 
   /** Aborts the dials under way and refuses new ones; open sessions are their owners' to end. */
