@@ -1,11 +1,31 @@
-/** State that outlives one session: concurrency leases and one-time values. This form lives in the memory of one process. */
+/**
+ * State that outlives one session: concurrency leases, one-time values and counters of budgets. This form lives in the
+ * memory of one process.
+ */
 
 import { RelayError } from '../errors.js';
 
+/** What is wanted of one budget. */
+export interface Draw {
+  readonly key: string;
+  /** Drawing never brings the counter above this. */
+  readonly limit: number;
+  /** What is wanted at most; less is given when less is left. */
+  readonly amount: number;
+}
+
+/** What a budget gave. */
+export interface Drawn {
+  /** 0 when the budget is used up. */
+  readonly taken: number;
+  /** The counter afterwards, with what others have drawn. */
+  readonly used: number;
+}
+
 /**
  * What is shared between sessions, and between replicas when the form behind it is.
- * Every call is atomic: of calls made at once, each sees the outcome of all that went before it. A key of a lease and the
- * same key of a one-time value do not meet.
+ * Every call is atomic: of calls made at once, each sees the outcome of all that went before it. The same key as that of a
+ * lease, of a one-time value and of a counter means three different things.
  */
 export interface Store {
   /**
@@ -28,16 +48,29 @@ export interface Store {
   put(key: string, value: string, ttlSeconds: number): Promise<void>;
   /** Gets and deletes a value: of any number of calls at once exactly one has it. Null when unknown, taken or run out. */
   take(key: string): Promise<string | null>;
-  /** Forgets everything. Afterwards `acquire`, `put` and `take` reject with `draining`; `renew` is false. */
+  /**
+   * Draws from several budgets, or from none of them when one is used up. Counters begin at 0 and are forgotten at
+   * `until`, in milliseconds since 1970. Rejects with `overloaded` when the store is full.
+   */
+  draw(draws: readonly Draw[], until: number): Promise<readonly Drawn[]>;
+  /**
+   * Adds to a counter whatever its limit is, because it has been used, or gives back what was drawn and not used (below 0);
+   * a counter never falls below 0. Resolves to the counter. Rejects with `overloaded` when the store is full.
+   */
+  charge(key: string, amount: number, until: number): Promise<number>;
+  /** Forgets everything. Afterwards all but `release` and `renew` reject with `draining`; `renew` is false. */
   close(): Promise<void>;
 }
 
 const sweepEveryMs = 30_000;
 const maxValueLength = 64 * 1024;
+/** A user of a day has up to three counters and as many of the tenant; leases and values are for those here now. */
+const countersPerEntry = 5;
 
 /**
  * The store of a single replica. `maxEntries` bounds the one-time values and, separately, the leases (default 20 000
- * each); at the bound those that ran out are dropped, and if none did the call rejects with `overloaded`.
+ * each), and five times as many counters; at the bound those that ran out are dropped, and if none did the call rejects
+ * with `overloaded`.
  */
 export function createMemoryStore(options: { maxEntries?: number; now?: () => number } = {}): Store {
   return new MemoryStore(options.maxEntries ?? 20_000, options.now ?? Date.now);
@@ -48,11 +81,13 @@ class MemoryStore implements Store {
   readonly #now: () => number;
   readonly #values = new Map<string, { value: string; expiresAt: number }>();
   readonly #leases = new Map<string, Map<string, number>>();
+  readonly #counters = new Map<string, { used: number; until: number }>();
   readonly #sweeper: NodeJS.Timeout;
   #leaseCount = 0;
   // Nothing runs out before these, so a full store is not searched again and again on behalf of whoever fills it.
   #nextValueEnd = Number.POSITIVE_INFINITY;
   #nextLeaseEnd = Number.POSITIVE_INFINITY;
+  #nextCounterEnd = Number.POSITIVE_INFINITY;
   #closed = false;
 
   constructor(maxEntries: number, now: () => number) {
@@ -62,6 +97,7 @@ class MemoryStore implements Store {
     this.#sweeper = setInterval(() => {
       this.#sweepValues();
       this.#sweepLeases();
+      this.#sweepCounters();
     }, sweepEveryMs);
     this.#sweeper.unref();
   }
@@ -120,9 +156,34 @@ class MemoryStore implements Store {
     return kept.expiresAt > this.#now() ? kept.value : null;
   }
 
+  async draw(draws: readonly Draw[], until: number): Promise<readonly Drawn[]> {
+    this.#refuseWhenClosed();
+    const offers = draws.map(({ key, limit, amount }) => {
+      const used = this.#used(key);
+      // Written so that an amount or a limit of NaN gives nothing.
+      const left = limit - used > 0 ? limit - used : 0;
+      return { taken: amount > 0 ? Math.min(amount, left) : 0, used };
+    });
+    if (offers.some(({ taken }) => taken === 0)) return offers.map(({ used }) => ({ taken: 0, used }));
+    this.#makeRoom(draws.filter(({ key }) => !this.#counters.has(key)).length);
+    return draws.map(({ key }, index) => {
+      const taken = (offers[index] as Drawn).taken;
+      return { taken, used: this.#add(key, taken, until) };
+    });
+  }
+
+  async charge(key: string, amount: number, until: number): Promise<number> {
+    this.#refuseWhenClosed();
+    if (!Number.isFinite(amount)) throw new RangeError('an amount is a finite number');
+    if (this.#used(key) === 0 && amount <= 0) return 0;
+    this.#makeRoom(this.#counters.has(key) ? 0 : 1);
+    return this.#add(key, amount, until);
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#sweeper);
+    this.#counters.clear();
     this.#values.clear();
     this.#leases.clear();
     this.#leaseCount = 0;
@@ -150,6 +211,38 @@ class MemoryStore implements Store {
     if (held.size > 0) return held;
     this.#leases.delete(key);
     return undefined;
+  }
+
+  #used(key: string): number {
+    const counter = this.#counters.get(key);
+    if (!counter) return 0;
+    if (counter.until > this.#now()) return counter.used;
+    this.#counters.delete(key);
+    return 0;
+  }
+
+  #add(key: string, amount: number, until: number): number {
+    const used = Math.max(0, this.#used(key) + amount);
+    this.#counters.set(key, { used, until });
+    this.#nextCounterEnd = Math.min(this.#nextCounterEnd, until);
+    return used;
+  }
+
+  #makeRoom(counters: number): void {
+    const most = this.#maxEntries * countersPerEntry;
+    if (this.#counters.size + counters > most) this.#sweepCounters();
+    if (this.#counters.size + counters > most) throw full();
+  }
+
+  #sweepCounters(): void {
+    const now = this.#now();
+    if (now < this.#nextCounterEnd) return;
+    let next = Number.POSITIVE_INFINITY;
+    for (const [key, { until }] of this.#counters) {
+      if (until <= now) this.#counters.delete(key);
+      else next = Math.min(next, until);
+    }
+    this.#nextCounterEnd = next;
   }
 
   #sweepValues(): void {

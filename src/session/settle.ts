@@ -1,0 +1,96 @@
+/**
+ * What happens upstream after a session has ended while something was still to be paid for: the answer is cancelled, and
+ * the leg is kept until upstream has said what it cost.
+ */
+
+/** What a settlement needs of the session it is the rest of. */
+export interface Unsettled {
+  readonly running: ReadonlySet<string>;
+  /** Whether upstream has yet to report what something costs. */
+  isUnsettled(): boolean;
+  /** Asks upstream to stop a response. */
+  cancel(responseId: string): void;
+  /** Called once, at the end; `complete` is false when upstream did not get to say everything. */
+  settled(complete: boolean): void;
+}
+
+const longestMs = 10_000;
+
+/** All settlements of this instance: bounded in number and time, and over when the relay stops. */
+export class Settlements {
+  readonly #open = new Set<Settlement>();
+  readonly #limit: number;
+  #closed = false;
+  #whenEmpty: (() => void) | null = null;
+
+  /** @param limit at a time; a session above it closes its upstream leg at once */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** Starts one; null when there is no room for it. */
+  begin(rest: Unsettled): Settlement | null {
+    if (this.#closed || this.#open.size >= this.#limit) return null;
+    const settlement = new Settlement(rest, () => {
+      this.#open.delete(settlement);
+      if (this.#open.size === 0) this.#whenEmpty?.();
+    });
+    this.#open.add(settlement);
+    settlement.heard();
+    return settlement;
+  }
+
+  /** Waits for those that are open, and ends what is left after this many milliseconds. */
+  async close(ms: number): Promise<void> {
+    if (this.#open.size > 0 && ms > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, ms);
+        this.#whenEmpty = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+    this.#closed = true;
+    for (const settlement of this.#open) settlement.finish();
+  }
+}
+
+/** The rest of one session. */
+export class Settlement {
+  readonly #rest: Unsettled;
+  readonly #over: () => void;
+  readonly #timer: NodeJS.Timeout;
+  readonly #cancelled = new Set<string>();
+  #isOver = false;
+
+  constructor(rest: Unsettled, over: () => void) {
+    this.#rest = rest;
+    this.#over = over;
+    this.#timer = setTimeout(() => this.finish(), longestMs);
+  }
+
+  /** Upstream said something: stops what has begun only now, and ends when nothing is open any more. */
+  heard(): void {
+    if (this.#isOver) return;
+    for (const id of this.#rest.running) {
+      if (this.#cancelled.has(id)) continue;
+      this.#cancelled.add(id);
+      this.#rest.cancel(id);
+    }
+    if (!this.#rest.isUnsettled()) this.finish();
+  }
+
+  /** Ends it, whatever is still open. */
+  finish(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+    this.#over();
+    this.#rest.settled(!this.#rest.isUnsettled());
+  }
+}

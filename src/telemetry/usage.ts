@@ -1,0 +1,134 @@
+/** What a session cost, as upstream reports it: added up by kind, and told as one record when the session is over. */
+
+import type { JsonObject } from '../protocol/event.js';
+import type { TokenKind } from './metrics.js';
+
+/**
+ * Everything upstream reported about one session. `cached_*` are subsets of `input_*`; input transcription is billed by
+ * another model and therefore counted apart, in tokens or, by models that are billed by duration, in seconds.
+ */
+export interface Usage {
+  responses: number;
+  total_tokens: number;
+  input_tokens: number;
+  input_text_tokens: number;
+  input_audio_tokens: number;
+  input_image_tokens: number;
+  cached_tokens: number;
+  cached_text_tokens: number;
+  cached_audio_tokens: number;
+  cached_image_tokens: number;
+  output_tokens: number;
+  output_text_tokens: number;
+  output_audio_tokens: number;
+  transcriptions: number;
+  transcription_tokens: number;
+  transcription_input_tokens: number;
+  transcription_output_tokens: number;
+  transcription_seconds: number;
+}
+
+/** The record of one session, in the log as `session.usage` and as `data` of the webhook. No content, no credential. */
+export interface UsageRecord extends Usage {
+  readonly session: string;
+  readonly subject: string;
+  readonly tenant: string | null;
+  readonly profile: string;
+  readonly upstream: string;
+  /** RFC 3339. */
+  readonly started_at: string;
+  readonly ended_at: string;
+  /** From the first to the last moment at which the client could talk. */
+  readonly minutes: number;
+  readonly input_audio_seconds: number;
+  readonly output_audio_seconds: number;
+  /** False when upstream was gone before it said what everything had cost. */
+  readonly complete: boolean;
+}
+
+/** Adds up the usage of one session. */
+export interface Ledger {
+  readonly usage: Readonly<Usage>;
+  /** Adds the `usage` of a `response.done`, which may be missing; returns its tokens. */
+  response(usage: unknown): number;
+  /** Adds the `usage` of a completed input transcription; returns its tokens. */
+  transcription(usage: unknown): number;
+}
+
+const modalities = ['text', 'audio', 'image'] as const;
+
+/** Makes the ledger of a session; `count` gets every token once, in its kind. */
+export function createLedger(count: (kind: TokenKind, tokens: number) => void): Ledger {
+  const sums: Usage = {
+    responses: 0,
+    total_tokens: 0,
+    input_tokens: 0,
+    input_text_tokens: 0,
+    input_audio_tokens: 0,
+    input_image_tokens: 0,
+    cached_tokens: 0,
+    cached_text_tokens: 0,
+    cached_audio_tokens: 0,
+    cached_image_tokens: 0,
+    output_tokens: 0,
+    output_text_tokens: 0,
+    output_audio_tokens: 0,
+    transcriptions: 0,
+    transcription_tokens: 0,
+    transcription_input_tokens: 0,
+    transcription_output_tokens: 0,
+    transcription_seconds: 0,
+  };
+  return {
+    usage: sums,
+    response(value) {
+      const usage = object(value);
+      const input = object(usage.input_token_details);
+      const cached = object(input.cached_tokens_details);
+      const output = object(usage.output_token_details);
+      sums.responses++;
+      sums.total_tokens += amount(usage.total_tokens);
+      sums.input_tokens += amount(usage.input_tokens);
+      sums.output_tokens += amount(usage.output_tokens);
+      sums.cached_tokens += amount(input.cached_tokens);
+      for (const modality of modalities) {
+        const read = amount(input[`${modality}_tokens`]);
+        const known = amount(cached[`${modality}_tokens`]);
+        sums[`input_${modality}_tokens`] += read;
+        sums[`cached_${modality}_tokens`] += known;
+        count(`cached_${modality}`, known);
+        count(`input_${modality}`, read - known);
+      }
+      for (const modality of ['text', 'audio'] as const) {
+        const written = amount(output[`${modality}_tokens`]);
+        sums[`output_${modality}_tokens`] += written;
+        count(`output_${modality}`, written);
+      }
+      return amount(usage.total_tokens);
+    },
+    transcription(value) {
+      const usage = object(value);
+      const text = amount(object(usage.input_token_details).text_tokens);
+      const input = amount(usage.input_tokens);
+      const output = amount(usage.output_tokens);
+      sums.transcriptions++;
+      sums.transcription_seconds += amount(usage.seconds);
+      sums.transcription_tokens += amount(usage.total_tokens);
+      sums.transcription_input_tokens += input;
+      sums.transcription_output_tokens += output;
+      count('input_text', text);
+      count('input_audio', input - text);
+      count('output_text', output);
+      return amount(usage.total_tokens);
+    },
+  };
+}
+
+function object(value: unknown): JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : {};
+}
+
+/** What upstream reports is added to sums that money depends on: nothing negative, nothing endless. */
+function amount(value: unknown): number {
+  return typeof value === 'number' && value > 0 && value <= Number.MAX_SAFE_INTEGER ? value : 0;
+}
