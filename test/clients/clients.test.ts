@@ -10,11 +10,8 @@ const pathOf = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const speech = pathOf('../../assets/speech/question-order.wav');
 const isInstalled = existsSync(pathOf('node_modules/.package-lock.json'));
 const required = Boolean(process.env.CI);
-if (!isInstalled) {
-  console.warn(
-    'The real clients are not installed, so they are not tried: npm ci --prefix test/clients --ignore-scripts',
-  );
-}
+const install = 'npm ci --prefix test/clients --ignore-scripts';
+if (!isInstalled && !required) console.warn(`The real clients are not installed, so they are not tried: ${install}`);
 
 /** A Node that runs the packages which need version 22: this one, or the one that is installed with them on Linux. */
 const own = Number(process.versions.node.split('.')[0]) >= 22;
@@ -106,6 +103,9 @@ profiles:
       may_update: [output_modalities, audio.input.turn_detection, audio.input.transcription, audio.output.speed]
     tools:
       - { name: show_map, runs: client, parameters: { type: object, properties: { city: { type: string } } } }
+    limits: { audio_burst_seconds: 60 }
+  dictation:
+    session: { type: transcription, audio: { input: { transcription: { model: whisper } } } }
     limits: { audio_burst_seconds: 60 }`;
 
 async function startPair(certificate: { cert: string; key: string }) {
@@ -117,44 +117,71 @@ async function startPair(certificate: { cert: string; key: string }) {
     const relay = await startTestRelay({ upstream: emulator.url, env, yaml: `upstreams: [${upstream}]${profile}` });
     return { emulator, ...relay };
   };
-  return { ga: await start('ga'), preview: await start('preview') };
+  return [await start('ga'), await start('preview')] as const;
 }
 
-describe.skipIf(!isInstalled && !required)('a real client, of which only address and key are changed', () => {
+type Pair = Awaited<ReturnType<typeof startPair>>;
+
+/** Runs a driver against both relays and gives what it reports of each. */
+async function drive<Told>(
+  { cert }: { cert: string },
+  pair: Pair,
+  program: string | null,
+  { driver, ...task }: { driver: string; key: string; [detail: string]: unknown },
+): Promise<Told[]> {
+  const relays = pair.map(({ relay }) => relay.url.replace('127.0.0.1', 'localhost'));
+  const stop = new AbortController();
+  onTestFinished(() => stop.abort());
+  const { stdout } = await promisify(execFile)(
+    program ?? 'a Node 22, which is not installed',
+    ['--experimental-websocket', pathOf(driver), JSON.stringify({ ...task, relays, speech })],
+    {
+      env: { ...process.env, NODE_EXTRA_CA_CERTS: cert, NODE_NO_WARNINGS: '1' },
+      signal: stop.signal,
+      timeout: 14_000,
+      maxBuffer: 64 * 1024 * 1024,
+    },
+  );
+  expect(stdout).not.toContain('Keep this to yourself');
+  const reports = JSON.parse(stdout) as Told[];
+  expect(reports).toHaveLength(pair.length);
+  return reports;
+}
+
+it.runIf(required)('the real clients are installed where CI is set', () => {
+  expect(isInstalled, install).toBe(true);
+});
+
+describe.skipIf(!isInstalled)('a real client, of which only address and key are changed', () => {
   it.for(clients)('%s', async ([, { driver, sdk, node, sessions = 1, ...client }], { skip }) => {
     const program = node === 22 ? node22 : process.execPath;
     if (program === null && !required) skip('needs Node 22');
     const certificate = makeCertificate();
     const pair = await startPair(certificate);
-    const relays = [pair.ga, pair.preview];
-    const task = {
-      ...client,
-      relays: relays.map(({ relay }) => relay.url.replace('127.0.0.1', 'localhost')),
-      key: pair.ga.token(),
-      speech,
-    };
-    const stop = new AbortController();
-    onTestFinished(() => stop.abort());
-    const { stdout } = await promisify(execFile)(
-      program ?? 'node22 is missing',
-      ['--experimental-websocket', pathOf(driver), JSON.stringify(task)],
-      {
-        env: { ...process.env, NODE_EXTRA_CA_CERTS: certificate.cert, NODE_NO_WARNINGS: '1' },
-        signal: stop.signal,
-        timeout: 14_000,
-        maxBuffer: 64 * 1024 * 1024,
-      },
-    );
-    const reports = JSON.parse(stdout) as Report[];
-    expect(reports).toHaveLength(2);
-    for (const [index, report] of reports.entries()) {
-      const { emulator, logged, metric } = relays[index] as (typeof relays)[number];
-      expectReport(report, client.protocol);
-      expect(stdout).not.toContain('Keep this to yourself');
+    const key = pair[0].token();
+    const reports = await drive<Report>(certificate, pair, program, { ...client, driver, key });
+    for (const [index, { emulator, logged, metric }] of pair.entries()) {
+      expectReport(reports[index] as Report, client.protocol);
       expect(emulator.control.received.errorEvents).toEqual([]);
       expect(await logged('session.ended', sessions)).toMatchObject({ reason: 'normal', initiator: 'client' });
       expect(await metric('relay_session_ends_total', { reason: 'normal' })).toBe(sessions);
       expect(await metric('relay_clients_total', { dialect: client.protocol, sdk })).toBe(sessions);
+    }
+  });
+
+  it('openai 7, ga, ws, transcription only', async ({ skip }) => {
+    if (node22 === null && !required) skip('needs Node 22');
+    const certificate = makeCertificate();
+    const pair = await startPair(certificate);
+    const key = pair[0].token({ profile: 'dictation' });
+    const reports = await drive<object>(certificate, pair, node22, { driver: 'dictation.mjs', key });
+    for (const [index, { emulator }] of pair.entries()) {
+      expect(reports[index]).toMatchObject({
+        created: { type: 'transcription', id: expect.stringMatching(/^sess_/) },
+        updated: { audio: { input: { turn_detection: { silence_duration_ms: 400 } } } },
+        transcript: expect.stringMatching(/order/i),
+      });
+      expect(emulator.control.received.errorEvents).toEqual([]);
     }
   });
 });

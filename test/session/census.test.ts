@@ -45,13 +45,13 @@ describe('the census of clients', () => {
     const { address, token, metric, relay } = await startTestRelay({ upstream: emulator.url });
     const path = `${address}/openai/v1/realtime?model=x&dialect=preview`;
     const Authorization = `Bearer ${token()}`;
-    const client = await connect(path, { headers: { Authorization, 'User-Agent': 'eve"} 1' } });
+    const client = await connect(path, { headers: { Authorization, 'User-Agent': 'mallory"} 1' } });
     await client.next('session.created');
     await expect(
       connect(path, { headers: { Authorization: 'Bearer nobody', 'User-Agent': 'LiveKit Agents' } }),
     ).rejects.toThrow();
     expect(await metric('relay_clients_total', { dialect: 'preview', sdk: 'other' })).toBe(1);
     expect(await metric('relay_clients_total')).toBe(1);
-    expect(await relay.metrics.registry.metrics()).not.toContain('eve');
+    expect(await relay.metrics.registry.metrics()).not.toContain('mallory');
   });
 });
