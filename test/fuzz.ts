@@ -44,6 +44,8 @@ const types = [
   'response.output_audio.delta',
   'response.output_audio.delta',
   'response.audio.delta',
+  'response.output_text.delta',
+  'response.audio_transcript.delta',
   'session.update',
   'response.create',
   'toString',
@@ -231,16 +233,39 @@ function member(depth: number): string {
   return `"${name}"${blank()}:${blank()}${value(depth)}`;
 }
 
+/** Words as a service writes them: mostly plain, sometimes escaped, sometimes beyond ASCII. */
+function words(): string {
+  const some = pick([
+    ' and',
+    ' so',
+    '',
+    ' caf\u00c3\u00a9',
+    ' \u00e4\u00bd\u00a0',
+    ' "',
+    '\\n',
+    ' /',
+    ' \u007f',
+    '\u00ff',
+    ' \\"type\\":',
+  ]);
+  return random(8) > 0 ? `"${some}${pick(['', ' then', '.', '\\u0041'])}"` : scalar();
+}
+
 /** An event that is right except where chance has it otherwise. */
 function event(rules: Rules): string {
   const up = rules.direction === 'up';
+  const isWords = !up && random(3) === 0;
   const right = up
     ? 'input_audio_buffer.append'
     : rules.dialect === 'ga'
-      ? 'response.output_audio.delta'
-      : 'response.audio.delta';
+      ? isWords
+        ? pick(['response.output_text.delta', 'response.output_audio_transcript.delta'])
+        : 'response.output_audio.delta'
+      : isWords
+        ? pick(['response.text.delta', 'response.audio_transcript.delta'])
+        : 'response.audio.delta';
   const parts = [`"type"${blank()}:${blank()}"${random(6) > 0 ? right : pick(types)}"`];
-  parts.push(`"${up ? 'audio' : 'delta'}"${blank()}:${blank()}"${base64()}"`);
+  parts.push(`"${up ? 'audio' : 'delta'}"${blank()}:${blank()}${isWords ? words() : `"${base64()}"`}`);
   if (random(2) === 0) parts.push(`"event_id":${random(6) > 0 ? `"event_${random(99)}"` : value(1)}`);
   if (!up && random(12) > 0) {
     parts.push(`"response_id":"resp_${random(99)}"`, `"item_id":${random(9) > 0 ? `"item_${random(99)}"` : scalar()}`);

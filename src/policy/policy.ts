@@ -1,7 +1,7 @@
 /** What a client may send and see: the policy of one session. Pure: it knows no socket, clock, environment or logger. */
 
 import { isDeepStrictEqual } from 'node:util';
-import { audioDown, audioUp, clientEvents, type Direction, serverEvents } from '../protocol/catalogue.js';
+import { audioDown, audioUp, clientEvents, type Direction, serverEvents, textDown } from '../protocol/catalogue.js';
 import { eventOf, type Json, type JsonObject, type RealtimeEvent, type Refusal, type Step } from '../protocol/event.js';
 import { createAnswers, serverEventId } from './answer.js';
 import { createAsking } from './ask.js';
@@ -55,6 +55,8 @@ export interface Policy {
   sessionCreated(upstreamSession: JsonObject, sessionId: string, expiresAt: number): JsonObject;
 }
 
+/** Server events whose bytes may be forwarded once their item and response are known to be visible. */
+const plainDown: ReadonlySet<string> = new Set([audioDown.ga, ...textDown.ga]);
 const protocolNames: ReadonlySet<string> = new Set([...clientEvents, ...serverEvents]);
 
 /**
@@ -139,19 +141,19 @@ export function createPolicy(profile: Profile, session: JsonObject, publicModel:
 
   function speech(event: RealtimeEvent): RealtimeEvent | null {
     const { itemId, responseId } = event;
-    if (event.raw === null || event.type !== audioDown.ga || itemId === null || responseId === null) {
+    if (event.raw === null || !plainDown.has(event.type) || itemId === null || responseId === null) {
       decided('down', event.type, 'drop');
       return null;
     }
     if (itemId !== speechItem || responseId !== speechResponse) {
       if (memory.items.shown(itemId) === undefined || !memory.responses.shows(responseId)) {
-        ports.decided('down', audioDown.ga, 'drop');
+        ports.decided('down', event.type, 'drop');
         return null;
       }
       speechItem = itemId;
       speechResponse = responseId;
     }
-    ports.decided('down', audioDown.ga, 'forward');
+    ports.decided('down', event.type, 'forward');
     return event;
   }
 

@@ -91,6 +91,11 @@ export const previewServerEvents = [
 export const audioUp = 'input_audio_buffer.append';
 /** The event that carries the model's speech. */
 export const audioDown = { ga: 'response.output_audio.delta', preview: 'response.audio.delta' } as const;
+/** The events that carry the model's words, the most frequent of all. */
+export const textDown = {
+  ga: ['response.output_text.delta', 'response.output_audio_transcript.delta'],
+  preview: ['response.text.delta', 'response.audio_transcript.delta'],
+} as const;
 
 /** Events the relay injects carry ids with this prefix, and a client may not use it. */
 export const relayPrefix = 'rly_';

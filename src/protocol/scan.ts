@@ -1,14 +1,15 @@
 /**
- * The fast path: decides from the bytes alone whether an audio event is so plain that every JSON parser reads it alike.
+ * The fast path: decides from the bytes alone whether a frequent event is so plain that every JSON parser reads it alike.
  * Only such a message is forwarded as it came; for any other the scan names the reason and the strict parse takes over.
  *
  * The language is a subset of RFC 8259 objects: known keys, each at most once and none escaped; ids of a small alphabet,
- * small plain integers and exact base64 (RFC 4648 section 4); nothing before or after but JSON's own blanks.
+ * small plain integers, exact base64 (RFC 4648 section 4), and words without escapes or control characters in valid
+ * UTF-8; nothing before or after but JSON's own blanks.
  */
 
-import { Buffer } from 'node:buffer';
+import { Buffer, isUtf8 } from 'node:buffer';
 import { RelayError } from '../errors.js';
-import { audioDown, audioUp, type Dialect, type Direction, relayPrefix } from './catalogue.js';
+import { audioDown, audioUp, type Dialect, type Direction, relayPrefix, textDown } from './catalogue.js';
 import type { RealtimeEvent } from './event.js';
 
 /** What took a message off the fast path; `type` means it simply is another event. A closed set, for metric labels. */
@@ -17,7 +18,7 @@ export const slowReasons = ['type', 'shape', 'key', 'escape', 'value', 'base64',
 /** One of `slowReasons`. */
 export type SlowReason = (typeof slowReasons)[number];
 
-type Kind = 'type' | 'id' | 'item_id' | 'response_id' | 'index' | 'base64';
+type Kind = 'type' | 'id' | 'item_id' | 'response_id' | 'index' | 'payload';
 
 interface ScanKey {
   readonly name: string;
@@ -27,12 +28,18 @@ interface ScanKey {
   readonly bit: number;
 }
 
-/** The strict language of one audio event: its type, the keys it may have and what each may hold. */
-export interface ScanTable {
+/** An event of the strict language, and what its payload is. */
+interface Plain {
   readonly type: string;
-  readonly typeBytes: Buffer;
+  readonly bytes: Buffer;
+  readonly payload: 'base64' | 'words';
+}
+
+/** The strict language of one direction: its events, the keys they may have and what each may hold. */
+export interface ScanTable {
+  readonly events: readonly Plain[];
   readonly keys: readonly ScanKey[];
-  /** The bits of the keys without which the event is not an audio event. */
+  /** The bits of the keys without which an event is not one of the language. */
   readonly required: number;
   /** What no id may start with, or null. */
   readonly reserved: Buffer | null;
@@ -40,12 +47,18 @@ export interface ScanTable {
 
 type Row = readonly [name: string, kind: Kind, presence: 'required' | 'optional'];
 
-function table(type: string, reserved: string | null, rows: readonly Row[]): ScanTable {
+function table(
+  types: Readonly<Record<Plain['payload'], readonly string[]>>,
+  reserved: string | null,
+  rows: readonly Row[],
+): ScanTable {
+  const events = (['base64', 'words'] as const).flatMap((payload) =>
+    types[payload].map((type) => ({ type, bytes: Buffer.from(type), payload })),
+  );
   const keys = rows.map(([name, kind], index) => ({ name, kind, quoted: Buffer.from(`"${name}"`), bit: 1 << index }));
   const required = rows.reduce((bits, row, index) => (row[2] === 'required' ? bits | (1 << index) : bits), 0);
   return {
-    type,
-    typeBytes: Buffer.from(type),
+    events,
     keys,
     required,
     reserved: reserved === null ? null : Buffer.from(reserved),
@@ -54,7 +67,7 @@ function table(type: string, reserved: string | null, rows: readonly Row[]): Sca
 
 const appendRows: readonly Row[] = [
   ['type', 'type', 'required'],
-  ['audio', 'base64', 'required'],
+  ['audio', 'payload', 'required'],
   ['event_id', 'id', 'optional'],
 ];
 
@@ -65,16 +78,16 @@ const deltaRows: readonly Row[] = [
   ['item_id', 'item_id', 'required'],
   ['output_index', 'index', 'optional'],
   ['content_index', 'index', 'optional'],
-  ['delta', 'base64', 'required'],
+  ['delta', 'payload', 'required'],
 ];
 
 const tables = {
-  up: table(audioUp, relayPrefix, appendRows),
-  ga: table(audioDown.ga, null, deltaRows),
-  preview: table(audioDown.preview, null, deltaRows),
+  up: table({ base64: [audioUp], words: [] }, relayPrefix, appendRows),
+  ga: table({ base64: [audioDown.ga], words: textDown.ga }, null, deltaRows),
+  preview: table({ base64: [audioDown.preview], words: textDown.preview }, null, deltaRows),
 } as const;
 
-/** The audio event that goes in this direction; `append` is the same in both dialects. */
+/** The events that go this way fast; `append` is the same in both dialects. */
 export function scanTable(direction: Direction, dialect: Dialect): ScanTable {
   return direction === 'up' ? tables.up : tables[dialect];
 }
@@ -103,7 +116,9 @@ const scratch = Buffer.allocUnsafeSlow((chunkChars / 4) * 3);
  */
 export function scan(message: Buffer, table: ScanTable): RealtimeEvent | SlowReason {
   let seen = 0;
-  let audioBytes = 0;
+  let plain: Plain | null = null;
+  let payloadStart = 0;
+  let payloadEnd = 0;
   let itemId: string | null = null;
   let responseId: string | null = null;
   let at = blanksEnd(message, 0);
@@ -128,16 +143,18 @@ export function scan(message: Buffer, table: ScanTable): RealtimeEvent | SlowRea
     if (message[at] !== QUOTE) return 'value';
     const start = at + 1;
     let end: number;
-    if (key.kind === 'base64') {
+    if (key.kind === 'payload') {
+      // Judged at the end, when the type is known; until then this is its end only if no quote in it is escaped.
       end = message.indexOf(QUOTE, start);
       if (end === -1) return 'shape';
-      audioBytes = decodedBytes(message, start, end);
-      if (audioBytes === 0) return message.subarray(start, end).includes(BACKSLASH) ? 'escape' : 'base64';
+      payloadStart = start;
+      payloadEnd = end;
     } else {
       end = idEnd(message, start);
       if (message[end] !== QUOTE || end === start) return message[end] === BACKSLASH ? 'escape' : 'value';
       if (key.kind === 'type') {
-        if (end - start !== table.typeBytes.length || !startsWith(message, start, table.typeBytes)) return 'type';
+        plain = plainAt(message, start, end, table.events);
+        if (plain === null) return 'type';
       } else if (key.kind === 'item_id') {
         itemId = message.toString('latin1', start, end);
       } else if (key.kind === 'response_id') {
@@ -149,8 +166,15 @@ export function scan(message: Buffer, table: ScanTable): RealtimeEvent | SlowRea
     at = blanksEnd(message, end + 1);
   } while (message[at] === COMMA);
   if (message[at] !== CLOSE || blanksEnd(message, at + 1) !== message.length) return 'shape';
-  if ((seen & table.required) !== table.required) return 'missing';
-  return { type: table.type, raw: message, body: null, audioBytes, itemId, responseId };
+  if ((seen & table.required) !== table.required || plain === null) return 'missing';
+  let audioBytes = 0;
+  if (plain.payload === 'words') {
+    if (!isPlainText(message, payloadStart, payloadEnd)) return textFault(message, payloadStart, payloadEnd);
+  } else {
+    audioBytes = decodedBytes(message, payloadStart, payloadEnd);
+    if (audioBytes === 0) return hasEscape(message, payloadStart, payloadEnd) ? 'escape' : 'base64';
+  }
+  return { type: plain.type, raw: message, body: null, audioBytes, itemId, responseId };
 }
 
 const typeKey = Buffer.from('"type"');
@@ -178,6 +202,13 @@ function blanksEnd(message: Buffer, at: number): number {
     end++;
   }
   return end;
+}
+
+function plainAt(message: Buffer, start: number, end: number, events: readonly Plain[]): Plain | null {
+  for (const event of events) {
+    if (event.bytes.length === end - start && startsWith(message, start, event.bytes)) return event;
+  }
+  return null;
 }
 
 function keyAt(message: Buffer, at: number, keys: readonly ScanKey[]): ScanKey | null {
@@ -209,6 +240,28 @@ function indexEnd(message: Buffer, start: number): number {
     end++;
   }
   return message[start] === ZERO && end > start + 1 ? start : end;
+}
+
+const wordsLength = 4096;
+
+/** Whether these bytes are a short text that stands for itself: no escapes, no control characters, valid UTF-8. */
+function isPlainText(message: Buffer, start: number, end: number): boolean {
+  if (end - start > wordsLength) return false;
+  let isAscii = true;
+  for (let at = start; at < end; at++) {
+    const byte = message[at] as number;
+    if (byte < 0x20 || byte === BACKSLASH) return false;
+    if (byte >= 0x80) isAscii = false;
+  }
+  return isAscii || isUtf8(message.subarray(start, end));
+}
+
+function textFault(message: Buffer, start: number, end: number): SlowReason {
+  return hasEscape(message, start, end) ? 'escape' : 'value';
+}
+
+function hasEscape(message: Buffer, start: number, end: number): boolean {
+  return message.subarray(start, end).includes(BACKSLASH);
 }
 
 /**

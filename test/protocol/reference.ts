@@ -248,17 +248,35 @@ function isBase64(written: string): boolean {
 
 const isId = (written: string) => /^[A-Za-z0-9_.:-]{1,128}$/.test(written);
 
-function audioType(rules: Rules): string {
-  if (rules.direction === 'up') return 'input_audio_buffer.append';
-  return rules.dialect === 'ga' ? 'response.output_audio.delta' : 'response.audio.delta';
+const audioTypes = {
+  up: 'input_audio_buffer.append',
+  ga: 'response.output_audio.delta',
+  preview: 'response.audio.delta',
+};
+const wordTypes = {
+  ga: ['response.output_text.delta', 'response.output_audio_transcript.delta'],
+  preview: ['response.text.delta', 'response.audio_transcript.delta'],
+};
+
+/** Words that stand for themselves: what was written is what is meant, and there is not too much of it. */
+function isWords(written: string): boolean {
+  if (written.length > 4096) return false;
+  for (let i = 0; i < written.length; i++) {
+    if (written.charAt(i) === '\\' || written.charCodeAt(i) < 0x20) return false;
+  }
+  return true;
 }
 
-function isPlainAudio(value: Value, rules: Rules): boolean {
+function isPlain(value: Value, rules: Rules): boolean {
   if (value.kind !== 'object') return false;
   const up = rules.direction === 'up';
   const names = value.members.map((member) => member.written);
   for (const name of up ? ['type', 'audio'] : ['type', 'delta', 'response_id', 'item_id'])
     if (!names.includes(name)) return false;
+  const type = value.members.find((member) => member.written === 'type')?.value;
+  const typed = type?.kind === 'string' ? type.written : '';
+  const isAudio = typed === audioTypes[up ? 'up' : rules.dialect];
+  if (!isAudio && (up || !wordTypes[rules.dialect].includes(typed))) return false;
   return value.members.every(({ written: name, value: field }) => {
     if (field.kind === 'number') {
       return (
@@ -266,8 +284,8 @@ function isPlainAudio(value: Value, rules: Rules): boolean {
       );
     }
     if (field.kind !== 'string') return false;
-    if (name === 'type') return field.written === audioType(rules);
-    if (name === (up ? 'audio' : 'delta')) return isBase64(field.written);
+    if (name === 'type') return true;
+    if (name === (up ? 'audio' : 'delta')) return isAudio ? isBase64(field.written) : isWords(field.written);
     if (name === 'event_id') return isId(field.written) && !(up && field.written.startsWith('rly_'));
     return !up && (name === 'response_id' || name === 'item_id') && isId(field.written);
   });
@@ -287,7 +305,7 @@ function judge(message: Uint8Array, rules: Rules): Judgement {
     if (!(error instanceof Rejected)) throw error;
     return { verdict: 'reject', id: 'bad_event', why: error.message };
   }
-  if (isPlainAudio(value, rules)) return { verdict: 'fast', value };
+  if (isPlain(value, rules)) return { verdict: 'fast', value };
   if (message.length > rules.slowBytes && !mentionsAudio(message)) {
     return { verdict: 'reject', id: 'too_big', why: 'over the slow-path limit' };
   }
@@ -361,14 +379,13 @@ export function disagreement(
 function fastFault(value: Value, event: RealtimeEvent, message: Buffer, rules: Rules): string | null {
   if (event.raw !== message || event.body !== null) return 'fast expected, the reader took the slow path';
   if (event.type !== textOf(field(value, 'type'))) return `type read as ${event.type}`;
-  const audio = textOf(field(value, rules.direction === 'up' ? 'audio' : 'delta')) ?? '';
+  const isAudio = Object.values(audioTypes).includes(event.type);
+  const audio = isAudio ? (textOf(field(value, rules.direction === 'up' ? 'audio' : 'delta')) ?? '') : '';
   const padding = audio.endsWith('==') ? 2 : audio.endsWith('=') ? 1 : 0;
   if (event.audioBytes !== (audio.length / 4) * 3 - padding) return `audioBytes read as ${event.audioBytes}`;
   if (event.itemId !== textOf(field(value, 'item_id'))) return `itemId read as ${event.itemId}`;
   if (event.responseId !== textOf(field(value, 'response_id'))) return `responseId read as ${event.responseId}`;
-  return isSame(value, JSON.parse(message.toString('latin1')))
-    ? null
-    : 'JSON.parse reads the forwarded bytes otherwise';
+  return isSame(value, JSON.parse(message.toString('utf8'))) ? null : 'JSON.parse reads the forwarded bytes otherwise';
 }
 
 function slowFault(value: Value, event: RealtimeEvent, rules: Rules): string | null {

@@ -48,6 +48,33 @@ describe('an audio event in the strict language is forwarded as it came', () => 
     }
   });
 
+  it.each([
+    ['response.output_text.delta', down],
+    ['response.output_audio_transcript.delta', down],
+    ['response.text.delta', preview],
+    ['response.audio_transcript.delta', preview],
+  ])('forwards the words of %s as they came', (type, table) => {
+    const wordsOf = (written: string) =>
+      Buffer.from(delta.replace('response.output_audio.delta', type).replace('"UklGRgAA"', `"${written}"`));
+    for (const plain of ['', ' and', 'café 你好 🎉', "it's 50/50", '\u007f']) {
+      const message = wordsOf(plain);
+      expect(scan(message, table)).toEqual({
+        type,
+        raw: message,
+        body: null,
+        audioBytes: 0,
+        itemId: 'item_1',
+        responseId: 'resp_1',
+      });
+    }
+    expect(scan(wordsOf('a\\nb'), table)).toBe('escape');
+    expect(scan(wordsOf('a\nb'), table)).toBe('value');
+    expect(scan(wordsOf('x'.repeat(4097)), table)).toBe('value');
+    const broken = wordsOf('ab');
+    broken[broken.lastIndexOf('ab')] = 0xff;
+    expect(scan(broken, table)).toBe('value');
+  });
+
   it('reads the ids and the audio length of a server delta', () => {
     const message = Buffer.from(delta);
     expect(scan(message, down)).toEqual({
@@ -117,7 +144,7 @@ describe('any other message takes the slow path, for a named reason', () => {
     ['key', 'an empty key', append.replace('"type"', '""'), up],
     ['key', 'obfuscation on a delta', delta.replace('{', '{"obfuscation":"aa",'), down],
     ['escape', 'an escaped slash in audio', audio('QU\\/D'), up],
-    ['escape', 'an escaped quote in audio', audio('QUJ\\"'), up],
+    ['shape', 'an escaped quote in audio', audio('QUJ\\"'), up],
     ['escape', 'a unicode escape in audio', audio('\\u0041AA'), up],
     ['escape', 'an escaped type', append.replace('input', '\\u0069nput'), up],
     ['escape', 'an escaped id', append.replace('{', '{"event_id":"a\\n",'), up],
