@@ -51,6 +51,11 @@ export function createAnswers(memory: Memory, model: string, nextEventId: () => 
   let id = '';
   let expiresAt = 0;
 
+  /** An end user's view never grows, so only it is kept: upstream echoes the whole prompt in every ack. */
+  function keep(upstreamSession: JsonObject): void {
+    effective = memory.trusted ? upstreamSession : publicSession(upstreamSession, { id, model, expiresAt });
+  }
+
   function session(): JsonObject {
     const owned = memory.trusted ? memory.session : undefined;
     const options: PublicSession = { id, model, expiresAt, owned };
@@ -87,9 +92,9 @@ export function createAnswers(memory: Memory, model: string, nextEventId: () => 
 
   return {
     created(upstreamSession, sessionId, end) {
-      effective = upstreamSession;
       id = sessionId;
       expiresAt = end;
+      keep(upstreamSession);
       return session();
     },
     local() {
@@ -99,7 +104,7 @@ export function createAnswers(memory: Memory, model: string, nextEventId: () => 
     },
     updated(body) {
       const reported = own(body, 'session');
-      if (isObject(reported)) effective = reported;
+      if (isObject(reported)) keep(reported);
       const settled = updates.next();
       if (settled?.update.by !== 'client') return locals(settled);
       for (const field of onlyOwn) {

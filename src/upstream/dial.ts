@@ -167,7 +167,7 @@ function connect(attempt: Attempt, header: CredentialHeader): Promise<Dialed> {
       stop.removeEventListener('abort', halt);
       // The listeners above hold the credential. An error is always followed by `close`, which the owner acts on.
       socket.removeAllListeners();
-      socket.on('error', () => undefined);
+      socket.on('error', ignored);
       const requestIds = requestIdsOf(answered.headers, secrets);
       resolve({ socket, stream: answered.socket, upstream: target, requestIds });
     });
@@ -175,6 +175,9 @@ function connect(attempt: Attempt, header: CredentialHeader): Promise<Dialed> {
     if (stop.aborted) halt();
   });
 }
+
+/** Made here, where it can see nothing: it lives as long as the session. */
+function ignored(): void {}
 
 function open(attempt: Attempt, header: CredentialHeader): WebSocket {
   const { target, options, stop } = attempt;
