@@ -155,8 +155,11 @@ export function arena(options: ArenaOptions = {}): Arena {
     return victim;
   };
   made.honestTurn = async () => {
-    const response = await honest.ask('Are you still there?');
-    expect(response.status).toBe('completed');
+    const content = [{ type: 'input_text', text: 'Are you still there?' }];
+    honest.send({ type: 'conversation.item.create', item: { type: 'message', role: 'user', content } });
+    honest.send({ type: 'response.create', response: { output_modalities: ['text'] } });
+    const last = await honest.next(({ type }) => type === 'response.done' || type === 'error');
+    expect(last).toMatchObject({ type: 'response.done', response: { status: 'completed' } });
   };
   made.metrics = async () => (await fetch(`${made.relay.opsUrl}/metrics`)).text();
   return made;
