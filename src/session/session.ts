@@ -24,6 +24,7 @@ import { type Flow, Pipe } from './pipe.js';
 import { clientReader, eventBytesOf, upstreamReader } from './readers.js';
 import { type End, identityOf, reportDial, reportEnd, reportOpening, traced } from './report.js';
 import { type ClientSocket, Leg } from './socket.js';
+import { settleUnsaid } from './unsaid.js';
 
 /** The parts of the instance that every session uses. */
 export interface SessionServices {
@@ -158,7 +159,10 @@ export class Session {
       eventId: () => this.#eventId(),
     };
     const asClient = dialect === 'preview' ? previewClient(ports, apiVersion) : null;
-    const asUpstream = dialed.upstream.dialect === 'preview' ? previewUpstream(ports) : null;
+    const asUpstream =
+      dialed.upstream.dialect === 'preview'
+        ? previewUpstream({ ...ports, refuse: (refusal) => this.#unsaid(refusal, policy) })
+        : null;
     const session = renderSession(profile, principal.claims);
     const policy = createPolicy(profile, session, model, {
       ...ports,
@@ -309,6 +313,18 @@ export class Session {
   #answer(body: JsonObject): void {
     this.#injectDown(body);
     if (this.#client.buffered > 2 * this.#services.limits.buffer_bytes) this.end('slow_consumer', 'client');
+  }
+
+  /** Upstream's dialect cannot say something; without its configuration there is no session. */
+  #unsaid(refusal: Refusal, policy: Policy): void {
+    if (this.#state === 'configuring') {
+      throw new RelayError('upstream_configuration_failed', exits.upstream_configuration_failed.meaning, {
+        cause: new Error(refusal.message),
+      });
+    }
+    const { refusal: told, answers } = settleUnsaid(refusal, policy, this.#eventId());
+    if (told) this.#refuse(told, false);
+    for (const body of answers) this.#answer(body);
   }
 
   #eventId(): string {

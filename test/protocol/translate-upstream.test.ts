@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { RelayError } from '../../src/errors.js';
 import { encode, eventOf, type JsonObject } from '../../src/protocol/event.js';
 import { createReader } from '../../src/protocol/read.js';
 import { previewUpstream } from '../../src/protocol/translate.js';
@@ -115,16 +114,6 @@ describe('events for a preview upstream', () => {
     expect(run(previewUpstream(ports).toUpstream, [{ ...body, event_id: 'c1' }])).toEqual([]);
     expect(ports.refusals).toMatchObject([{ code: 'unsupported_by_upstream', param, eventId: 'c1' }]);
     expect(ports.refusals[0]?.message).toContain(`'${param}'`);
-  });
-
-  it.each(impossible)('the relay’s own %s ends the session with upstream_configuration_failed', (param, body) => {
-    const ports = recordingPorts();
-    const send = () => run(previewUpstream(ports).toUpstream, [{ ...body, event_id: 'rly_1' }]);
-    expect(send).toThrow(RelayError);
-    expect(send).toThrow(
-      expect.objectContaining({ id: 'upstream_configuration_failed', message: expect.stringContaining(param) }),
-    );
-    expect(ports.refusals).toEqual([]);
   });
 
   it('an update that does not say its type is of the type of the session', () => {

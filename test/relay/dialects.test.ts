@@ -186,7 +186,12 @@ describe.each(cells)('%s', (_, words, dialect) => {
     expect(session).toMatchObject({ ...words.updated, instructions: '' });
     client.send({ ...words.wrong, event_id: 'too_fast' });
     const { error } = await client.next('error');
-    expect(error).toMatchObject({ code: 'invalid_value', event_id: 'too_fast', param: words.wrongParam });
+    expect(error).toMatchObject({
+      code: 'invalid_value',
+      event_id: 'too_fast',
+      param: words.wrongParam,
+      message: expect.stringContaining(`'${words.wrongParam}'`),
+    });
     expect(client.raw.join()).not.toContain('Keep this to yourself');
     expectOrder(client, words);
     expect(emulator.control.received.errors).toBe(0);
@@ -223,6 +228,33 @@ describe('a client of the first preview version', () => {
     client.send({ type: 'response.create', response: { commit: true, cancel_previous: true } });
     await client.next('input_audio_buffer.committed');
     expect((await client.next('response.done')).response).toMatchObject({ status: 'completed' });
+    expect(emulator.control.received.errors).toBe(0);
+  });
+});
+
+describe('a GA client on a preview upstream', () => {
+  const idle = { type: 'server_vad', idle_timeout_ms: 6000 };
+
+  it.each([
+    ['with an event id', { event_id: 'wait' }, 'wait'],
+    ['without an event id', {}, null],
+  ])('is told what only GA has and goes on, %s', async (_, id, named) => {
+    const { client, emulator } = await start(ga.path, 'preview');
+    const session = { type: 'realtime', audio: { input: { turn_detection: idle } } };
+    client.send({ type: 'session.update', ...id, session });
+    expect((await client.next('error')).error).toMatchObject({
+      code: 'unsupported_by_upstream',
+      message: expect.stringContaining('GA protocol only'),
+      param: 'session.audio.input.turn_detection.idle_timeout_ms',
+      event_id: named,
+    });
+    // The refused update must not be waited for by the acks of others.
+    client.send({ type: 'session.update', session: { type: 'realtime', instructions: 'mine' } });
+    await client.next('session.updated');
+    client.send(ga.update);
+    expect((await client.next('session.updated')).session).toMatchObject(ga.updated);
+    expect(client.types().filter((type) => type === 'session.updated')).toHaveLength(2);
+    expect(await client.ask('still there?')).toMatchObject({ status: 'completed' });
     expect(emulator.control.received.errors).toBe(0);
   });
 });

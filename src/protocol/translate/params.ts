@@ -1,4 +1,7 @@
-/** `error.param` in the words of whoever reads it. Best effort: a path that no table names stays as it is. */
+/**
+ * `error.param`, also where the message quotes it, in the words of whoever reads it. Best effort: a path that no table
+ * names stays as it is.
+ */
 
 import type { Json, JsonObject } from '../event.js';
 import { isObject } from './fields.js';
@@ -28,7 +31,10 @@ function withParam(body: JsonObject, rename: (param: string) => string): JsonObj
   const { error } = body;
   if (!isObject(error) || typeof error.param !== 'string') return body;
   const param: Json = rename(error.param);
-  return param === error.param ? body : { ...body, error: { ...error, param } };
+  if (param === error.param) return body;
+  const { message } = error;
+  const told = typeof message === 'string' ? { message: message.replaceAll(`'${error.param}'`, `'${param}'`) } : {};
+  return { ...body, error: { ...error, ...told, param } };
 }
 
 function renamed(param: string, table: readonly (readonly [from: string, to: string])[]): string {

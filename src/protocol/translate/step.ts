@@ -9,8 +9,9 @@ import type { Unsupported } from './unsupported.js';
 /** What a translation needs from its session. */
 export interface TranslationPorts {
   /**
-   * Tells the client that its event was not carried out. `param` is in the dialect that the refusing step reads: an
-   * `error` event made of it for a preview client goes through `toClient` like any other.
+   * Hears of an event that was not carried out. `param` is in the dialect that the refusing step reads: an `error` event
+   * made of it for a preview client goes through `toClient` like any other. At upstream's end the event may be the relay's
+   * own, and `eventId` is the one it was to go upstream with.
    */
   refuse(refusal: Refusal): void;
   /** A fresh `event_id` for an event that the other dialect has and this one does not. */
@@ -73,6 +74,6 @@ export function refusalOf(body: JsonObject, found: Unsupported): Refusal {
 }
 
 /** Names the field and the reason, for a person. */
-export function messageOf({ param, why }: Unsupported): string {
+function messageOf({ param, why }: Unsupported): string {
   return `The upstream of this session does not support '${param}': ${why}.`;
 }

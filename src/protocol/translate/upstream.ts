@@ -1,23 +1,12 @@
 /** The upstream's end of a session whose upstream speaks preview. */
 
-import { RelayError } from '../../errors.js';
-import { relayPrefix } from '../catalogue.js';
 import type { Json, JsonObject, Step } from '../event.js';
 import { isObject } from './fields.js';
 import { itemToGa, itemToPreview, responseRequestToPreview, responseToGa } from './items.js';
 import { forget, idIn, idOf, remember } from './memory.js';
 import { errorToGa } from './params.js';
 import { type SessionKind, sessionToGa, updateToPreview } from './session.js';
-import {
-  gaNames,
-  messageOf,
-  type Rule,
-  type Rules,
-  refusalOf,
-  stepOf,
-  type TranslationPorts,
-  withItem,
-} from './step.js';
+import { gaNames, type Rule, type Rules, refusalOf, stepOf, type TranslationPorts, withItem } from './step.js';
 import { unsupportedByPreview } from './unsupported.js';
 
 /** For an upstream that speaks preview: GA client events become preview, and its events become GA. */
@@ -71,10 +60,6 @@ export function previewUpstream(ports: TranslationPorts): { toUpstream: Step; fr
     return (body) => {
       const found = unsupportedByPreview(body, kind);
       if (!found) return rule(body);
-      // Nobody but the relay sent this, so nobody would hear a refusal and the session would run without its profile.
-      if (typeof body.event_id === 'string' && body.event_id.startsWith(relayPrefix)) {
-        throw new RelayError('upstream_configuration_failed', messageOf(found));
-      }
       ports.refuse(refusalOf(body, found));
       return null;
     };
