@@ -8,7 +8,7 @@ import { renderSession } from './policy/render.js';
 import { encode, eventOf, type JsonObject, type RealtimeEvent, type Step } from './protocol/event.js';
 import { createReader } from './protocol/read.js';
 import { previewUpstream } from './protocol/translate.js';
-import { createTargets } from './relay.js';
+import { createTargets } from './upstreams.js';
 import { type Dialed, dial } from './upstream/dial.js';
 import { DialFailure } from './upstream/failure.js';
 import type { UpstreamTarget } from './upstream/target.js';

@@ -8,9 +8,10 @@ import { checkUpstreams } from './check.js';
 import { ConfigError, configFileSchema, describeSettings, loadConfig, type Settings } from './config.js';
 import { runDemo } from './demo.js';
 import { startEmulator } from './emulator/emulator.js';
-import { createTargets, createTokenVerifier, startRelay } from './relay.js';
+import { createTokenVerifier, startRelay } from './relay.js';
 import { talk } from './talk/talk.js';
 import { createLog } from './telemetry/log.js';
+import { createTargets } from './upstreams.js';
 
 /** Exit codes of sysexits.h that process managers and people know. */
 const exitCodes = { ok: 0, failed: 1, usage: 64, config: 78 } as const;
@@ -48,7 +49,9 @@ const commands: Record<string, Command> = {
       log.fatal({ error }, 'An error nobody handled; the process ends.');
       process.exit(exitCodes.failed);
     });
-    const relay = await startRelay(settings, log);
+    const path = process.env.RELAY_CONFIG?.trim() || null;
+    const relay = await startRelay(settings, log, { path, load: () => loadConfig(process.env) });
+    process.on('SIGHUP', relay.reload);
     log.info(
       { url: relay.url, ops: relay.opsUrl, upstreams: settings.upstreams.map(({ name }) => name) },
       'relay.started',

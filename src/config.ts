@@ -493,14 +493,27 @@ export function describeSettings(settings: Settings): object {
   };
 }
 
+/** Every secret of the settings, to keep them out of the log. */
+export function secretsOf({ upstreams, jwt, redisUrl, profiles }: Settings): string[] {
+  const secrets = upstreams.flatMap(({ apiKey, proxy }) => [apiKey ?? '', proxy ? new URL(proxy).password : '']);
+  if (jwt.source.kind === 'secret') secrets.push(jwt.source.secret);
+  if (redisUrl) secrets.push(redisUrl);
+  const collect = (value: unknown, isSecret: boolean): void => {
+    if (typeof value === 'string' && isSecret) secrets.push(value);
+    if (typeof value !== 'object' || value === null) return;
+    for (const [key, inner] of Object.entries(value)) collect(inner, isSecret || secretKeys.includes(key));
+  };
+  for (const profile of profiles.values()) collect(profile, false);
+  return secrets.filter(Boolean);
+}
+
+const secretKeys = ['authorization', 'headers', 'api_key'];
+
 /** MCP tools may carry credentials of their own. */
 function maskSecrets(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(maskSecrets);
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
-    Object.entries(value).map(([key, inner]) => [
-      key,
-      ['authorization', 'headers', 'api_key'].includes(key) ? masked : maskSecrets(inner),
-    ]),
+    Object.entries(value).map(([key, inner]) => [key, secretKeys.includes(key) ? masked : maskSecrets(inner)]),
   );
 }

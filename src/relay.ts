@@ -5,20 +5,21 @@ import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { createServer, type RequestListener, type Server, STATUS_CODES } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import { createClientSecrets } from './auth/secrets.js';
 import { createVerifier, type Verifier } from './auth/verify.js';
-import { ConfigError, type Settings } from './config.js';
+import { type Settings, secretsOf } from './config.js';
 import { createApp, createOpsApp, type Health } from './http/app.js';
+import { followSettings, type SettingsSource } from './reload.js';
 import type { AdmissionServices } from './session/admission.js';
 import { createGateway } from './session/gateway.js';
 import { SessionRegistry } from './session/registry.js';
 import { createMemoryStore } from './store/store.js';
-import { createLog, type Log } from './telemetry/log.js';
+import { conceal, createLog, type Log } from './telemetry/log.js';
 import { createMetrics, type Metrics } from './telemetry/metrics.js';
-import { type Authorizer, authorizeWithEntra, authorizeWithKey } from './upstream/authorizer.js';
-import { createCredential, createTokenCache, type TokenCache, type TokenEvent } from './upstream/entra.js';
-import { type DialEvent, UpstreamPool } from './upstream/pool.js';
-import { parseEndpoint, type UpstreamTarget } from './upstream/target.js';
+import type { TokenEvent } from './upstream/entra.js';
+import type { DialEvent } from './upstream/pool.js';
+import { createUpstreams, orConfigError } from './upstreams.js';
 
 /** A running relay. */
 export interface Relay {
@@ -28,6 +29,8 @@ export interface Relay {
   readonly opsUrl: string;
   readonly metrics: Metrics;
   readonly sessions: SessionRegistry;
+  /** Reads the settings again, where they have a source; what happens is in the log. */
+  reload(): void;
   /** Refuses new sessions, lets running answers finish, ends the rest, and closes. Resolves when all is closed. */
   drain(): Promise<void>;
   /** Ends every session at once and closes. */
@@ -36,52 +39,96 @@ export interface Relay {
 
 const maxHeaderBytes = 16 * 1024;
 
-/** Starts a relay; resolves when both listeners are open. */
-export async function startRelay(settings: Settings, log: Log = createLog(settings.logLevel)): Promise<Relay> {
-  const { limits } = settings;
+/**
+ * Starts a relay; resolves when both listeners are open.
+ * @param source where the settings are read from again; null for a relay that keeps those it was started with
+ */
+export async function startRelay(
+  settings: Settings,
+  log: Log = createLog(settings.logLevel),
+  source: SettingsSource | null = null,
+): Promise<Relay> {
+  /** What a session gets that begins now. */
+  let current: Settings = settings;
+  conceal(log, secretsOf(settings));
   const metrics = createMetrics();
   for (const warning of settings.warnings) log.warn(warning);
 
-  const { targets, caches } = createTargets(settings, tokenObserver(metrics, log));
-  const pool = new UpstreamPool(targets, { onDial: dialObserver(metrics) });
+  const upstreams = createUpstreams(settings, { onDial: dialObserver(metrics), onToken: tokenObserver(metrics, log) });
   const store = createMemoryStore();
   const verifier = createTokenVerifier(settings);
   const secrets = createClientSecrets(store);
-  const registry = new SessionRegistry(limits.sessions);
-  const { profiles, origins, queryCredentials } = settings;
-  const admission: AdmissionServices = { verifier, secrets, store, registry, profiles, origins, queryCredentials };
+  const registry = new SessionRegistry(settings.limits.sessions);
+  const { origins, queryCredentials } = settings;
+  const admission: AdmissionServices = {
+    verifier,
+    secrets,
+    store,
+    registry,
+    origins,
+    queryCredentials,
+    get profiles() {
+      return current.profiles;
+    },
+  };
   metrics.watch({
     sessions: () => registry.size,
     bufferedBytes: (direction) => [...registry].reduce((sum, session) => sum + session.buffered[direction], 0),
-    tokenSeconds: () => secondsLeft(settings, caches),
+    tokenSeconds: () => upstreams.tokenSeconds(),
   });
 
   const health: Health = {
-    ready: () => (registry.isDraining ? { ready: false, detail: 'draining' } : pool.ready()),
+    ready: () => (registry.isDraining ? { ready: false, detail: 'draining' } : upstreams.ready()),
   };
   const gateway = createGateway({
     admission,
     registry,
     metrics,
     log,
-    session: { upstreams: pool, metrics, log, limits },
-    handshakeSeconds: limits.handshake_seconds,
+    session: {
+      upstreams,
+      metrics,
+      log,
+      get limits() {
+        return current.limits;
+      },
+    },
+    get handshakeSeconds() {
+      return current.limits.handshake_seconds;
+    },
   });
-  const clientSecretSeconds = limits.client_secret_seconds;
-  const app = createApp({ admission, metrics, log, clientSecretSeconds, health });
+  const app = createApp({
+    admission,
+    metrics,
+    log,
+    health,
+    get clientSecretSeconds() {
+      return current.limits.client_secret_seconds;
+    },
+  });
   const http = createListener(app, settings, log);
   http.server.on('upgrade', gateway);
   const ops = createServer({ maxHeaderSize: maxHeaderBytes }, createOpsApp(metrics, health));
 
   await Promise.all([listen(http.server, settings.port, settings.host), listen(ops, settings.opsPort, settings.host)]);
-  for (const cache of caches.values()) void cache.warm();
+  upstreams.warm();
+  const follower = source && followSettings(source, settings, apply, log);
   verifier.warm().catch((error: unknown) => log.warn({ error }, 'The keys to verify tokens are not available yet.'));
 
+  function apply(next: Settings): void {
+    conceal(log, secretsOf(next));
+    if (!isDeepStrictEqual(current.upstreams, next.upstreams)) upstreams.replace(next);
+    current = next;
+    registry.resize(next.limits.sessions);
+    http.server.headersTimeout = next.limits.handshake_seconds * 1000;
+    http.server.requestTimeout = http.server.headersTimeout;
+  }
+
   async function stop(): Promise<void> {
+    follower?.close();
     http.unwatch();
-    pool.close();
+    upstreams.close();
     verifier.close();
-    for (const cache of caches.values()) cache.close();
     await Promise.all([closeServer(http.server), closeServer(ops), store.close()]);
   }
 
@@ -90,9 +137,11 @@ export async function startRelay(settings: Settings, log: Log = createLog(settin
     opsUrl: addressOf(ops, 'http', settings.host),
     metrics,
     sessions: registry,
+    reload: () => follower?.reload(),
     async drain() {
-      log.info({ sessions: registry.size, seconds: limits.drain_seconds }, 'relay.draining');
-      await registry.drain(limits.drain_seconds);
+      const { drain_seconds: seconds } = current.limits;
+      log.info({ sessions: registry.size, seconds }, 'relay.draining');
+      await registry.drain(seconds);
       await stop();
     },
     async close() {
@@ -111,50 +160,6 @@ export function createTokenVerifier({ jwt }: Settings): Verifier {
   return orConfigError(names[jwt.source.kind], () => createVerifier(jwt));
 }
 
-/** What a part says about its settings when it is made becomes a problem of the configuration. */
-function orConfigError<T>(setting: string, make: () => T): T {
-  try {
-    return make();
-  } catch (error) {
-    throw new ConfigError([`${setting}: ${(error as Error).message}`]);
-  }
-}
-
-/** The upstreams as they are dialled, and the token caches behind them, one for each Entra scope. */
-export function createTargets(
-  { upstreams, entra }: Settings,
-  onToken: (scope: string, event: TokenEvent) => void,
-): { targets: UpstreamTarget[]; caches: Map<string, TokenCache> } {
-  const caches = new Map<string, TokenCache>();
-  const authorizers = new Map<string, Authorizer>();
-  const entraFor = (scope: string): Authorizer => {
-    const known = authorizers.get(scope);
-    if (known) return known;
-    const credential = createCredential({
-      ...(entra.clientId !== null && { clientId: entra.clientId }),
-      ...(!entra.instanceDiscovery && { disableInstanceDiscovery: true }),
-    });
-    const cache = createTokenCache({ credential, scope, onEvent: (event) => onToken(scope, event) });
-    const authorizer = authorizeWithEntra(cache);
-    caches.set(scope, cache);
-    authorizers.set(scope, authorizer);
-    return authorizer;
-  };
-  const targets = upstreams.map(
-    ({ name, endpoint, deployment, dialect, apiKey, apiVersion, scope, proxy }): UpstreamTarget =>
-      orConfigError(`upstream ${name}`, () => ({
-        name,
-        endpoint: parseEndpoint(endpoint),
-        deployment,
-        dialect,
-        ...(dialect === 'preview' && { apiVersion }),
-        authorize: apiKey === null ? entraFor(scope) : authorizeWithKey(apiKey),
-        ...(proxy !== null && { proxy }),
-      })),
-  );
-  return { targets, caches };
-}
-
 /** Counts every dial; each session logs its own. */
 function dialObserver(metrics: Metrics) {
   return ({ upstream, outcome, seconds }: DialEvent): void => {
@@ -171,15 +176,6 @@ function tokenObserver(metrics: Metrics, log: Log) {
     metrics.upstreamError('identity', 'other');
     log.warn({ scope, error }, 'identity.failed');
   };
-}
-
-function secondsLeft(settings: Settings, caches: ReadonlyMap<string, TokenCache>): ReadonlyMap<string, number> {
-  const left = new Map<string, number>();
-  for (const { name, apiKey, scope } of settings.upstreams) {
-    const expiresAt = apiKey === null ? caches.get(scope)?.status().expiresAt : null;
-    if (typeof expiresAt === 'number') left.set(name, Math.max(0, (expiresAt - Date.now()) / 1000));
-  }
-  return left;
 }
 
 /** The public listener; with a certificate it speaks TLS, and a changed certificate is used without a restart. */

@@ -103,13 +103,14 @@ function cors({ admission }: AppServices): RequestHandler {
  * `POST …/client_secrets`: an app token in, a secret for one browser session out. The session configuration that OpenAI's
  * form of this call carries is the profile's matter here and is ignored; `expires_after.seconds` can only shorten.
  */
-function mintSecret({ admission, clientSecretSeconds }: AppServices): RequestHandler {
+function mintSecret(services: AppServices): RequestHandler {
+  const { admission } = services;
   return async (request, response) => {
     if (admission.registry.isDraining) throw drainingError();
     const url = new URL(request.url, 'http://relay');
     const principal = await authenticate({ message: request, url }, admission, 'mint');
     const profile = profileOf(principal, admission.profiles);
-    const seconds = lifetime(request.body, clientSecretSeconds);
+    const seconds = lifetime(request.body, services.clientSecretSeconds);
     const { value, expiresAt } = await admission.secrets.mint(principal, seconds);
     response.set('Cache-Control', 'no-store').json({
       value,

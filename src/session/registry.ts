@@ -7,7 +7,7 @@ const renewTicks = 20;
 
 export class SessionRegistry {
   readonly #sessions = new Set<Session>();
-  readonly #limit: number;
+  #limit: number;
   #pending = 0;
   #ticks = 0;
   #draining = false;
@@ -16,6 +16,11 @@ export class SessionRegistry {
 
   /** @param limit sessions at the same time, those still being admitted included */
   constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Sets another limit; sessions over it go on, and nobody is admitted until there is room. */
+  resize(limit: number): void {
     this.#limit = limit;
   }
 

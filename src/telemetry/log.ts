@@ -19,9 +19,36 @@ const secrets = [
   'password',
 ];
 
+/** What a secret looks like wherever it stands. None of the patterns reaches over a quote, so a line stays JSON. */
+const shapes = [
+  // JSON Web Tokens (RFC 7519) and the relay's client secrets.
+  /eyJ[\w-]{6,}\.[\w-]{6,}\.[\w-]*/,
+  /\bek_[\w-]{8,}/,
+  /(?<=\bBearer\s)[\w.~+/=-]+/i,
+  /(?<=openai-insecure-api-key\.)[^\s",]+/,
+  /(?<=[?&](?:api-key|authorization|token|access_token|client_secret|code|sig|key)=)[^&\s"\\]+/i,
+  // The user information of a URL.
+  /(?<=:\/\/)[^/\s"@]+(?=@)/,
+  /-----BEGIN [A-Z ]*PRIVATE KEY-----[^"]*?-----END [A-Z ]*PRIVATE KEY-----/,
+];
+const shape = new RegExp(shapes.map(({ source }) => source).join('|'), 'gi');
+/** A shorter secret would be found in words that are none. */
+const shortestSecret = 8;
+
+const concealed = new WeakMap<Log, Set<string>>();
+
+/** Keeps these very texts out of everything that `log` writes from now on. */
+export function conceal(log: Log, secrets: Iterable<string>): void {
+  for (const secret of secrets) {
+    // As it stands within a JSON string.
+    if (secret.length >= shortestSecret) concealed.get(log)?.add(JSON.stringify(secret).slice(1, -1));
+  }
+}
+
 /** Makes the log; `destination` is standard output unless given. */
 export function createLog(level: (typeof logLevels)[number], destination?: DestinationStream): Log {
-  return pino(
+  const own = new Set<string>();
+  const log = pino(
     {
       level,
       base: { service: 'realtime-relay' },
@@ -32,9 +59,19 @@ export function createLog(level: (typeof logLevels)[number], destination?: Desti
         censor: '[redacted]',
       },
       serializers: { error: describeError },
+      hooks: { streamWrite: (line) => withoutSecrets(line, own) },
     },
     destination as DestinationStream,
   );
+  concealed.set(log, own);
+  return log;
+}
+
+/** The net under all others: no matter in which field or text a secret stands, it does not leave the process. */
+function withoutSecrets(line: string, secrets: Iterable<string>): string {
+  let result = line;
+  for (const secret of secrets) result = result.replaceAll(secret, '[redacted]');
+  return result.replace(shape, '[redacted]');
 }
 
 /** An error and its causes as plain data: names, messages and codes, and a stack for what nobody foresaw. */

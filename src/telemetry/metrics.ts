@@ -166,6 +166,8 @@ export function createMetrics(options: { process?: boolean } = {}) {
     labelNames: ['upstream'],
     registers,
     collect() {
+      // An upstream that is no longer configured leaves no value behind.
+      this.reset();
       for (const [upstream, seconds] of live?.tokenSeconds() ?? []) this.set({ upstream }, seconds);
     },
   });

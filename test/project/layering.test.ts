@@ -11,7 +11,8 @@ const layers = [
   ['config.ts', 'auth', 'upstream', 'tools'],
   ['session'],
   ['http', 'telephony'],
-  ['relay.ts', 'talk', 'emulator'],
+  ['reload.ts', 'upstreams.ts'],
+  ['relay.ts', 'talk', 'explain', 'emulator'],
   ['check.ts', 'demo.ts'],
   ['cli.ts'],
 ];
@@ -24,6 +25,7 @@ const edges: Readonly<Record<string, readonly string[]>> = {
   '@azure/identity': ['upstream/entra.ts'],
   'prom-client': ['telemetry/metrics.ts'],
   pino: ['telemetry/log.ts'],
+  '@opentelemetry/api': ['telemetry/trace.ts'],
   jsonwebtoken: ['auth'],
   'jwks-rsa': ['auth'],
   yaml: ['config.ts'],

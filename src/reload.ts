@@ -1,0 +1,123 @@
+/** The YAML file, read again while the relay runs: on a signal, or when it has changed. */
+
+import { unwatchFile, watchFile } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
+import { ConfigError, type Settings } from './config.js';
+import type { Log } from './telemetry/log.js';
+
+/** Where settings come from. */
+export interface SettingsSource {
+  /** The file to watch, or null when there is none. */
+  readonly path: string | null;
+  /** @throws ConfigError */
+  load(): Settings;
+}
+
+/** What differs between two configurations, by name; never a value. */
+export interface Changes {
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+  readonly changed: readonly string[];
+  /** What differs but is only read at start. */
+  readonly restart: readonly string[];
+}
+
+/** What follows the file. */
+export interface Follower {
+  /** Reads the file now. */
+  reload(): void;
+  close(): void;
+}
+
+const pollMs = 1000;
+/** An editor may write a file in several steps; one that is still being written is not read. */
+const settleMs = 250;
+
+/**
+ * Reads the settings again when asked and whenever the file changes, and hands valid ones to `apply`; with others the
+ * old ones stay.
+ * @param apply must throw ConfigError before it has changed anything, or not at all
+ */
+export function followSettings(
+  source: SettingsSource,
+  first: Settings,
+  apply: (settings: Settings) => void,
+  log: Log,
+): Follower {
+  let current = first;
+  let settling: NodeJS.Timeout | undefined;
+
+  const reload = () => {
+    clearTimeout(settling);
+    let changes: Changes;
+    try {
+      const next = source.load();
+      changes = changesBetween(current, next);
+      if (isNothing(changes)) {
+        log.info('config.unchanged');
+        return;
+      }
+      apply(next);
+      for (const warning of next.warnings) if (!current.warnings.includes(warning)) log.warn(warning);
+      current = next;
+    } catch (error) {
+      const problems = error instanceof ConfigError ? error.problems : ['The file could not be read again.'];
+      log.error({ problems, ...(!(error instanceof ConfigError) && { error }) }, 'config.rejected');
+      return;
+    }
+    log.info(changes, 'config.reloaded');
+  };
+  const changed = () => {
+    clearTimeout(settling);
+    settling = setTimeout(reload, settleMs);
+    settling.unref();
+  };
+  const { path } = source;
+  // Polling also sees the symbolic links by which Kubernetes replaces a mounted file.
+  if (path !== null) watchFile(path, { interval: pollMs, persistent: false }, changed);
+  return {
+    reload,
+    close() {
+      clearTimeout(settling);
+      if (path !== null) unwatchFile(path, changed);
+    },
+  };
+}
+
+type Named = ReadonlyMap<string, unknown>;
+
+/** What is read again; everything else is for the start only. */
+function livePartsOf({ upstreams, profiles, limits }: Settings): Record<string, Named> {
+  return {
+    upstreams: new Map(upstreams.map((one) => [one.name, one])),
+    profiles,
+    limits: new Map(Object.entries(limits)),
+  };
+}
+
+function changesBetween(old: Settings, next: Settings): Changes {
+  const added: string[] = [];
+  const removed: string[] = [];
+  const changed: string[] = [];
+  const after = livePartsOf(next);
+  for (const [part, before] of Object.entries(livePartsOf(old))) {
+    const now = after[part] as Named;
+    for (const name of before.keys()) if (!now.has(name)) removed.push(`${part}.${name}`);
+    for (const [name, value] of now) {
+      if (!before.has(name)) added.push(`${part}.${name}`);
+      else if (!isDeepStrictEqual(before.get(name), value)) changed.push(`${part}.${name}`);
+    }
+  }
+  const order = ({ upstreams }: Settings) => upstreams.map(({ name }) => name);
+  const sameNames = !added.concat(removed).some((name) => name.startsWith('upstreams.'));
+  if (sameNames && !isDeepStrictEqual(order(old), order(next))) changed.push('upstreams');
+  const { upstreams: _u, profiles: _p, limits: _l, warnings: _w, ...fixed } = next;
+  const restart = Object.entries(fixed)
+    .filter(([name, value]) => !isDeepStrictEqual(old[name as keyof Settings], value))
+    .map(([name]) => name);
+  return { added, removed, changed, restart };
+}
+
+function isNothing(changes: Changes): boolean {
+  return Object.values(changes).every((names: readonly string[]) => names.length === 0);
+}
