@@ -82,6 +82,7 @@ const instanceLimits = z.strictObject({
   ping_seconds: seconds(25).describe('Interval of WebSocket pings on both legs.'),
   pong_seconds: seconds(10).describe('Time a peer has to answer a ping.'),
   stall_seconds: seconds(10).describe('How long a side may be held because the other does not keep up.'),
+  answer_seconds: seconds(20).describe('How long upstream may be silent when an answer is due.'),
   buffer_bytes: z
     .number()
     .int()
@@ -91,10 +92,26 @@ const instanceLimits = z.strictObject({
   client_secret_seconds: seconds(60, 600).describe('Life of a client secret for a browser.'),
 });
 
+/** Standard Webhooks asks for keys of 24 to 64 bytes. */
+const webhookSecret = /^(whsec_)?[A-Za-z0-9+/]{32,86}={0,2}$/;
+
+const usage = z.strictObject({
+  webhook: z
+    .strictObject({
+      url: text.describe('Where usage records are sent. `http://` only for loopback.'),
+      secret: z
+        .string()
+        .regex(webhookSecret, 'a secret is 24 to 64 random bytes in base64, with or without the prefix whsec_')
+        .describe('Key of the signature, in base64.'),
+    })
+    .optional(),
+});
+
 /** The YAML file. */
 const configFile = z.strictObject({
   upstreams: z.array(upstream).min(1).optional(),
   profiles: z.record(z.string().regex(/^[A-Za-z0-9_-]{1,64}$/), profileSchema).default({}),
+  usage: usage.prefault({}),
   limits: instanceLimits.prefault({}),
 });
 
@@ -135,6 +152,8 @@ export interface Settings {
   readonly logLevel: (typeof logLevels)[number];
   readonly profiles: ReadonlyMap<string, Profile>;
   readonly limits: InstanceLimits;
+  /** Where usage records are sent besides the log, or null. */
+  readonly usageWebhook: { readonly url: string; readonly secret: string } | null;
   /** Things that are probably not meant, for the log. */
   readonly warnings: readonly string[];
 }
@@ -229,7 +248,20 @@ function combine(
     logLevel: env.RELAY_LOG_LEVEL,
     profiles,
     limits: file.limits,
+    usageWebhook: webhookOf(file, problems),
   };
+}
+
+function webhookOf({ usage }: z.output<typeof configFile>, problems: string[]): Settings['usageWebhook'] {
+  const { webhook } = usage;
+  if (!webhook) return null;
+  const url = safeUrl(webhook.url);
+  if (url?.protocol !== 'https:' && !(url?.protocol === 'http:' && isLoopback(url.hostname))) {
+    problems.push('usage.webhook.url: must be https://; plain http:// is for loopback only.');
+  } else if (url.username !== '' || url.password !== '') {
+    problems.push('usage.webhook.url: must not contain a credential; the signature proves who sends.');
+  }
+  return webhook;
 }
 
 function upstreamsOf(
@@ -489,15 +521,17 @@ export function describeSettings(settings: Settings): object {
     })),
     jwt: { ...jwt, source },
     redisUrl: settings.redisUrl ? masked : null,
+    usageWebhook: settings.usageWebhook && { ...settings.usageWebhook, secret: masked },
     profiles: Object.fromEntries([...settings.profiles].map(([name, profile]) => [name, maskSecrets(profile)])),
   };
 }
 
 /** Every secret of the settings, to keep them out of the log. */
-export function secretsOf({ upstreams, jwt, redisUrl, profiles }: Settings): string[] {
+export function secretsOf({ upstreams, jwt, redisUrl, profiles, usageWebhook }: Settings): string[] {
   const secrets = upstreams.flatMap(({ apiKey, proxy }) => [apiKey ?? '', proxy ? new URL(proxy).password : '']);
   if (jwt.source.kind === 'secret') secrets.push(jwt.source.secret);
   if (redisUrl) secrets.push(redisUrl);
+  if (usageWebhook) secrets.push(usageWebhook.secret);
   const collect = (value: unknown, isSecret: boolean): void => {
     if (typeof value === 'string' && isSecret) secrets.push(value);
     if (typeof value !== 'object' || value === null) return;

@@ -131,6 +131,13 @@ const client = z.strictObject({
   unknown_events: z.enum(['drop', 'forward']).default('drop'),
 });
 
+/** Budgets of a UTC day; left out: no limit. */
+const daily = {
+  sessions_per_day: z.number().int().min(1).optional(),
+  minutes_per_day: z.number().positive().optional(),
+  tokens_per_day: z.number().int().min(1).optional(),
+};
+
 const limits = z.strictObject({
   sessions_per_user: z.number().int().min(1).default(3),
   session_seconds: z.number().int().min(1).optional(),
@@ -144,6 +151,8 @@ const limits = z.strictObject({
   audio_burst_seconds: z.number().positive().default(10),
   items: z.number().int().min(1).default(1000),
   refusals: z.number().int().min(1).default(50),
+  ...daily,
+  tenant: z.strictObject(daily).optional(),
 });
 
 /** One entry under `profiles:` of the YAML file. */
