@@ -14,7 +14,9 @@ import { followSettings, type SettingsSource } from './reload.js';
 import type { AdmissionServices } from './session/admission.js';
 import { createGateway } from './session/gateway.js';
 import { SessionRegistry } from './session/registry.js';
+import { Settlements } from './session/settle.js';
 import { createMemoryStore } from './store/store.js';
+import { Delivery } from './telemetry/delivery.js';
 import { conceal, createLog, type Log } from './telemetry/log.js';
 import { createMetrics, type Metrics } from './telemetry/metrics.js';
 import type { TokenEvent } from './upstream/entra.js';
@@ -59,6 +61,9 @@ export async function startRelay(
   const verifier = createTokenVerifier(settings);
   const secrets = createClientSecrets(store);
   const registry = new SessionRegistry(settings.limits.sessions);
+  const settlements = new Settlements(settings.limits.sessions);
+  const { usageWebhook } = settings;
+  const delivery = usageWebhook && new Delivery(usageWebhook, { log, counted: metrics.usageRecord });
   const { origins, queryCredentials } = settings;
   const admission: AdmissionServices = {
     verifier,
@@ -89,6 +94,11 @@ export async function startRelay(
       upstreams,
       metrics,
       log,
+      settlements,
+      used: (record) => {
+        log.info(record, 'session.usage');
+        delivery?.send(record);
+      },
       get limits() {
         return current.limits;
       },
@@ -141,11 +151,19 @@ export async function startRelay(
     async drain() {
       const { drain_seconds: seconds } = current.limits;
       log.info({ sessions: registry.size, seconds }, 'relay.draining');
-      await registry.drain(seconds);
+      const until = performance.now() + seconds * 1000;
+      const left = () => Math.max(0, until - performance.now());
+      // What sessions cost is told after they have ended, and within the same time.
+      const reserveMs = Math.min(2000, seconds * 100);
+      await registry.drain(seconds - reserveMs / 1000);
+      await settlements.close(Math.max(0, left() - reserveMs / 2));
+      await delivery?.close(left());
       await stop();
     },
     async close() {
       await registry.drain(0);
+      await settlements.close(0);
+      await delivery?.close(0);
       await stop();
     },
   };
@@ -162,9 +180,10 @@ export function createTokenVerifier({ jwt }: Settings): Verifier {
 
 /** Counts every dial; each session logs its own. */
 function dialObserver(metrics: Metrics) {
-  return ({ upstream, outcome, seconds }: DialEvent): void => {
+  return ({ upstream, outcome, seconds, failure }: DialEvent): void => {
     metrics.dialed(upstream, outcome, seconds);
-    if (outcome !== 'ok' && outcome !== 'aborted') metrics.upstreamError('upstream', outcome);
+    if (outcome === 'ok' || outcome === 'aborted') return;
+    metrics.upstreamError(failure?.kind === 'credential' ? 'identity' : 'upstream', outcome);
   };
 }
 

@@ -8,6 +8,7 @@ import { RelayError } from '../errors.js';
 import type { Profile } from '../policy/profile.js';
 import type { Dialect } from '../protocol/catalogue.js';
 import type { Store } from '../store/store.js';
+import { type Budget, openBudget } from './budget.js';
 
 /** What the gateway decided about one client. */
 export interface Admission {
@@ -29,9 +30,11 @@ export interface Admission {
   readonly relayEvents: boolean;
   /** The client's header of that name (W3C Trace Context), not judged yet. */
   readonly traceparent: string | undefined;
+  /** What the user and the tenant may still spend today; whoever has started it must close it. */
+  readonly budget: Budget;
   /** Keeps the user's place; called at least every 30 s while the session lives. */
   renew(): void;
-  /** Gives the user's place back; called once. */
+  /** Gives the user's place back, and the budget unless it was started; called once. */
   release(): void;
 }
 
@@ -161,12 +164,18 @@ export async function admit(
   const takePlace = () => store.acquire(place, id, sessions_per_user, placeSeconds);
   if (registry.isDraining) throw drainingError();
   if (!registry.reserve()) throw fullError();
+  const leavePlace = () => void store.release(place, id).catch(ignored);
+  let budget: Budget;
   try {
     if (!(await takePlace())) {
       throw new RelayError('rate_limited', `At most ${sessions_per_user} sessions of one user at the same time.`, {
         retryAfterMs: 5000,
       });
     }
+    budget = await openBudget(store, profile.limits, principal).catch((error: unknown) => {
+      leavePlace();
+      throw error;
+    });
   } catch (error) {
     registry.giveUp();
     throw error;
@@ -178,7 +187,11 @@ export async function admit(
     model,
     ...wishes,
     renew: () => void takePlace().catch(ignored),
-    release: () => void store.release(place, id).catch(ignored),
+    budget,
+    release: () => {
+      leavePlace();
+      budget.abandon();
+    },
   };
 }
 

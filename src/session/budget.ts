@@ -56,8 +56,10 @@ export interface Budget {
   tokens(count: number): void;
   /** The session has ended: its time counts no longer, its tokens still may. */
   stop(now: number): void;
-  /** Gives back what was drawn and not used; of a session that never started, everything. */
+  /** Gives back what was drawn and not used. */
   close(): void;
+  /** Gives everything back, unless it was started. */
+  abandon(): void;
 }
 
 interface Pot {
@@ -194,6 +196,10 @@ class Purse implements Budget {
     if (this.#events === null || this.#stopped) return;
     this.#stopped = true;
     this.#use('minutes_per_day', Math.max(0, Math.ceil((now - this.#countedAt) / 1000)));
+  }
+
+  abandon(): void {
+    if (this.#events === null) this.close();
   }
 
   close(): void {

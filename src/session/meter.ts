@@ -2,9 +2,11 @@
 
 import { audioDown, audioUp } from '../protocol/catalogue.js';
 import type { JsonObject, Step } from '../protocol/event.js';
-import type { Metrics, TokenKind } from '../telemetry/metrics.js';
+import type { Metrics, Origin } from '../telemetry/metrics.js';
+import { createLedger, type Usage } from '../telemetry/usage.js';
 import { type CourseTotals, createCourse } from './course.js';
 import { base64Bytes, bytesPerSecond } from './limits.js';
+import { createTurns, type Turns } from './turns.js';
 
 /** Totals for the session's last log line. */
 export interface Totals extends CourseTotals {
@@ -20,21 +22,44 @@ export interface Meter {
   readonly down: Step;
   /** Takes note of the audio formats of the session as upstream runs it. */
   configured(session: JsonObject): void;
-  /** Whether an answer is running or has been asked for. */
-  isBusy(): boolean;
+  /** Takes note of an event that the relay itself sends upstream. */
+  injected(body: JsonObject): void;
+  /** What upstream owes. */
+  readonly turns: Turns;
+  /** What upstream reported so far. */
+  readonly usage: Readonly<Usage>;
   /** Bytes of one second of input audio in the session's current format. */
   inputRate(): number;
   totals(): Totals;
 }
 
-/** Makes the meter of one session; `upstream` names it in the rate-limit gauge. */
-export function createMeter(metrics: Metrics, upstream: () => string): Meter {
-  const running = new Set<string>();
+/** What a meter needs of its session. */
+export interface MeterPorts {
+  /** The upstream's name, for the rate-limit gauge. */
+  upstream(): string;
+  /** A response or a transcription is finished, and upstream reported so many tokens. */
+  spent(tokens: number): void;
+}
+
+/** More events than the relay has on the way at a time. */
+const injectionsKept = 64;
+/** Codes of upstream's own trouble under any error type. Source: the Realtime API's documented error codes. */
+const upstreamTrouble = new Set<unknown>([
+  'rate_limit_exceeded',
+  'insufficient_quota',
+  'server_error',
+  'internal_error',
+]);
+
+/** Makes the meter of one session. */
+export function createMeter(metrics: Metrics, { upstream, spent }: MeterPorts): Meter {
+  const open = createTurns();
+  const ledger = createLedger(metrics.tokens);
+  const injections = new Set<string>();
   const course = createCourse();
   let askedAt = 0;
   let turns = 0;
   let interruptions = 0;
-  let tokens = 0;
   let up = 0;
   let down = 0;
   let inputRate = bytesPerSecond(null);
@@ -53,29 +78,17 @@ export function createMeter(metrics: Metrics, upstream: () => string): Meter {
     askedAt = 0;
   };
 
-  const count = (kind: TokenKind, value: unknown): void => {
-    if (typeof value === 'number' && Number.isFinite(value)) metrics.tokens(kind, value);
-  };
-
-  const usage = (value: unknown): void => {
-    const { total_tokens, input_token_details, output_token_details } = object(value);
-    if (typeof total_tokens === 'number' && Number.isFinite(total_tokens)) tokens += total_tokens;
-    const input = object(input_token_details);
-    const cached = object(input.cached_tokens_details);
-    for (const kind of ['text', 'audio', 'image'] as const) {
-      count(`cached_${kind}`, cached[`${kind}_tokens`]);
-      count(`input_${kind}`, number(input[`${kind}_tokens`]) - number(cached[`${kind}_tokens`]));
-    }
-    count('output_text', object(output_token_details).text_tokens);
-    count('output_audio', object(output_token_details).audio_tokens);
+  /** Whose fault an error event is: that of whoever sent what it is about, unless upstream has trouble of its own. */
+  const originOf = ({ type, code, event_id }: JsonObject): Origin => {
+    if (type === 'server_error' || upstreamTrouble.has(code)) return 'upstream';
+    return typeof event_id === 'string' && injections.has(event_id) ? 'relay' : 'client';
   };
 
   const responseDone = (body: JsonObject): void => {
     const response = object(body.response);
-    running.delete(String(response.id));
     turns++;
     askedAt = 0;
-    usage(response.usage);
+    spent(ledger.response(response.usage));
     const details = object(response.status_details);
     const interrupted = response.status === 'cancelled' && details.reason === 'turn_detected';
     course.answered(response.status, interrupted);
@@ -94,17 +107,17 @@ export function createMeter(metrics: Metrics, upstream: () => string): Meter {
     const { input, output } = object(session.audio);
     inputRate = bytesPerSecond(object(input).format);
     outputRate = bytesPerSecond(object(output).format);
+    open.configured(session);
   };
 
   const onDown: Record<string, (body: JsonObject) => void> = {
     'session.updated': (body) => configured(object(body.session)),
     'input_audio_buffer.speech_stopped': asked,
-    'response.created': (body) => {
+    'response.created': () => {
       if (askedAt === 0) asked();
-      if (running.size < 64) running.add(String(object(body.response).id));
     },
     'response.done': responseDone,
-    'conversation.item.input_audio_transcription.completed': (body) => usage(body.usage),
+    'conversation.item.input_audio_transcription.completed': (body) => spent(ledger.transcription(body.usage)),
     'rate_limits.updated': (body) => {
       for (const limit of Array.isArray(body.rate_limits) ? body.rate_limits : []) {
         const { name, remaining } = object(limit);
@@ -114,9 +127,9 @@ export function createMeter(metrics: Metrics, upstream: () => string): Meter {
       }
     },
     error: (body) => {
-      const { code } = object(body.error);
-      course.failed(code);
-      metrics.upstreamError('client', String(code));
+      const error = object(body.error);
+      course.failed(error.code);
+      metrics.upstreamError(originOf(error), String(error.code));
     },
   };
 
@@ -129,6 +142,7 @@ export function createMeter(metrics: Metrics, upstream: () => string): Meter {
       } else if (event.type === 'input_audio_buffer.commit' || event.type === 'response.create') {
         asked();
       }
+      if (event.body) open.up(event.body);
       return event;
     },
     down(event) {
@@ -137,18 +151,27 @@ export function createMeter(metrics: Metrics, upstream: () => string): Meter {
         const seconds = (event.raw ? event.audioBytes : base64Bytes(event.body?.delta)) / outputRate;
         down += seconds;
         metrics.traffic.down.audioSeconds += seconds;
-      } else if (event.body && Object.hasOwn(onDown, event.type)) {
-        onDown[event.type]?.(event.body);
+      } else if (event.body) {
+        open.down(event.type, event.body);
+        if (Object.hasOwn(onDown, event.type)) onDown[event.type]?.(event.body);
       }
       return event;
     },
     configured,
-    isBusy: () => running.size > 0 || askedAt !== 0,
+    injected(body) {
+      open.up(body);
+      if (typeof body.event_id !== 'string') return;
+      injections.add(body.event_id);
+      const [oldest] = injections;
+      if (injections.size > injectionsKept && oldest !== undefined) injections.delete(oldest);
+    },
+    turns: open,
+    usage: ledger.usage,
     inputRate: () => inputRate,
     totals: () => ({
       turns,
       interruptions,
-      tokens,
+      tokens: ledger.usage.total_tokens + ledger.usage.transcription_tokens,
       audioSecondsUp: round(up),
       audioSecondsDown: round(down),
       ...course.totals(),
@@ -158,10 +181,6 @@ export function createMeter(metrics: Metrics, upstream: () => string): Meter {
 
 function object(value: unknown): JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : {};
-}
-
-function number(value: unknown): number {
-  return typeof value === 'number' && Number.isFinite(value) ? value : 0;
 }
 
 function round(value: number): number {

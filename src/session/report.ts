@@ -2,9 +2,11 @@
 
 import { type ExitId, isRetryable } from '../errors.js';
 import type { Log } from '../telemetry/log.js';
-import type { Initiator, Metrics } from '../telemetry/metrics.js';
+import type { Initiator, Metrics, Origin } from '../telemetry/metrics.js';
 import type { TraceAttributes, TracePart } from '../telemetry/trace.js';
+import type { Usage, UsageRecord } from '../telemetry/usage.js';
 import type { Dialed } from '../upstream/dial.js';
+import { DialFailure } from '../upstream/failure.js';
 import type { DialEvent } from '../upstream/pool.js';
 import type { Admission } from './admission.js';
 import type { Totals } from './meter.js';
@@ -67,12 +69,44 @@ export function reportDial(event: DialEvent, { id, requestId }: Admission, log: 
   else log.warn({ ...what, status, error: failure, azure: failure?.requestIds }, 'upstream.dialed');
 }
 
+/** The record of what a session cost; times are in milliseconds since 1970. */
+export function usageOf(
+  { id, principal, profile }: Admission,
+  dialed: Dialed | null,
+  usage: Readonly<Usage>,
+  { audioSecondsUp, audioSecondsDown }: Totals,
+  { startedAt, endedAt, complete }: { startedAt: number; endedAt: number; complete: boolean },
+): UsageRecord {
+  return {
+    session: id,
+    subject: principal.subject,
+    tenant: principal.tenant,
+    profile: profile.name,
+    upstream: dialed?.upstream.name ?? '',
+    started_at: new Date(startedAt).toISOString(),
+    ended_at: new Date(endedAt).toISOString(),
+    minutes: Math.round((endedAt - startedAt) / 600) / 100,
+    input_audio_seconds: audioSecondsUp,
+    output_audio_seconds: audioSecondsDown,
+    ...usage,
+    complete,
+  };
+}
+
+/** Whose fault it is that a session failed. */
+function originOf({ reason, cause }: End): Origin {
+  if (reason === 'internal') return 'relay';
+  // A configuration that upstream refuses, in words of its own, is the operator's.
+  if (reason === 'upstream_configuration_failed' && cause !== undefined) return 'relay';
+  return cause instanceof DialFailure && cause.kind === 'credential' ? 'identity' : 'upstream';
+}
+
 /** Counts and logs the end of a session. */
 export function reportEnd(end: End, identity: object, metrics: Metrics, log: Log): void {
   const { reason, initiator, milliseconds, totals, detail, closeCode, cause, ...counts } = end;
   const failed = initiator === 'upstream' && isRetryable(reason);
   metrics.sessionEnded(reason, initiator, milliseconds / 1000, end.ready);
-  if (failed) metrics.upstreamError('upstream', reason);
+  if (failed || reason === 'internal') metrics.upstreamError(originOf(end), reason);
   const level = reason === 'internal' ? 'error' : failed ? 'warn' : 'info';
   log[level](
     {

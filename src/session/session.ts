@@ -13,6 +13,7 @@ import { previewClient, previewUpstream } from '../protocol/translate.js';
 import type { Log } from '../telemetry/log.js';
 import type { Initiator, Metrics } from '../telemetry/metrics.js';
 import { type SessionTrace, traceSession } from '../telemetry/trace.js';
+import type { UsageRecord } from '../telemetry/usage.js';
 import type { Dialed } from '../upstream/dial.js';
 import type { DialEvent, OpenOptions } from '../upstream/pool.js';
 import { type Activity, createActivity } from './activity.js';
@@ -22,7 +23,9 @@ import { rateLimit } from './limits.js';
 import { createMeter } from './meter.js';
 import { type Flow, Pipe } from './pipe.js';
 import { clientReader, eventBytesOf, upstreamReader } from './readers.js';
-import { type End, identityOf, reportDial, reportEnd, reportOpening, traced } from './report.js';
+import { type End, identityOf, reportDial, reportEnd, reportOpening, traced, usageOf } from './report.js';
+import type { Settlement, Settlements } from './settle.js';
+import { createWatchdog } from './silence.js';
 import { type ClientSocket, Leg } from './socket.js';
 import { settleUnsaid } from './unsaid.js';
 
@@ -39,8 +42,12 @@ export interface SessionServices {
     readonly ping_seconds: number;
     readonly pong_seconds: number;
     readonly stall_seconds: number;
+    readonly answer_seconds: number;
     readonly buffer_bytes: number;
   };
+  readonly settlements: Settlements;
+  /** Told once of every session that was open, when its usage is final. */
+  used(record: UsageRecord): void;
   /** Told once, when a session has ended. */
   ended(session: Session): void;
 }
@@ -60,6 +67,8 @@ interface Ending {
 
 const expiryNoticeSeconds = 60;
 const reportsLogged = 10;
+/** How long the answer that runs when a budget is used up has to end. */
+const lastAnswerMs = 5000;
 const configureId = `${relayPrefix}configure`;
 
 export class Session {
@@ -87,11 +96,18 @@ export class Session {
   #refusals = 0;
   #reports = 0;
   #eventIds = 0;
+  readonly #watchdog;
+  #settlement: Settlement | null = null;
+  #outOfBudget: { readonly error: RelayError; readonly by: number } | null = null;
 
   constructor(admission: Admission, socket: ClientSocket, stream: Duplex, services: SessionServices) {
     this.admission = admission;
     this.#services = services;
-    this.#meter = createMeter(services.metrics, () => this.#dialed?.upstream.name ?? '');
+    this.#meter = createMeter(services.metrics, {
+      upstream: () => this.#dialed?.upstream.name ?? '',
+      spent: (tokens) => this.#spent(tokens),
+    });
+    this.#watchdog = createWatchdog(this.#meter.turns, services.limits.answer_seconds);
     this.#trace = traceSession(admission.traceparent, this.#startedAt, traced.session(admission));
     this.#activity = services.log.isLevelEnabled('debug') ? createActivity() : null;
     const { buffer_bytes } = services.limits;
@@ -189,13 +205,33 @@ export class Session {
       policy.down,
       asClient?.toClient,
     );
-    this.#injectUp = (body) => this.#up.inject(body, up.length - (asUpstream ? 1 : 0));
+    this.#injectUp = (body) => {
+      this.#meter.injected(body);
+      this.#up.inject(body, up.length - (asUpstream ? 1 : 0));
+    };
     this.#injectDown = (body) => this.#down.inject(body, down.length - (asClient ? 1 : 0));
+    // Also of use after the end, when the pipe lets nothing through; the event is the same in both dialects.
+    this.#cancel = (id) => {
+      const body = policy.injected({ type: 'response.cancel', response_id: id });
+      this.#meter.injected(body);
+      upstream.send(Buffer.from(JSON.stringify(body)));
+    };
 
     const readUp = clientReader(profile, dialect, metrics.slowPath);
     const readDown = upstreamReader(dialed.upstream.dialect, metrics.slowPath);
     this.#up.connect({ from: this.#client, to: upstream, read: readUp, steps: up });
     this.#down.connect({ from: upstream, to: this.#client, read: readDown, steps: down });
+    this.#listen = (heard) => {
+      const last: Step = () => {
+        heard();
+        return null;
+      };
+      // Speech that nobody hears any more costs what the end of its response says.
+      const noSpeech: Step = (event) => (event.raw ? null : event);
+      const rest = steps(asUpstream?.fromUpstream, noSpeech, this.#meter.down, last);
+      this.#down.connect({ from: upstream, to: this.#client, read: readDown, steps: rest });
+      upstream.release();
+    };
     this.#down.open();
     upstream.start({
       message: (bytes) => this.#down.push(bytes, upstream),
@@ -207,6 +243,9 @@ export class Session {
 
   #injectUp: (body: JsonObject) => void = () => undefined;
   #injectDown: (body: JsonObject) => void = () => undefined;
+  #cancel: (responseId: string) => void = () => undefined;
+  /** From now on what upstream sends is only counted. */
+  #listen: (heard: () => void) => void = () => undefined;
 
   /** The step that imposes the profile: nothing passes it in either direction until upstream has acknowledged. */
   #configuring(session: JsonObject, policy: Policy): Step {
@@ -254,7 +293,35 @@ export class Session {
       event_id: this.#eventId(),
       session: policy.sessionCreated(effective, this.id, Math.floor(this.#deadline.at / 1000)),
     });
+    this.admission.budget.start(
+      {
+        nearlySpent: (warning) => this.#notify('relay.quota_warning', { ...warning }),
+        spent: (error) => this.#stopSpending(error),
+      },
+      now,
+    );
     this.#up.open();
+  }
+
+  /** Something that costs is over. */
+  #spent(tokens: number): void {
+    this.admission.budget.tokens(tokens);
+    // The event that says so has yet to reach the client.
+    if (this.#outOfBudget) queueMicrotask(() => this.#endOutOfBudget());
+  }
+
+  /** A budget is used up: the answer that runs is cut short, and the session ends with it. */
+  #stopSpending(error: RelayError): void {
+    if (!this.isOpen || this.#outOfBudget) return;
+    this.#outOfBudget = { error, by: Date.now() + lastAnswerMs };
+    for (const id of this.#meter.turns.running) this.#cancel(id);
+    this.#endOutOfBudget();
+  }
+
+  #endOutOfBudget(now = 0): void {
+    if (!this.#outOfBudget || (this.#meter.turns.running.size > 0 && now < this.#outOfBudget.by)) return;
+    const { id, message, retryAfterMs } = this.#outOfBudget.error;
+    this.end(id, 'relay', { message, retryAfterMs });
   }
 
   /** Upstream's own notice that the session's time is up becomes our end, with our close code. */
@@ -356,6 +423,8 @@ export class Session {
     this.#logActivity();
     const { limits } = this.#services;
     const heartbeat = { pingMs: limits.ping_seconds * 1000, pongMs: limits.pong_seconds * 1000 };
+    const isHeld = this.#up.heldSeconds() > 0 || this.#down.heldSeconds() > 0;
+    const isSilent = this.#watchdog.isTooLong(now, this.#down.active || isHeld);
     if (this.#up.active || this.#down.active) {
       this.#lastActiveAt = now;
       this.#up.active = false;
@@ -375,7 +444,8 @@ export class Session {
         });
       }
     } else if (this.#state === 'open' || this.#state === 'draining') {
-      this.#tickOpen(now);
+      this.admission.budget.tick(now);
+      this.#tickOpen(now, isSilent);
     }
   }
 
@@ -385,16 +455,19 @@ export class Session {
     if (passed) this.#services.log.debug({ session: id, requestId, ...passed }, 'session.events');
   }
 
-  #tickOpen(now: number): void {
+  #tickOpen(now: number, isSilent: boolean): void {
     const stall = this.#services.limits.stall_seconds;
     const deadline = this.#deadline;
     if (this.#down.heldSeconds() > stall) this.end('slow_consumer', 'client');
     else if (this.#up.heldSeconds() > stall) {
       this.end('slow_consumer', 'upstream', { message: 'The upstream stopped reading.' });
+    } else if (isSilent) {
+      this.end('upstream_timeout', 'upstream', { message: 'The upstream went silent when an answer was due.' });
     } else if (now >= deadline.at) this.end(deadline.id, 'relay');
     else if (now - this.#lastActiveAt > this.admission.profile.limits.idle_seconds * 1000) {
       this.end('idle_timeout', 'relay');
-    } else if (this.#state === 'draining' && !this.#meter.isBusy()) this.end('draining', 'relay');
+    } else if (this.#outOfBudget) this.#endOutOfBudget(now);
+    else if (this.#state === 'draining' && !this.#meter.turns.isBusy()) this.end('draining', 'relay');
     else if (!this.#expiryAnnounced && deadline.at - now <= expiryNoticeSeconds * 1000) {
       this.#expiryAnnounced = true;
       this.#notify('relay.session_expiring', { expires_at: Math.floor(deadline.at / 1000), reason: deadline.id });
@@ -415,12 +488,16 @@ export class Session {
     }
     this.#state = 'draining';
     this.#notify('relay.draining', {});
-    if (!this.#meter.isBusy()) this.end('draining', 'relay');
+    if (!this.#meter.turns.isBusy()) this.end('draining', 'relay');
   }
 
   /** The one transition to closed: tells both sides, gives back what the session held, and logs it. */
   end(id: ExitId, initiator: Initiator, ending: Ending = {}): void {
-    if (this.#state === 'closed') return;
+    if (this.#state === 'closed') {
+      // What is left of the client's socket has no say in what upstream still has to say.
+      if (initiator !== 'client') this.#settlement?.finish();
+      return;
+    }
     const wasConfiguring = this.#state === 'configuring';
     this.#state = 'closed';
     this.#dialing.abort();
@@ -430,10 +507,10 @@ export class Session {
       this.#client.send(Buffer.from(JSON.stringify(event)));
     }
     if (!ending.clientIsClosing) this.#client.close(exits[id].close, id);
-    // Who does not read would not read a goodbye either, and would keep what was meant for it in our memory until a time-out.
-    if (this.#upstream?.full) this.#upstream.terminate();
-    else this.#upstream?.close(exits.normal.close, '');
     this.admission.release();
+    this.admission.budget.stop(Date.now());
+    if (initiator !== 'upstream') this.#settle();
+    if (!this.#settlement) this.#closeUpstream();
     this.#services.ended(this);
     this.#logActivity();
     const { metrics, log } = this.#services;
@@ -459,6 +536,39 @@ export class Session {
       this.#trace.part('configure', { from: this.#dialedAt, to: now, attributes, failure: id });
     }
     this.#trace.end(id, now, traced.end(end, this.#dialed));
+    if (!this.#settlement) this.#account(now, !this.#meter.turns.isUnsettled());
+  }
+
+  /** Keeps upstream until it has said what is still to be paid for, if anything is and it can be expected to say so. */
+  #settle(): void {
+    const { turns } = this.#meter;
+    if (!this.#upstream || this.#upstream.full || this.#readyAt === 0 || !turns.isUnsettled()) return;
+    const endedAt = Date.now();
+    this.#settlement = this.#services.settlements.begin({
+      running: turns.running,
+      isUnsettled: turns.isUnsettled,
+      cancel: (id) => this.#cancel(id),
+      settled: (complete) => {
+        this.#closeUpstream();
+        this.#account(endedAt, complete);
+      },
+    });
+    if (this.#settlement) this.#listen(() => this.#settlement?.heard());
+  }
+
+  #closeUpstream(): void {
+    // Who does not read would not read a goodbye either, and would keep what was meant for it in our memory until a time-out.
+    if (this.#upstream?.full) this.#upstream.terminate();
+    else this.#upstream?.close(exits.normal.close, '');
+  }
+
+  /** Reports what the session cost, once that is final. */
+  #account(endedAt: number, complete: boolean): void {
+    this.admission.budget.close();
+    if (this.#readyAt === 0) return;
+    const times = { startedAt: this.#readyAt, endedAt };
+    const { usage } = this.#meter;
+    this.#services.used(usageOf(this.admission, this.#dialed, usage, this.#meter.totals(), { ...times, complete }));
   }
 }
 

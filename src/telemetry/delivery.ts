@@ -5,6 +5,7 @@
 
 import { createHmac } from 'node:crypto';
 import type { Log } from './log.js';
+import type { DeliveryOutcome } from './metrics.js';
 import type { UsageRecord } from './usage.js';
 
 /** Where records go; the secret is base64, with or without the prefix `whsec_`. */
@@ -12,10 +13,6 @@ export interface Webhook {
   readonly url: string;
   readonly secret: string;
 }
-
-/** `failed`: every attempt was refused. `dropped`: never delivered for want of room, or of time at shutdown. */
-export const outcomes = ['delivered', 'failed', 'dropped'] as const;
-export type DeliveryOutcome = (typeof outcomes)[number];
 
 /** What the delivery needs of the relay around it; the last two are there for tests. */
 export interface DeliveryOptions {

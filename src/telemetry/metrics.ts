@@ -14,6 +14,9 @@ import {
   serverEvents,
 } from '../protocol/catalogue.js';
 
+/** What became of a usage record. `failed`: every attempt was; `dropped`: for want of room, or of time at shutdown. */
+export type DeliveryOutcome = 'delivered' | 'failed' | 'dropped';
+
 /** What became of one event. */
 const decisions = ['forward', 'rebuild', 'answer', 'drop', 'refuse', 'report'] as const;
 type Decision = (typeof decisions)[number];
@@ -222,6 +225,9 @@ export function createMetrics(options: { process?: boolean } = {}) {
     'origin',
     'code',
   ]);
+  const usageRecords = counter('relay_usage_records_total', 'Usage records for the webhook by what became of them', [
+    'outcome',
+  ]);
   const rateLimit = new Gauge({
     name: 'relay_rate_limit_remaining',
     help: 'What upstream last reported as left of a rate limit',
@@ -321,6 +327,9 @@ export function createMetrics(options: { process?: boolean } = {}) {
     },
     upstreamError(origin: Origin, code: string): void {
       upstreamErrors.inc({ origin, code: errorCodes.has(code) ? code : 'other' });
+    },
+    usageRecord(outcome: DeliveryOutcome): void {
+      usageRecords.inc({ outcome });
     },
     rateLimit(upstream: string, name: 'requests' | 'tokens', remaining: number): void {
       rateLimit.set({ upstream, name }, remaining);

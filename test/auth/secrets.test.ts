@@ -90,6 +90,8 @@ describe('a client secret', () => {
         return memory.put(key, value, ttl);
       },
       take: (key) => memory.take(key),
+      draw: (...args) => memory.draw(...args),
+      charge: (...args) => memory.charge(...args),
       close: () => memory.close(),
     };
     const { value } = await createClientSecrets(store).mint({ ...principal, expiresAt: 9e9 }, 60);
