@@ -7,8 +7,6 @@ const upAudio = randomBytes(3200).toString('base64');
 /** 128 ms of speech: an 8 KB delta. */
 const downAudio = randomBytes(6144).toString('base64');
 
-export type Dialect = 'ga' | 'preview';
-
 export function append(id: string | null): string {
   const idField = id === null ? '' : `"event_id":"${id}",`;
   return `{"type":"input_audio_buffer.append",${idField}"audio":"${upAudio}"}`;

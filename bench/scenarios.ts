@@ -7,7 +7,7 @@ import { type Contestant, cpuSeconds, residentBytes, type Start, type Upstream }
 import type { Command, Report } from './messages.js';
 
 /** A helper process that is told what to do and answers when it is done. */
-export class Worker {
+class Worker {
   readonly #child: ChildProcess;
   private constructor(child: ChildProcess) {
     this.#child = child;
@@ -35,7 +35,7 @@ export class Worker {
 }
 
 /** One contestant with clients connected through it. */
-export interface Stage {
+interface Stage {
   readonly contestant: Contestant;
   readonly load: Worker;
   readonly upstream: Worker;
