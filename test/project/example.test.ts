@@ -39,6 +39,7 @@ function load(yaml: string) {
     RELAY_JWT_AUDIENCE: 'audience',
     AZURE_OPENAI_API_KEY: 'key',
     ORDERS_TOKEN: 'token',
+    USAGE_WEBHOOK_SECRET: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
   });
 }
 
