@@ -49,7 +49,7 @@ const cells = [
 
 const silent = 'turn_detection: null';
 
-async function start(path: string, dialect: string, options: { input?: string; speed?: number } = {}) {
+async function start(path: string, dialect: string, options: { input?: string; speed?: number; client?: string } = {}) {
   const emulator = await startTestEmulator(options.speed === undefined ? {} : { speed: options.speed });
   const relay = await startTestRelay({
     upstream: emulator.url,
@@ -58,6 +58,7 @@ upstreams: [{ name: main, endpoint: "${emulator.url}", deployment: gpt-realtime,
 profiles:
   default:
     session: { instructions: Keep this to yourself., audio: { input: { ${options.input ?? ''} } } }
+    client: { ${options.client ?? ''} }
     tools:
       - { name: show_map, runs: client, parameters: { type: object, properties: { city: { type: string } } } }
     limits: { audio_burst_seconds: 60 }`,
@@ -254,6 +255,20 @@ describe('a GA client on a preview upstream', () => {
     client.send(ga.update);
     expect((await client.next('session.updated')).session).toMatchObject(ga.updated);
     expect(client.types().filter((type) => type === 'session.updated')).toHaveLength(2);
+    expect(await client.ask('still there?')).toMatchObject({ status: 'completed' });
+    expect(emulator.control.received.errors).toBe(0);
+  });
+
+  it('is told so of an image and of reasoning when it is trusted', async () => {
+    const { client, emulator } = await start(ga.path, 'preview', { client: 'trust: trusted' });
+    const content = [{ type: 'input_image', image_url: 'data:image/png;base64,AAAA' }];
+    client.send({ type: 'conversation.item.create', item: { type: 'message', role: 'user', content } });
+    expect((await client.next('error')).error).toMatchObject({
+      code: 'unsupported_by_upstream',
+      param: 'item.content[0].type',
+    });
+    client.send({ type: 'response.create', response: { reasoning: { effort: 'low' } } });
+    expect((await client.next('error')).error).toMatchObject({ param: 'response.reasoning', event_id: null });
     expect(await client.ask('still there?')).toMatchObject({ status: 'completed' });
     expect(emulator.control.received.errors).toBe(0);
   });
