@@ -1,13 +1,14 @@
 #!/usr/bin/env node
 /** The commands of `realtime-relay`. */
 
-import { readFileSync } from 'node:fs';
+import { createReadStream, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { signToken } from './auth/token.js';
 import { checkUpstreams } from './check.js';
 import { ConfigError, configFileSchema, describeSettings, loadConfig, type Settings } from './config.js';
 import { runDemo } from './demo.js';
 import { startEmulator } from './emulator/emulator.js';
+import { explain, NotAnId } from './explain/explain.js';
 import { createTokenVerifier, startRelay } from './relay.js';
 import { talk } from './talk/talk.js';
 import { createLog } from './telemetry/log.js';
@@ -26,6 +27,8 @@ const usage = `realtime-relay <command>
   talk <file.wav>       speak a recording through a relay and save the answer
         [--url <url>] [--token <token>] [--text <words>] [--out <file.wav>]
         [--speed <factor>] [--timeout <seconds>] [--insecure]
+  explain <id> < log    tell what happened in a session, and whose fault it was
+        [--file <log>]
   emulate               run a local stand-in for Azure OpenAI
         [--port <port>] [--speed <factor>]
   demo                  run emulator and relay, and speak once through them
@@ -123,6 +126,23 @@ const commands: Record<string, Command> = {
       signal: stop.signal,
     });
     return result.ok ? exitCodes.ok : exitCodes.failed;
+  },
+
+  async explain(args) {
+    const { values, positionals } = options(args, { file: { type: 'string' } }, true);
+    const [id, ...rest] = positionals;
+    if (!id || rest.length > 0) throw new UsageError('explain: one id is needed: of a session or of a request.');
+    if (!values.file && process.stdin.isTTY) throw new UsageError('explain: give a log with --file <log> or < <log>.');
+    try {
+      const log = values.file ? createReadStream(values.file) : process.stdin;
+      return (await explain(id, log, print)) ? exitCodes.ok : exitCodes.failed;
+    } catch (error) {
+      if (error instanceof NotAnId) throw new UsageError(`explain: ${error.message}`);
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === undefined) throw error;
+      complain(`explain: the log cannot be read (${code}).`);
+      return exitCodes.failed;
+    }
   },
 
   async emulate(args) {

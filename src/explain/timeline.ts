@@ -1,0 +1,130 @@
+/** What happened in a session, in order, from its log lines. */
+
+import { duration, last, number, object, text, timeOf } from './fields.js';
+import type { Line } from './lines.js';
+
+/** One moment; `at` is in milliseconds since the epoch. */
+export interface Moment {
+  readonly at: number;
+  readonly what: string;
+}
+
+/** The beginning of a session as far as the log tells, in milliseconds since the epoch; null when it tells nothing. */
+export function beginningOf(lines: readonly Line[]): number | null {
+  const ended = last(lines, 'session.ended');
+  const opened = last(lines, 'session.opened');
+  const before = (line: Line | undefined, milliseconds: number | null) => {
+    const at = line ? timeOf(line) : null;
+    return at === null || milliseconds === null ? null : at - milliseconds;
+  };
+  const seconds = number(ended?.seconds);
+  const known =
+    before(opened, number(opened?.readyMs)) ??
+    before(ended, seconds === null ? null : seconds * 1000) ??
+    before(lines[0], (number(lines[0]?.seconds) ?? 0) * 1000);
+  return known;
+}
+
+/** The moments of a session, sorted; `around` are lines of the whole relay. */
+export function timelineOf(lines: readonly Line[], around: readonly Line[]): Moment[] {
+  const begin = beginningOf(lines) ?? 0;
+  const end = Math.max(begin, ...lines.map((line) => timeOf(line) ?? 0));
+  const moments: Moment[] = [];
+  for (const line of lines) moments.push(...momentsOf(line, begin));
+  for (const line of around) {
+    const at = timeOf(line);
+    if (at !== null && at >= begin - 60_000 && at <= end + 5000) moments.push({ at, what: generalOf(line) });
+  }
+  // A stable sort keeps the order of the log where times are equal.
+  return moments.sort((a, b) => a.at - b.at);
+}
+
+function momentsOf(line: Line, begin: number): Moment[] {
+  const at = timeOf(line) ?? begin;
+  switch (line.msg) {
+    case 'session.opened':
+      return opened(line, at);
+    case 'session.ended':
+      return ended(line, at, begin);
+    case 'upstream.dialed':
+      return [{ at, what: dialed(line) }];
+    case 'session.refused':
+    case 'request.refused':
+      return [{ at, what: `refused: ${text(line.reason)}${detailOf(line)}` }];
+    case 'session.events':
+      return [{ at, what: `events up ${counts(line.up)}; down ${counts(line.down)}` }];
+    case 'session.usage':
+      return [];
+    default:
+      return [{ at, what: text(line.msg, 80) }];
+  }
+}
+
+function opened(line: Line, at: number): Moment[] {
+  const ready = number(line.readyMs) ?? 0;
+  const dial = number(line.dialMs);
+  const configure = number(line.configureMs);
+  const attempts = number(line.attempts) ?? 1;
+  const begin = at - ready;
+  const who = `client connected (${text(line.dialect)}, profile ${text(line.profile)})`;
+  return [
+    { at: begin, what: who },
+    ...(dial === null
+      ? []
+      : [
+          {
+            at: begin + dial,
+            what: `upstream ${text(line.upstream)} reached after ${duration(dial / 1000)}${attempts > 1 ? `, attempt ${attempts}` : ''}`,
+          },
+        ]),
+    ...(configure === null ? [] : [{ at, what: `profile accepted after ${duration(configure / 1000)}` }]),
+    { at, what: `ready: the client may talk, ${duration(ready / 1000)} after it came` },
+  ];
+}
+
+function ended(line: Line, at: number, begin: number): Moment[] {
+  const turns = Array.isArray(line.lastTurns) ? line.lastTurns.map(object) : [];
+  const total = number(line.turns) ?? turns.length;
+  const moments: Moment[] = [];
+  turns.forEach((turn, index) => {
+    const name = `turn ${total - turns.length + index + 1}`;
+    const audioAt = number(turn.audioAt);
+    const waited = number(turn.firstAudioMs);
+    const doneAt = number(turn.doneAt);
+    if (audioAt !== null && waited !== null) {
+      moments.push({ at: begin + audioAt * 1000, what: `${name}: first audio after ${duration(waited / 1000)}` });
+    }
+    const status = text(turn.status);
+    const how = status === 'interrupted' ? 'interrupted by the user' : status;
+    if (doneAt !== null) moments.push({ at: begin + doneAt * 1000, what: `${name}: answer ${how}` });
+  });
+  const code = number(line.closeCode);
+  const by = `${text(line.reason)}, by the ${text(line.initiator)}`;
+  moments.push({ at, what: `ended: ${by}${code === null ? '' : `, close code ${code}`}${detailOf(line)}` });
+  return moments;
+}
+
+function dialed(line: Line): string {
+  const took = duration(number(line.seconds) ?? 0);
+  const upstream = text(line.upstream);
+  if (line.outcome === 'ok') return `dial of ${upstream} succeeded after ${took}`;
+  if (line.outcome === 'aborted') return `dial of ${upstream} given up after ${took}, because the session had ended`;
+  const { kind } = object(line.error);
+  const status = number(line.status);
+  const why = [text(kind), status === null ? '' : `HTTP ${status}`].filter(Boolean).join(', ');
+  return `dial of ${upstream} failed after ${took}: ${text(line.outcome)}${why && ` (${why})`}`;
+}
+
+function generalOf(line: Line): string {
+  if (line.msg === 'identity.failed') return `[relay] no token of Microsoft Entra could be had (${text(line.scope)})`;
+  return `[relay] ${text(line.msg, 80)}`;
+}
+
+function detailOf({ detail }: Line): string {
+  return typeof detail === 'string' ? `: ${text(detail)}` : '';
+}
+
+function counts(value: unknown): string {
+  const entries = Object.entries(object(value)).slice(0, 12);
+  return entries.map(([type, count]) => `${text(type, 80)} ${number(count) ?? '?'}`).join(', ') || 'none';
+}

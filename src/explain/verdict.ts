@@ -1,0 +1,219 @@
+/** Whose fault the end of a session was, and how the log shows it. */
+
+import { duration, last, number, object, text, timeOf } from './fields.js';
+import type { Line } from './lines.js';
+
+/** Where to look next; `identity` is whoever issues tokens, for users or for the relay. */
+export type Fault = 'client' | 'relay' | 'upstream' | 'identity' | 'network' | 'nobody';
+
+export interface Verdict {
+  readonly fault: Fault;
+  readonly because: string;
+  /** What the operator can do; absent where there is nothing to do. */
+  readonly advice?: string;
+}
+
+/** Whose a failed dial is, by its kind in the log line `upstream.dialed`. */
+const faultOfDial: Readonly<Record<string, Fault>> = {
+  credential: 'identity',
+  wrong_credential: 'identity',
+  missing_role: 'identity',
+  forbidden: 'identity',
+  network_rules: 'network',
+  proxy: 'network',
+  dns: 'network',
+  tls: 'network',
+  unreachable: 'network',
+  reset: 'network',
+  deployment_not_found: 'relay',
+  wrong_path: 'relay',
+  not_realtime: 'relay',
+  bad_request: 'relay',
+  too_many_headers: 'relay',
+  redirect: 'relay',
+  not_websocket: 'relay',
+  call_not_found: 'client',
+  throttled: 'upstream',
+  server_error: 'upstream',
+};
+
+/** A fault that follows from the reason alone, and what the reason means; `who` may be used in the sentence. */
+const byReason: Readonly<Record<string, readonly [Fault, string]>> = {
+  session_expired: ['nobody', 'The session reached its maximum length, which was announced as expires_at.'],
+  draining: ['nobody', 'The relay was being shut down or replaced; the client was told to reconnect.'],
+  revoked: ['nobody', 'The credential was withdrawn.'],
+  unauthorized: ['client', 'Its credential was missing or not valid.'],
+  token_expired: ['client', 'Its token ran out.'],
+  forbidden: ['client', 'Its origin, profile, model or scope is not allowed.'],
+  bad_event: ['client', 'What it sent was not valid, or too much of it was refused.'],
+  too_big: ['client', 'It sent an event over the size limit.'],
+  unsupported_data: ['client', 'It sent a binary frame.'],
+  rate_limited: ['client', 'It went over the rates or the number of sessions of its profile.'],
+  quota_exceeded: ['client', 'The budget of this user or tenant is spent.'],
+  internal: ['relay', 'A fault in the relay; the line session.ended has the error.'],
+};
+
+/** Judges a session by its lines; `around` are lines of the whole relay. */
+export function judge(lines: readonly Line[], around: readonly Line[]): Verdict {
+  const refused = last(lines, 'session.refused') ?? last(lines, 'request.refused');
+  const ended = last(lines, 'session.ended');
+  if (ended) return judgeEnd(ended, lines);
+  if (refused) return judgeRefusal(refused);
+  return judgeOpenEnd(lines, around);
+}
+
+function judgeRefusal(line: Line): Verdict {
+  const reason = text(line.reason);
+  if (reason === 'overloaded') {
+    return line.error === undefined
+      ? {
+          fault: 'relay',
+          because: 'This instance had no room for another session.',
+          advice: 'More instances, or a higher limits.sessions.',
+        }
+      : {
+          fault: 'identity',
+          because: "The keys to verify the user's token could not be had.",
+          advice: 'Check RELAY_JWT_JWKS_URI and the way to it.',
+        };
+  }
+  if (reason === 'idle_timeout') return { fault: 'network', because: 'The handshake took too long.' };
+  const [fault, meaning] = byReason[reason] ?? ['relay', `It was refused with ${reason || 'no reason'}.`];
+  return { fault, because: `Refused before a session existed. ${meaning}${sentence(line.detail)}` };
+}
+
+function judgeEnd(line: Line, lines: readonly Line[]): Verdict {
+  const reason = text(line.reason);
+  const isUpstream = line.initiator === 'upstream';
+  if (reason === 'normal') return isUpstream ? goodbyeOfUpstream() : goodbyeOfClient(line);
+  if (reason === 'idle_timeout')
+    return { fault: 'nobody', because: 'No event passed for the idle limit of the profile.' };
+  if (reason === 'slow_consumer') return slow(line, isUpstream);
+  if (reason === 'token_expired' && line.ready === true) {
+    return { fault: 'nobody', because: "The user's token ran out in mid-session; its exp bounds the session." };
+  }
+  if (reason === 'upstream_configuration_failed') return configuration(line);
+  if (reason === 'upstream_lost') return lost(line);
+  if (reason === 'upstream_timeout' && line.ready === true) {
+    return { fault: 'upstream', because: 'It was connected but silent though an answer was due.' };
+  }
+  if (reason.startsWith('upstream_')) return dialing(line, lines);
+  const [fault, meaning] = byReason[reason] ?? ['relay', `It ended with ${reason || 'no reason'}.`];
+  return { fault, because: `${meaning}${sentence(line.detail)}` };
+}
+
+function goodbyeOfUpstream(): Verdict {
+  return { fault: 'nobody', because: 'The upstream closed the session with a regular goodbye (1000).' };
+}
+
+/** Longer than this a person does not wait for a session to begin. */
+const patienceSeconds = 3;
+
+function goodbyeOfClient(line: Line): Verdict {
+  const code = number(line.closeCode);
+  const seconds = number(line.seconds) ?? 0;
+  if (line.ready === false && seconds >= patienceSeconds) {
+    const where = line.upstream === undefined ? 'reached' : 'ready';
+    const because = `The client gave up after ${duration(seconds)}, while the upstream was not ${where} yet.`;
+    return { fault: 'upstream', because, advice: 'Compare the dials above with relay_upstream_dial_seconds.' };
+  }
+  if (code === null || code === 1006) {
+    const how = code === null ? 'no longer answered pings' : 'was gone without a close frame (1006)';
+    return {
+      fault: 'network',
+      because: `The client ${how}: its network, its device or a proxy on the way.`,
+      advice: 'If many sessions end so at the same age, a proxy cuts idle or long connections.',
+    };
+  }
+  const when = line.ready === false ? ', before the session was ready' : '';
+  return { fault: 'nobody', because: `The client closed the session (${code})${when}.` };
+}
+
+function slow(line: Line, isUpstream: boolean): Verdict {
+  const held = number(isUpstream ? line.heldSecondsUp : line.heldSecondsDown);
+  const waited = held === null ? '' : ` The relay waited ${duration(held)} for it in all.`;
+  return isUpstream
+    ? { fault: 'upstream', because: `The upstream stopped reading.${waited}` }
+    : {
+        fault: 'client',
+        because: `The client, or its network, did not take the events fast enough.${waited}`,
+        advice: 'The client must read all events; the limit is stall_seconds.',
+      };
+}
+
+function configuration(line: Line): Verdict {
+  if (/in time/.test(text(line.detail))) {
+    return {
+      fault: 'upstream',
+      because: 'It accepted the connection but did not start or configure the session in time.',
+    };
+  }
+  // Upstream's words may repeat the profile; its code and the name of the field do not.
+  const words = text(object(object(line.error).cause).message ?? object(line.error).message, 1000);
+  const named = ['code', 'param'].map((key) => new RegExp(`"${key}":"([\\w.[\\]-]{1,100})"`).exec(words)?.[1]);
+  const what = named.filter(Boolean).join(', ');
+  return {
+    fault: 'relay',
+    because: `The upstream did not accept the configuration of the profile ${text(line.profile)}${what && ` (${what})`}.`,
+    advice: 'Run `realtime-relay check --dial`: it prints what the upstream said.',
+  };
+}
+
+function lost(line: Line): Verdict {
+  const code = number(line.closeCode);
+  if (code !== null && code !== 1006) {
+    return { fault: 'upstream', because: `The upstream closed the connection with ${code}.`, advice: support };
+  }
+  const how = code === null ? 'no longer answered pings' : 'died without a close frame (1006)';
+  return {
+    fault: 'network',
+    because: `The connection to the upstream ${how}: the network between the relay and Azure, or Azure itself.`,
+    advice: 'If other sessions ended in the same second, it was not this one; else quote the ids below to Azure.',
+  };
+}
+
+const support = 'Quote the ids below to Azure support.';
+
+function dialing(line: Line, lines: readonly Line[]): Verdict {
+  const dial = lines.findLast(
+    ({ msg, outcome }) => msg === 'upstream.dialed' && outcome !== 'ok' && outcome !== 'aborted',
+  );
+  const error = object(dial?.error ?? line.error);
+  const kind = text(error.kind);
+  const status = number(dial?.status ?? error.status);
+  const upstream = text(dial?.upstream) || 'The upstream';
+  const words = status === null ? kind : `${kind}, HTTP ${status}`;
+  const advice = text(error.advice) || support;
+  if (kind === 'timeout') {
+    const phase = /\(([a-zA-Z ]+)\)/.exec(text(error.message))?.[1] ?? '';
+    const fault = phase === 'credential' ? 'identity' : phase === 'upgrade' || phase === '' ? 'upstream' : 'network';
+    return { fault, because: `${upstream} was not reached in time${phase && `; it hung at: ${phase}`}.`, advice };
+  }
+  const fault = faultOfDial[kind];
+  if (fault) return { fault, because: `The dial of ${upstream} failed: ${words}.`, advice };
+  if (line.ready === true || line.upstream !== undefined) {
+    return { fault: 'upstream', because: `It broke the protocol or refused to go on.${sentence(line.detail)}`, advice };
+  }
+  const because = dial
+    ? `The dial of ${upstream} failed: ${text(dial.outcome)}.`
+    : 'No dial was tried: every upstream had failed shortly before and was cooling down.';
+  return { fault: 'upstream', because, advice };
+}
+
+function judgeOpenEnd(lines: readonly Line[], around: readonly Line[]): Verdict {
+  const latest = Math.max(0, ...lines.map((line) => timeOf(line) ?? 0));
+  const restarted = around.find(({ msg, time }) => msg === 'relay.started' && (timeOf({ time }) ?? 0) > latest);
+  if (restarted) {
+    return {
+      fault: 'relay',
+      because: `The relay was started anew at ${text(restarted.time)} without having ended this session: the process died.`,
+      advice: 'Look for a line of level fatal, a kill for memory, or a lost node.',
+    };
+  }
+  return { fault: 'nobody', because: 'The log has no end of it: the session goes on, or the log is cut.' };
+}
+
+function sentence(value: unknown): string {
+  const detail = text(value);
+  return detail && ` The log says: ${detail}`;
+}
