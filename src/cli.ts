@@ -12,6 +12,7 @@ import { explain, NotAnId } from './explain/explain.js';
 import { createTokenVerifier, startRelay } from './relay.js';
 import { talk } from './talk/talk.js';
 import { createLog } from './telemetry/log.js';
+import { flushTraces } from './telemetry/trace.js';
 import { createTargets } from './upstreams.js';
 
 /** Exit codes of sysexits.h that process managers and people know. */
@@ -62,6 +63,7 @@ const commands: Record<string, Command> = {
     await untilSignal();
     onSignal(() => process.exit(exitCodes.failed));
     await relay.drain();
+    await flushTraces();
     log.info('relay.stopped');
     return exitCodes.ok;
   },

@@ -82,3 +82,15 @@ export function traceSession(
     },
   };
 }
+
+const flushMs = 2000;
+
+/** Hands over to the SDK's exporter what it still holds, as the process is about to end; resolves when it has, or gave up. */
+export async function flushTraces(): Promise<void> {
+  const proxy = trace.getTracerProvider() as { getDelegate?(): object };
+  const provider = (proxy.getDelegate?.() ?? proxy) as { forceFlush?(): Promise<void> };
+  if (!provider.forceFlush) return;
+  const flushed = provider.forceFlush().catch(() => undefined);
+  const late = new Promise((resolve) => setTimeout(resolve, flushMs).unref());
+  await Promise.race([flushed, late]);
+}
