@@ -5,13 +5,13 @@ import type { Settings } from './config.js';
 import { RelayError } from './errors.js';
 import type { Profile } from './policy/profile.js';
 import { renderSession } from './policy/render.js';
-import { encode, eventOf, type JsonObject, type RealtimeEvent, type Step } from './protocol/event.js';
+import { encode, eventOf, type JsonObject, type RealtimeEvent, type Refusal, type Step } from './protocol/event.js';
 import { createReader } from './protocol/read.js';
 import { previewUpstream } from './protocol/translate.js';
-import { createTargets } from './upstreams.js';
 import { type Dialed, dial } from './upstream/dial.js';
 import { DialFailure } from './upstream/failure.js';
 import type { UpstreamTarget } from './upstream/target.js';
+import { createTargets } from './upstreams.js';
 
 const maxBytes = 32 * 1024 * 1024;
 
@@ -44,7 +44,12 @@ async function tryOne(
   let dialed: Dialed;
   try {
     const signal = new AbortController().signal;
-    dialed = await dial(target, { requestId, signal, timeoutSeconds: limits.dial_seconds });
+    dialed = await dial(target, {
+      requestId,
+      signal,
+      timeoutSeconds: limits.dial_seconds,
+      ...(profile.session.type === 'transcription' && { intent: 'transcription' as const }),
+    });
   } catch (error) {
     return explain(error, requestId);
   }
@@ -77,15 +82,13 @@ function configure({ socket, upstream }: Dialed, session: JsonObject, seconds: n
   const { dialect } = upstream;
   const read = createReader({ direction: 'down', dialect, slowBytes: maxBytes, eventBytes: maxBytes });
   return new Promise((resolve, reject) => {
-    const translation =
-      dialect === 'preview'
-        ? previewUpstream({ refuse: ({ message }) => reject(new Error(message)), eventId: () => 'event_rly_0' })
-        : null;
     const timer = setTimeout(() => reject(new Error('no answer in time')), seconds * 1000);
     const settle = (action: () => void) => {
       clearTimeout(timer);
       action();
     };
+    const refuse = ({ message }: Refusal) => settle(() => reject(new Error(message)));
+    const translation = dialect === 'preview' ? previewUpstream({ refuse, eventId: () => 'event_rly_0' }) : null;
     const send = (event: RealtimeEvent) => {
       for (const each of apply(translation?.toUpstream, event)) socket.send(encode(each), { binary: false });
     };

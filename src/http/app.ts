@@ -110,6 +110,7 @@ function mintSecret(services: AppServices): RequestHandler {
     const url = new URL(request.url, 'http://relay');
     const principal = await authenticate({ message: request, url }, admission, 'mint');
     const profile = profileOf(principal, admission.profiles);
+    const model = modelOf(profile, url);
     const seconds = lifetime(request.body, services.clientSecretSeconds);
     const { value, expiresAt } = await admission.secrets.mint(principal, seconds);
     response.set('Cache-Control', 'no-store').json({
@@ -117,7 +118,7 @@ function mintSecret(services: AppServices): RequestHandler {
       expires_at: expiresAt,
       session: publicSession(renderSession(profile, principal.claims), {
         id: `sess_${randomUUID().replaceAll('-', '')}`,
-        model: modelOf(profile, url),
+        model,
         expiresAt: 0,
       }),
     });

@@ -158,6 +158,10 @@ function deleteItem(body: JsonObject, memory: Memory): Ruling {
 }
 
 function createResponse(body: JsonObject, memory: Memory): Ruling {
+  if (sessionType(memory) === 'transcription') {
+    const message = 'A transcription session gives no responses; transcripts come by themselves.';
+    return { fault: { code: 'event_not_allowed', message, param: 'type' } };
+  }
   const given = own(body, 'response') ?? null;
   if (given !== null && !isObject(given)) return { fault: invalid('response', 'an object') };
   const wish = given ?? {};

@@ -22,9 +22,14 @@ export function createLocks(profile: Profile, session: JsonObject): Locks {
   if (promptReplaces.some((field) => locked.has(field))) locked.add('prompt');
   for (const field of written ?? []) locked.delete(field);
   return {
-    mayUpdate: (written ?? defaultMayUpdate).filter((field) => !locked.has(field)),
+    mayUpdate: (written ?? defaultMayUpdate).filter((field) => !locked.has(field) && exists(field, profile)),
     isLocked: (path) => locked.has(path),
   };
+}
+
+/** A transcription session hears and never speaks. */
+function exists(field: SessionField, { session }: Profile): boolean {
+  return session.type !== 'transcription' || field.startsWith('audio.input.');
 }
 
 /** The dotted paths of what a session object sets. `audio.input` and `audio.output` are groups; all else is one field. */

@@ -156,13 +156,31 @@ const limits = z.strictObject({
 });
 
 /** One entry under `profiles:` of the YAML file. */
-export const profileSchema = z.strictObject({
-  aliases: z.array(z.string().regex(/^[A-Za-z0-9_.:-]{1,128}$/)).default([]),
-  session: session.prefault({}),
-  tools: z.array(clientTool).default([]),
-  client: client.prefault({}),
-  limits: limits.prefault({}),
-});
+export const profileSchema = z
+  .strictObject({
+    aliases: z.array(z.string().regex(/^[A-Za-z0-9_.:-]{1,128}$/)).default([]),
+    session: session.prefault({}),
+    tools: z.array(clientTool).default([]),
+    client: client.prefault({}),
+    limits: limits.prefault({}),
+  })
+  .superRefine(({ session, tools }, context) => {
+    const problem = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message });
+    const twice = tools.find(({ name }) => session.tools?.some((tool) => tool.name === name));
+    if (twice)
+      problem(['tools'], `the tool ${twice.name} is in session.tools as well; who runs it must be one place's word.`);
+    if (session.type !== 'transcription') return;
+    // Upstream refuses these in a transcription session, which would end every session of the profile at its start.
+    for (const field of Object.keys(session)) {
+      if (!['type', 'audio', 'include'].includes(field))
+        problem(['session', field], 'a transcription session has no such field.');
+    }
+    if (session.audio?.output) problem(['session', 'audio', 'output'], 'a transcription session has no output.');
+    if (tools.length > 0) problem(['tools'], 'a transcription session calls no tools.');
+    if (!session.audio?.input?.transcription?.model) {
+      problem(['session', 'audio', 'input', 'transcription', 'model'], 'missing; name the transcription deployment.');
+    }
+  });
 
 /** The configuration the relay imposes on every session of one kind. */
 export type Profile = z.output<typeof profileSchema> & { readonly name: string };

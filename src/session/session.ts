@@ -258,7 +258,7 @@ export class Session {
         this.#open(event.body?.session, policy);
       } else if (event.type === 'error') {
         throw new RelayError('upstream_configuration_failed', exits.upstream_configuration_failed.meaning, {
-          cause: new Error(`upstream: ${JSON.stringify(event.body?.error ?? null).slice(0, 500)}`),
+          cause: new Error(rejectionOf(event.body?.error)),
         });
       }
       return null;
@@ -578,4 +578,10 @@ function seconds(exact: number): number {
 
 function steps(...list: readonly (Step | undefined)[]): readonly Step[] {
   return list.filter((step) => step !== undefined);
+}
+
+/** What upstream objected to, for the log: its message may quote the instructions, which `check --dial` may show and a log may not. */
+function rejectionOf(error: Json | undefined): string {
+  const { code, param } = typeof error === 'object' && error !== null && !Array.isArray(error) ? error : {};
+  return `upstream rejected the profile: ${String(code).slice(0, 100)}, ${String(param).slice(0, 200)}`;
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { publicSession } from '../../src/policy/policy.js';
-import { defaultMayUpdate } from '../../src/policy/profile.js';
+import { defaultMayUpdate, profileSchema } from '../../src/policy/profile.js';
 import { renderSession } from '../../src/policy/render.js';
 import { bench, effective, profileOf } from './bench.js';
 
@@ -162,4 +162,33 @@ it('tells the list of the operator from the default one', () => {
   expect(profileOf().client.may_update).toBeUndefined();
   expect(defaultMayUpdate).toContain('audio.input.turn_detection');
   expect(defaultMayUpdate).not.toContain('audio.output.voice');
+});
+
+describe('a transcription profile', () => {
+  const audio = { input: { transcription: { model: 'whisper' } } };
+
+  it('lets a client set its input and ask for nothing that upstream would refuse', () => {
+    const session = bench({ session: { type: 'transcription', audio } });
+    const output = { audio: { input: { noise_reduction: { type: 'near_field' } }, output: { speed: 1.2 } } };
+    expect(session.up({ type: 'session.update', session: { type: 'transcription', ...output } })).toMatchObject({
+      session: { type: 'transcription', audio: { input: { noise_reduction: { type: 'near_field' } } } },
+    });
+    expect(session.up({ type: 'response.create' })).toBeNull();
+    expect(session.refusals.at(-1)).toMatchObject({ code: 'event_not_allowed' });
+  });
+
+  it.each([
+    ['without a model', { session: { type: 'transcription' } }, 'session.audio.input.transcription.model'],
+    ['with instructions', { session: { type: 'transcription', audio, instructions: 'x' } }, 'session.instructions'],
+    ['with output', { session: { type: 'transcription', audio: { ...audio, output: {} } } }, 'session.audio.output'],
+    ['with tools', { session: { type: 'transcription', audio }, tools: [{ name: 'a', runs: 'client' }] }, 'tools'],
+  ])('is a configuration problem %s', (_, profile, path) => {
+    const { error } = profileSchema.safeParse(profile);
+    expect(error?.issues.map((issue) => issue.path.join('.'))).toContain(path);
+  });
+
+  it('is a problem of any profile when two places name one tool', () => {
+    const tools = { session: { tools: [{ type: 'function', name: 'a' }] }, tools: [{ name: 'a', runs: 'client' }] };
+    expect(profileSchema.safeParse(tools).error?.issues[0]?.message).toContain('session.tools');
+  });
 });
