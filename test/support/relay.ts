@@ -26,6 +26,8 @@ export interface TestRelay {
   /** Resolves to the next log line with this message, or one that was already written. */
   logged(message: string, count?: number): Promise<Record<string, unknown>>;
   token(claims?: { subject?: string; profile?: string; tenant?: string; ttlSeconds?: number; claims?: object }): string;
+  /** Writes the YAML file anew. */
+  rewrite(yaml: string): void;
   /** Connects as a user, on the GA path unless another is given. */
   connect(options?: ClientOptions & { path?: string; token?: string; protocols?: string[] }): Promise<TestClient>;
   /** The value of a metric with all these labels; 0 when there is none. */
@@ -69,7 +71,9 @@ export async function startTestRelay(options: TestRelayOptions): Promise<TestRel
       for (const listener of listeners) listener();
     },
   };
-  const relay = await startRelay(loadConfig(env), createLog((options.level ?? 'debug') as 'debug', sink));
+  const path = env.RELAY_CONFIG ?? null;
+  const source = path === null ? null : { path, load: () => loadConfig(env) };
+  const relay = await startRelay(loadConfig(env), createLog((options.level ?? 'debug') as 'debug', sink), source);
   onTestFinished(() => relay.close());
   const address = relay.url.replace('http', 'ws');
 
@@ -81,6 +85,10 @@ export async function startTestRelay(options: TestRelayOptions): Promise<TestRel
     address,
     log,
     token,
+    rewrite(yaml) {
+      if (path === null) throw new Error('this relay has no file');
+      writeFileSync(path, yaml);
+    },
     logged(message, count = 1) {
       return new Promise((resolve) => {
         const look = () => {
