@@ -3,11 +3,11 @@
  * ratios of medians over interleaved rounds; how far two copies of the same relay differ is the noise of the machine.
  */
 
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { certificatePem } from '../test/support/pem.js';
 import { direct, haproxy, has, naive, nginx, nodePipe, relay, type Start } from './contestants.js';
 import {
   floodDownAudio,
@@ -86,22 +86,19 @@ function median(values: number[]): number {
 
 function certificate(folder: string): { cert: string; key: string } {
   const files = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };
-  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
-  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
-  execFileSync('openssl', ['req', '-x509', ...kind, ...subject, '-keyout', files.key, '-out', files.cert], {
-    stdio: 'ignore',
-  });
+  const pem = certificatePem();
+  writeFileSync(files.cert, pem.cert);
+  writeFileSync(files.key, pem.key);
   return files;
 }
 
 type Results = Record<string, Record<string, Record<string, number>>>;
 
 const folder = mkdtempSync(join(tmpdir(), 'relay-bench-'));
-const pair = has('openssl') ? certificate(folder) : null;
+const pair = certificate(folder);
 const results: Results = {};
 for (const { scenario, contestants, tls } of plans) {
   if (values.only && !scenario.name.includes(values.only)) continue;
-  if (tls && !pair) continue;
   const samples = new Map<string, Measurement[]>();
   for (let round = 0; round < rounds; round++) {
     // Interleaved, so that what else the machine does falls on all alike.

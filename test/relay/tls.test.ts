@@ -17,8 +17,8 @@ function commonName(url: string): Promise<string> {
 
 describe('the TLS listener', () => {
   it('uses a changed certificate without a restart, keeps the old one while the new is broken, and no session notices', async () => {
-    const first = makeCertificate('first');
-    const second = makeCertificate('second');
+    const first = makeCertificate({ commonName: 'first' });
+    const second = makeCertificate({ commonName: 'second' });
     const emulator = await startTestEmulator();
     const { relay, connect, logged } = await startTestRelay({
       upstream: emulator.url,

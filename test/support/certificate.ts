@@ -1,24 +1,24 @@
-/** A throw-away certificate for 127.0.0.1 and localhost, made with the openssl command. */
+/** Files of a throw-away certificate, for what reads them from disk. */
 
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import { certificatePem, type Options } from './pem.js';
 
+/** Paths of the PEM files. */
 export interface Certificate {
   readonly cert: string;
   readonly key: string;
 }
 
-/** Makes a self-signed certificate; gives the paths of its files. */
-export function makeCertificate(commonName = 'localhost'): Certificate {
+/** Makes a certificate whose files are removed when the test is over. */
+export function makeCertificate(options: Options = {}): Certificate {
   const folder = mkdtempSync(join(tmpdir(), 'relay-tls-'));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  const cert = join(folder, 'cert.pem');
-  const key = join(folder, 'key.pem');
-  const subject = ['-subj', `/CN=${commonName}`, '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
-  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
-  execFileSync('openssl', ['req', '-x509', ...kind, ...subject, '-keyout', key, '-out', cert], { stdio: 'ignore' });
-  return { cert, key };
+  const files = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };
+  const pem = certificatePem(options);
+  writeFileSync(files.cert, pem.cert);
+  writeFileSync(files.key, pem.key);
+  return files;
 }

@@ -1,8 +1,7 @@
 /** Small real servers that tests dial; everything started here is stopped after the test. */
 
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type OutgoingHttpHeaders, type Server } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import {
@@ -12,12 +11,11 @@ import {
   type Socket,
   type Server as TcpServer,
 } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { authorizeWithKey } from '../../src/upstream/authorizer.js';
 import { parseEndpoint, type UpstreamTarget } from '../../src/upstream/target.js';
+import { makeCertificate } from '../support/certificate.js';
 import { key } from './key.js';
 
 async function listen(server: TcpServer | Server | TlsServer): Promise<number> {
@@ -122,19 +120,8 @@ export async function closedPort(): Promise<number> {
 
 /** A self-signed certificate for localhost, 127.0.0.1 and resource.invalid; `file` is the PEM of the certificate. */
 export function certificate(): { key: string; cert: string; file: string } {
-  const folder = mkdtempSync(join(tmpdir(), 'relay-cert-'));
-  const file = join(folder, 'cert.pem');
-  const subject = [
-    '-subj',
-    '/CN=localhost',
-    '-addext',
-    'subjectAltName=DNS:localhost,DNS:resource.invalid,IP:127.0.0.1',
-  ];
-  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
-  const args = ['req', '-x509', ...kind, ...subject, '-keyout', join(folder, 'key.pem'), '-out', file];
-  execFileSync('openssl', args, { stdio: 'ignore' });
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  return { key: readFileSync(join(folder, 'key.pem'), 'utf8'), cert: readFileSync(file, 'utf8'), file };
+  const files = makeCertificate({ names: ['localhost', 'resource.invalid'] });
+  return { key: readFileSync(files.key, 'utf8'), cert: readFileSync(files.cert, 'utf8'), file: files.cert };
 }
 
 /** A target on a local port, with an API key. */
