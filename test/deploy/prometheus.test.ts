@@ -144,7 +144,8 @@ async function strain(address: string, ops: string, { control }: Emulator, round
   };
 
   for (const door of ['ga', 'preview'] as const) {
-    const client = await open('talker', door);
+    // The round before ended with an upstream that wants to be left alone for a second.
+    const client = await vi.waitFor(() => open('talker', door), patience);
     client.send({ type: 'input_audio_buffer.append', audio: Buffer.alloc(9600).toString('base64') });
     client.send({ type: 'transcription_session.update' });
     client.send({ type: 'response.create' });
