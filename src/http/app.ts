@@ -42,6 +42,11 @@ export function createApp(services: AppServices): Express {
   app.set('etag', false);
   app.use(helmet());
   healthRoutes(app, services.health);
+  app.use((_request, response, next) => {
+    response.locals.requestId = randomUUID();
+    response.set('x-request-id', response.locals.requestId);
+    next();
+  });
   app.use(secretPaths, cors(services));
   app.post(secretPaths, express.json({ limit: bodyBytes, strict: true, type: () => true }), mintSecret(services));
   app.use((request, response) => {
@@ -155,7 +160,13 @@ function onError({ metrics, log }: AppServices): ErrorRequestHandler {
     metrics.refused(error.id);
     const level = error.id === 'internal' ? 'error' : 'warn';
     log[level](
-      { reason: error.id, detail: error.message, path: request.path.slice(0, 100), error: error.cause },
+      {
+        requestId: response.locals.requestId,
+        reason: error.id,
+        detail: error.message,
+        path: request.path.slice(0, 100),
+        error: error.cause,
+      },
       'request.refused',
     );
     refuse(response, httpRefusal(error));

@@ -162,6 +162,10 @@ describe('the request id', () => {
     const { requestId } = await test.logged('session.refused');
     expect(headers['x-request-id']).toBe(requestId);
     expect(requestId).toMatch(/^[0-9a-f-]{36}$/);
+
+    const secret = await fetch(`${test.relay.url}/v1/realtime/client_secrets`, { method: 'POST' });
+    expect(secret.status).toBe(401);
+    expect(secret.headers.get('x-request-id')).toBe((await test.logged('request.refused')).requestId);
   });
 });
 
