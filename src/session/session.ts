@@ -16,6 +16,7 @@ import { type SessionTrace, traceSession } from '../telemetry/trace.js';
 import type { UsageRecord } from '../telemetry/usage.js';
 import type { Dialed } from '../upstream/dial.js';
 import type { DialEvent, OpenOptions } from '../upstream/pool.js';
+import { Account } from './account.js';
 import { type Activity, createActivity } from './activity.js';
 import type { Admission } from './admission.js';
 import { type Deadline, deadlineOf } from './deadline.js';
@@ -24,7 +25,7 @@ import { createMeter } from './meter.js';
 import { type Flow, Pipe } from './pipe.js';
 import { clientReader, eventBytesOf, upstreamReader } from './readers.js';
 import { type End, identityOf, reportDial, reportEnd, reportOpening, traced, usageOf } from './report.js';
-import type { Settlement, Settlements } from './settle.js';
+import type { Settlements } from './settle.js';
 import { createWatchdog } from './silence.js';
 import { type ClientSocket, Leg } from './socket.js';
 import { settleUnsaid } from './unsaid.js';
@@ -67,8 +68,6 @@ interface Ending {
 
 const expiryNoticeSeconds = 60;
 const reportsLogged = 10;
-/** How long the answer that runs when a budget is used up has to end. */
-const lastAnswerMs = 5000;
 const configureId = `${relayPrefix}configure`;
 
 export class Session {
@@ -93,19 +92,26 @@ export class Session {
   #expiryAnnounced = false;
   #lastActiveAt = Date.now();
   #readyAt = 0;
+  #endedAt = 0;
   #refusals = 0;
   #reports = 0;
   #eventIds = 0;
   readonly #watchdog;
-  #settlement: Settlement | null = null;
-  #outOfBudget: { readonly error: RelayError; readonly by: number } | null = null;
+  readonly #account: Account;
 
   constructor(admission: Admission, socket: ClientSocket, stream: Duplex, services: SessionServices) {
     this.admission = admission;
     this.#services = services;
     this.#meter = createMeter(services.metrics, {
       upstream: () => this.#dialed?.upstream.name ?? '',
-      spent: (tokens) => this.#spent(tokens),
+      spent: (tokens) => this.#account.charge(tokens),
+    });
+    this.#account = new Account(admission.budget, this.#meter.turns, {
+      warn: (warning) => this.#notify('relay.quota_warning', warning),
+      cancel: (id) => this.#cancel(id),
+      end: ({ id, message, retryAfterMs }) => this.end(id, 'relay', { message, retryAfterMs }),
+      listen: (heard) => this.#listen(heard),
+      closed: (complete) => this.#closeUpstream(complete),
     });
     this.#watchdog = createWatchdog(this.#meter.turns, services.limits.answer_seconds);
     this.#trace = traceSession(admission.traceparent, this.#startedAt, traced.session(admission));
@@ -293,35 +299,8 @@ export class Session {
       event_id: this.#eventId(),
       session: policy.sessionCreated(effective, this.id, Math.floor(this.#deadline.at / 1000)),
     });
-    this.admission.budget.start(
-      {
-        nearlySpent: (warning) => this.#notify('relay.quota_warning', { ...warning }),
-        spent: (error) => this.#stopSpending(error),
-      },
-      now,
-    );
+    this.#account.start(now);
     this.#up.open();
-  }
-
-  /** Something that costs is over. */
-  #spent(tokens: number): void {
-    this.admission.budget.tokens(tokens);
-    // The event that says so has yet to reach the client.
-    if (this.#outOfBudget) queueMicrotask(() => this.#endOutOfBudget());
-  }
-
-  /** A budget is used up: the answer that runs is cut short, and the session ends with it. */
-  #stopSpending(error: RelayError): void {
-    if (!this.isOpen || this.#outOfBudget) return;
-    this.#outOfBudget = { error, by: Date.now() + lastAnswerMs };
-    for (const id of this.#meter.turns.running) this.#cancel(id);
-    this.#endOutOfBudget();
-  }
-
-  #endOutOfBudget(now = 0): void {
-    if (!this.#outOfBudget || (this.#meter.turns.running.size > 0 && now < this.#outOfBudget.by)) return;
-    const { id, message, retryAfterMs } = this.#outOfBudget.error;
-    this.end(id, 'relay', { message, retryAfterMs });
   }
 
   /** Upstream's own notice that the session's time is up becomes our end, with our close code. */
@@ -444,8 +423,9 @@ export class Session {
         });
       }
     } else if (this.#state === 'open' || this.#state === 'draining') {
-      this.admission.budget.tick(now);
-      this.#tickOpen(now, isSilent);
+      this.#account.tick(now);
+      // The account may just have ended it.
+      if (this.isOpen) this.#tickOpen(now, isSilent);
     }
   }
 
@@ -466,8 +446,7 @@ export class Session {
     } else if (now >= deadline.at) this.end(deadline.id, 'relay');
     else if (now - this.#lastActiveAt > this.admission.profile.limits.idle_seconds * 1000) {
       this.end('idle_timeout', 'relay');
-    } else if (this.#outOfBudget) this.#endOutOfBudget(now);
-    else if (this.#state === 'draining' && !this.#meter.turns.isBusy()) this.end('draining', 'relay');
+    } else if (this.#state === 'draining' && !this.#meter.turns.isBusy()) this.end('draining', 'relay');
     else if (!this.#expiryAnnounced && deadline.at - now <= expiryNoticeSeconds * 1000) {
       this.#expiryAnnounced = true;
       this.#notify('relay.session_expiring', { expires_at: Math.floor(deadline.at / 1000), reason: deadline.id });
@@ -495,7 +474,7 @@ export class Session {
   end(id: ExitId, initiator: Initiator, ending: Ending = {}): void {
     if (this.#state === 'closed') {
       // What is left of the client's socket has no say in what upstream still has to say.
-      if (initiator !== 'client') this.#settlement?.finish();
+      if (initiator !== 'client') this.#account.finish();
       return;
     }
     const wasConfiguring = this.#state === 'configuring';
@@ -508,9 +487,6 @@ export class Session {
     }
     if (!ending.clientIsClosing) this.#client.close(exits[id].close, id);
     this.admission.release();
-    this.admission.budget.stop(Date.now());
-    if (initiator !== 'upstream') this.#settle();
-    if (!this.#settlement) this.#closeUpstream();
     this.#services.ended(this);
     this.#logActivity();
     const { metrics, log } = this.#services;
@@ -536,39 +512,20 @@ export class Session {
       this.#trace.part('configure', { from: this.#dialedAt, to: now, attributes, failure: id });
     }
     this.#trace.end(id, now, traced.end(end, this.#dialed));
-    if (!this.#settlement) this.#account(now, !this.#meter.turns.isUnsettled());
+    this.#endedAt = now;
+    const isSound = initiator !== 'upstream' && this.#readyAt > 0 && this.#upstream?.full === false;
+    this.#account.close(now, isSound ? this.#services.settlements : null);
   }
 
-  /** Keeps upstream until it has said what is still to be paid for, if anything is and it can be expected to say so. */
-  #settle(): void {
-    const { turns } = this.#meter;
-    if (!this.#upstream || this.#upstream.full || this.#readyAt === 0 || !turns.isUnsettled()) return;
-    const endedAt = Date.now();
-    this.#settlement = this.#services.settlements.begin({
-      running: turns.running,
-      isUnsettled: turns.isUnsettled,
-      cancel: (id) => this.#cancel(id),
-      settled: (complete) => {
-        this.#closeUpstream();
-        this.#account(endedAt, complete);
-      },
-    });
-    if (this.#settlement) this.#listen(() => this.#settlement?.heard());
-  }
-
-  #closeUpstream(): void {
+  /** Lets go of upstream, and reports what the session cost. */
+  #closeUpstream(complete: boolean): void {
     // Who does not read would not read a goodbye either, and would keep what was meant for it in our memory until a time-out.
     if (this.#upstream?.full) this.#upstream.terminate();
     else this.#upstream?.close(exits.normal.close, '');
-  }
-
-  /** Reports what the session cost, once that is final. */
-  #account(endedAt: number, complete: boolean): void {
-    this.admission.budget.close();
     if (this.#readyAt === 0) return;
-    const times = { startedAt: this.#readyAt, endedAt };
+    const when = { startedAt: this.#readyAt, endedAt: this.#endedAt, complete };
     const { usage } = this.#meter;
-    this.#services.used(usageOf(this.admission, this.#dialed, usage, this.#meter.totals(), { ...times, complete }));
+    this.#services.used(usageOf(this.admission, this.#dialed, usage, this.#meter.totals(), when));
   }
 }
 

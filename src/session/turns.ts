@@ -94,10 +94,9 @@ export function createTurns(): Turns {
   return {
     configured(session) {
       const input = object(object(session.audio).input);
-      const detection = object(input.turn_detection);
-      transcribes = object(input.transcription) === input.transcription;
-      detectsTurns = detection === input.turn_detection;
-      answersSpeech = session.type !== 'transcription' && detection.create_response !== false;
+      transcribes = isObject(input.transcription);
+      detectsTurns = isObject(input.turn_detection);
+      answersSpeech = session.type !== 'transcription' && object(input.turn_detection).create_response !== false;
     },
     up({ type, event_id }) {
       if (type === 'response.create') add(asked, event_id);
@@ -114,6 +113,10 @@ export function createTurns(): Turns {
   };
 }
 
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 function object(value: unknown): JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : {};
+  return isObject(value) ? value : {};
 }
