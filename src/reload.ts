@@ -14,7 +14,7 @@ export interface SettingsSource {
 }
 
 /** What differs between two configurations, by name; never a value. */
-export interface Changes {
+interface Changes {
   readonly added: readonly string[];
   readonly removed: readonly string[];
   readonly changed: readonly string[];

@@ -4,7 +4,7 @@ import { duration, last, number, object, text, timeOf } from './fields.js';
 import type { Line } from './lines.js';
 
 /** Where to look next; `identity` is whoever issues tokens, for users or for the relay. */
-export type Fault = 'client' | 'relay' | 'upstream' | 'identity' | 'network' | 'nobody';
+type Fault = 'client' | 'relay' | 'upstream' | 'identity' | 'network' | 'nobody';
 
 export interface Verdict {
   readonly fault: Fault;

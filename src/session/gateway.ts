@@ -131,8 +131,7 @@ export function createGateway(services: GatewayServices) {
     socket.on('error', () => socket.destroy());
     const knock: Knock = { message, socket, head, requestId: randomUUID() };
     const slow = setTimeout(() => {
-      metrics.refused('idle_timeout');
-      answer(knock, httpRefusal(new RelayError('idle_timeout', 'The handshake took too long; try again.')));
+      refuse(new RelayError('idle_timeout', 'The handshake took too long; try again.'), false, knock);
     }, services.handshakeSeconds * 1000);
     let browser = false;
     try {

@@ -34,15 +34,23 @@ const shapes = [
 const shape = new RegExp(shapes.map(({ source }) => source).join('|'), 'gi');
 /** A shorter secret would be found in words that are none. */
 const shortestSecret = 8;
+/** Reloads may bring new ones for as long as the process runs. */
+const secretsKept = 1000;
 
 const concealed = new WeakMap<Log, Set<string>>();
 
-/** Keeps these very texts out of everything that `log` writes from now on. */
+/** Keeps these very texts out of everything that `log` writes from now on, until many others have followed. */
 export function conceal(log: Log, secrets: Iterable<string>): void {
+  const known = concealed.get(log);
   for (const secret of secrets) {
-    // As it stands within a JSON string.
-    if (secret.length >= shortestSecret) concealed.get(log)?.add(JSON.stringify(secret).slice(1, -1));
+    if (!known || secret.length < shortestSecret) continue;
+    // As it is, and as it stands within a JSON string.
+    for (const form of [secret, JSON.stringify(secret).slice(1, -1)]) {
+      known.delete(form);
+      known.add(form);
+    }
   }
+  for (const oldest of known ?? []) if (known && known.size > secretsKept) known.delete(oldest);
 }
 
 /** Makes the log; `destination` is standard output unless given. */
@@ -58,7 +66,7 @@ export function createLog(level: (typeof logLevels)[number], destination?: Desti
         paths: secrets.flatMap((name) => [`["${name}"]`, `*["${name}"]`, `*.*["${name}"]`]),
         censor: '[redacted]',
       },
-      serializers: { error: describeError },
+      serializers: { error: (error: unknown) => describeError(error, (text) => withoutSecrets(text, own)) },
       hooks: { streamWrite: (line) => withoutSecrets(line, own) },
     },
     destination as DestinationStream,
@@ -75,8 +83,9 @@ function withoutSecrets(line: string, secrets: Iterable<string>): string {
 }
 
 /** An error and its causes as plain data: names, messages and codes, and a stack for what nobody foresaw. */
-function describeError(error: unknown, depth = 0): unknown {
-  if (!(error instanceof Error)) return typeof error === 'string' ? error.slice(0, 500) : undefined;
+function describeError(error: unknown, clean: (text: string) => string, depth = 0): unknown {
+  // Cleaned before it is cut: half a secret would no longer be recognised.
+  if (!(error instanceof Error)) return typeof error === 'string' ? clean(error).slice(0, 500) : undefined;
   const { code, status, kind, advice } = error as {
     code?: unknown;
     status?: unknown;
@@ -86,12 +95,12 @@ function describeError(error: unknown, depth = 0): unknown {
   const unforeseen = error.name === 'TypeError' || error.name === 'RangeError' || error.name === 'ReferenceError';
   return {
     name: error.name,
-    message: error.message.slice(0, 1000),
+    message: clean(error.message).slice(0, 1000),
     ...(code !== undefined && { code }),
     ...(status !== undefined && { status }),
     ...(kind !== undefined && { kind }),
     ...(advice !== undefined && { advice }),
     ...(unforeseen && { stack: error.stack }),
-    ...(error.cause !== undefined && depth < 4 && { cause: describeError(error.cause, depth + 1) }),
+    ...(error.cause !== undefined && depth < 4 && { cause: describeError(error.cause, clean, depth + 1) }),
   };
 }

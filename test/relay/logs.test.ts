@@ -48,8 +48,10 @@ describe('a secret', () => {
         log[level]({ error: error(secret) }, 'in an error');
         log[level]({ error: Object.assign(new TypeError(secret), { code: secret }) }, 'in a stack');
         log[level]({ [secret]: 1 }, 'as a name');
+        for (const before of [960, 980, 990])
+          log[level]({ error: new Error(`${'x'.repeat(before)} ${secret}`) }, 'at a cut');
       });
-      expect(text.trim().split('\n')).toHaveLength(5);
+      expect(text.trim().split('\n')).toHaveLength(8);
       expect(text).not.toContain(canary);
     });
   }

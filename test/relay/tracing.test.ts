@@ -7,6 +7,7 @@ import { WebSocket } from 'ws';
 import { connect, refused } from '../support/client.js';
 import { relayEnv, run, serve } from '../support/process.js';
 import { startTestEmulator, startTestRelay, type TestRelay } from '../support/relay.js';
+import { startUpstream } from '../support/upstream.js';
 
 const exporter = new InMemorySpanExporter();
 const provider = new NodeTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] });
@@ -110,6 +111,20 @@ describe('with an SDK in the process', () => {
     const error = { code: SpanStatusCode.ERROR, message: 'upstream_configuration_failed' };
     expect([span('configure').status, span('session').status]).toEqual([error, error]);
     expect(span('dial').status.code).toBe(SpanStatusCode.UNSET);
+  });
+
+  it('shows a dial that was given up because the client left', async () => {
+    const upstream = await startUpstream({ until: new Promise(() => undefined) });
+    const test = await startTestRelay({ upstream: upstream.url });
+    const client = await test.connect({ headers: { traceparent } });
+    client.ws.close(1000);
+    await test.logged('upstream.dialed');
+    expect(span('dial').attributes['relay.reason']).toBe('aborted');
+    expect(span('dial').parentSpanContext?.spanId).toBe(span('session').spanContext().spanId);
+    expect([span('dial').status.code, span('session').status.code]).toEqual([
+      SpanStatusCode.UNSET,
+      SpanStatusCode.UNSET,
+    ]);
   });
 
   it('does the same for a session of one event and of a thousand', async () => {
