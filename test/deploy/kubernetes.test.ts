@@ -119,7 +119,7 @@ describe.each(sets)('%s', (_, documents) => {
       find('PodDisruptionBudget').spec.selector?.matchLabels,
       find('NetworkPolicy').spec.podSelector?.matchLabels,
     ];
-    for (const selector of selectors) expect(pod.metadata?.labels).toMatchObject(selector ?? 'a selector');
+    for (const selector of selectors) expect(pod.metadata?.labels).toMatchObject(selector as Tree);
     expect(pod.spec?.containers?.[0]?.ports).toMatchObject([{ name: 'http' }, { name: 'ops' }]);
     expect(find('Service').spec.ports).toMatchObject([{ targetPort: 'http' }, { targetPort: 'ops' }]);
     expect(find('ServiceMonitor').spec.endpoints).toEqual([{ port: 'ops', path: '/metrics', interval: '15s' }]);
