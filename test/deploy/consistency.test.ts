@@ -1,0 +1,226 @@
+import { existsSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { configFileSchema, loadConfig } from '../../src/config.js';
+import { createMetrics } from '../../src/telemetry/metrics.js';
+import { textOf } from '../project/tables.js';
+import { base, type Tree } from './kubernetes.js';
+import { alerts, board, recordings } from './monitoring.js';
+
+const { limits, port, opsPort } = loadConfig({
+  AZURE_OPENAI_ENDPOINT: 'https://a.example',
+  AZURE_OPENAI_REALTIME_DEPLOYMENT: 'd',
+  RELAY_JWT_SECRET: 'a-secret-of-the-tests-that-is-long-enough',
+  RELAY_JWT_ISSUER: 'i',
+  RELAY_JWT_AUDIENCE: 'a',
+});
+const compose = parse(textOf('docker-compose.yml'));
+const pod = base().find(({ kind }) => kind === 'Deployment')?.spec.template?.spec as Tree;
+const container = pod.containers?.[0] as Tree;
+const app = textOf('deploy/azure/modules/relay.bicep');
+const relayYaml = parse(textOf('deploy/kubernetes/base/relay.yaml'));
+
+describe('the numbers of the deployments', () => {
+  it('leave time to close after the drain, everywhere', () => {
+    const graces = [
+      Number.parseInt(compose.services.relay.stop_grace_period, 10),
+      Number(pod.terminationGracePeriodSeconds),
+      Number(/terminationGracePeriodSeconds: (\d+)/.exec(app)?.[1]),
+    ];
+    for (const grace of graces) expect(grace).toBeGreaterThanOrEqual(limits.drain_seconds + 10);
+  });
+
+  it('keep pings below every idle time-out that is written down', () => {
+    const operations = textOf('docs/operations.md');
+    const [, row] = /^\| `ping_seconds` \| (.+)$/m.exec(operations) ?? [];
+    const [ping, ...others] = [...(row ?? '').matchAll(/(\d+) s/g)].map(([, seconds]) => Number(seconds));
+    expect(ping).toBe(limits.ping_seconds);
+    expect(others).toEqual([240, 230, 60]);
+    expect(Math.min(...others)).toBeGreaterThan(limits.ping_seconds + limits.pong_seconds);
+  });
+
+  it('count with the same number of sessions', () => {
+    const threshold = alerts.find(({ alert }) => alert === 'RelayNearCapacity')?.expr;
+    expect(threshold).toBe(`relay_sessions_active > ${limits.sessions * 0.8}`);
+    const target = base().find(({ kind }) => kind === 'HorizontalPodAutoscaler')?.spec.metrics?.[0];
+    expect(target?.pods).toMatchObject({
+      metric: { name: 'relay_sessions_active' },
+      target: { averageValue: String(limits.sessions / 2) },
+    });
+    expect(app).toContain(`threshold: '${limits.sessions / 2}'`);
+  });
+
+  it('warn of memory before the platform takes the process', () => {
+    expect(container.resources?.limits?.memory).toBe('1Gi');
+    expect(alerts.find(({ alert }) => alert === 'RelayMemoryHigh')?.expr).toContain('> 800 * 1024 * 1024');
+  });
+
+  it('repeat the defaults in the file of Kubernetes, which has no key that does not exist', () => {
+    for (const [name, value] of Object.entries(relayYaml.limits)) {
+      expect(limits[name as keyof typeof limits], name).toBe(value);
+    }
+    const { properties } = configFileSchema() as { properties: object };
+    expect(Object.keys(properties)).toEqual(expect.arrayContaining(Object.keys(relayYaml)));
+  });
+});
+
+describe('the ports and paths of the deployments', () => {
+  const [dockerfile, prometheus] = [textOf('Dockerfile'), parse(textOf('deploy/prometheus/prometheus.yml'))];
+
+  it('are those of the relay', () => {
+    expect(dockerfile).toContain(`EXPOSE ${port} ${opsPort}`);
+    expect(container.ports).toMatchObject([{ containerPort: port }, { containerPort: opsPort }]);
+    expect(app).toContain(`targetPort: ${port}`);
+    expect(prometheus.scrape_configs[0].static_configs[0].targets).toEqual([`relay:${opsPort}`]);
+    expect(compose.services.emulator.networks.default.aliases).toEqual(['relay']);
+  });
+
+  it('ask the operations port for health, and not readiness whether to kill', () => {
+    const paths = [container.startupProbe, container.livenessProbe, container.readinessProbe].map(
+      (probe) => probe?.httpGet,
+    );
+    expect(paths).toEqual([
+      { path: '/healthz', port: 'ops' },
+      { path: '/healthz', port: 'ops' },
+      { path: '/readyz', port: 'ops' },
+    ]);
+    expect(
+      [...app.matchAll(/type: '(\w+)'\n\s+httpGet: \{ path: '(\/\w+)', port: (\d+)/g)].map((found) => found.slice(1)),
+    ).toEqual([
+      ['Startup', '/healthz', String(opsPort)],
+      ['Liveness', '/healthz', String(opsPort)],
+      ['Readiness', '/readyz', String(opsPort)],
+    ]);
+  });
+
+  it('run as the user of the image, whose number is 1000 in the images of Node', () => {
+    expect(dockerfile).toMatch(/^USER node$/m);
+    expect(pod.securityContext).toMatchObject({ runAsUser: 1000, runAsGroup: 1000 });
+  });
+});
+
+describe('docker-compose.yml', () => {
+  const services = Object.entries(compose.services) as [
+    string,
+    { image: string; ports?: string[]; healthcheck?: object },
+  ][];
+
+  it('publishes to this machine only, pins what it pulls and knows the health of everything', () => {
+    for (const [name, { image, ports = [], healthcheck }] of services) {
+      expect(ports.every((published) => published.startsWith('127.0.0.1:'))).toBe(true);
+      expect(healthcheck, name).toBeDefined();
+      if (image !== 'realtime-relay') expect(image).toMatch(/:v?\d+\.\d+\.\d+$/);
+    }
+  });
+
+  it('mounts what exists', () => {
+    const mounted = services.flatMap(([, service]) => (service as { volumes?: string[] }).volumes ?? []);
+    const paths = mounted.map((volume) => volume.split(':')[0] ?? '').filter((path) => path.startsWith('./'));
+    expect(paths.length).toBe(3);
+    expect(paths.filter((path) => !existsSync(new URL(`../../${path}`, import.meta.url)))).toEqual([]);
+  });
+});
+
+describe('the alerts', () => {
+  const runbook = textOf('docs/runbook.md');
+  const headings = [...runbook.matchAll(/^## (\w+)$/gm)].map(([, name]) => name as string);
+
+  it('have an entry of the runbook each, and it has no other', () => {
+    expect(headings).toEqual(expect.arrayContaining(alerts.map(({ alert }) => alert)));
+    expect(headings).toHaveLength(alerts.length);
+    for (const { alert, annotations } of alerts) {
+      expect(annotations.runbook_url).toBe(`docs/runbook.md#${alert.toLowerCase()}`);
+      expect(annotations.summary && annotations.description).toBeTruthy();
+    }
+  });
+
+  it('have a severity each, and cases in which they fire and do not', () => {
+    const { tests } = parse(textOf('deploy/prometheus/alerts.test.yml'), { maxAliasCount: 0 }) as {
+      tests: { alert_rule_test: [{ alertname: string; exp_alerts: unknown[] }] }[];
+    };
+    for (const { alert, labels } of alerts) {
+      expect(['critical', 'warning']).toContain(labels.severity);
+      const cases = tests.map(({ alert_rule_test: [one] }) => one).filter(({ alertname }) => alertname === alert);
+      expect(
+        cases.some(({ exp_alerts }) => exp_alerts.length > 0),
+        `${alert} fires`,
+      ).toBe(true);
+      expect(
+        cases.some(({ exp_alerts }) => exp_alerts.length === 0),
+        `${alert} stays quiet`,
+      ).toBe(true);
+    }
+  });
+});
+
+describe('the dashboard', () => {
+  const charts = board.panels.filter(({ type }) => type !== 'row');
+  const own = createMetrics({ process: false })
+    .registry.getMetricsAsArray()
+    .map(({ name }) => name);
+  const all = createMetrics()
+    .registry.getMetricsAsArray()
+    .map(({ name }) => name);
+  const expressions = charts.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr));
+
+  it('shows every metric of the relay', () => {
+    expect(own.filter((name) => !expressions.some((expr) => expr.includes(name)))).toEqual([]);
+  });
+
+  it('names no metric that does not exist, nor do the rules', () => {
+    const records = recordings.map(({ record }) => record);
+    const rules = [...alerts, ...recordings].map(({ expr }) => expr);
+    const named = [...expressions, ...rules].flatMap(
+      (expr) =>
+        records.reduce((text, record) => text.replaceAll(record, ''), expr).match(/\b(?:relay|nodejs|process)_\w+/g) ??
+        [],
+    );
+    const known = all.flatMap((name) => [name, `${name}_bucket`, `${name}_sum`, `${name}_count`]);
+    expect(named.length).toBeGreaterThan(80);
+    expect([...new Set(named)].filter((name) => !known.includes(name))).toEqual([]);
+  });
+
+  it('explains every panel, and none lies over another', () => {
+    const taken = new Set<string>();
+    for (const { title, description, gridPos, type } of board.panels) {
+      if (type !== 'row') expect(description, title).toBeTruthy();
+      expect(gridPos.x + gridPos.w, title).toBeLessThanOrEqual(24);
+      for (let x = gridPos.x; x < gridPos.x + gridPos.w; x++)
+        for (let y = gridPos.y; y < gridPos.y + gridPos.h; y++) {
+          expect(taken.has(`${x} ${y}`), title).toBe(false);
+          taken.add(`${x} ${y}`);
+        }
+    }
+    expect(new Set(board.panels.map(({ id }) => id)).size).toBe(board.panels.length);
+  });
+
+  it('takes its data from the source that is chosen', () => {
+    expect(charts.every(({ datasource }) => datasource?.uid === `$${'{datasource}'}`)).toBe(true);
+    expect(board.templating.list.map(({ name }) => name)).toEqual(['datasource', 'instance']);
+  });
+});
+
+describe.each(['docs/runbook.md', 'docs/operations.md'])('%s', (path) => {
+  it('links only to what exists', () => {
+    const links = [...textOf(path).matchAll(/\]\((?!https?:)([^)\s]+)\)/g)].map(([, target]) => target as string);
+    const broken = links.filter((target) => {
+      const [file = '', heading] = target.split('#');
+      const document = new URL(`../../${path}`, import.meta.url);
+      const place = file === '' ? document : new URL(file, document);
+      if (!existsSync(place)) return true;
+      return heading !== undefined && !anchorsOf(place).includes(heading);
+    });
+    expect(broken).toEqual([]);
+  });
+});
+
+/** The anchors GitHub makes of a document's headings. */
+function anchorsOf(place: URL): string[] {
+  const text = textOf(place.href);
+  return [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
+    (heading as string)
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
