@@ -4,9 +4,10 @@ import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor } from '@o
 import { NodeTracerProvider } from '@opentelemetry/sdk-trace-node';
 import { afterEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
+import { signToken } from '../../src/auth/token.js';
 import { connect, refused } from '../support/client.js';
-import { relayEnv, run, serve } from '../support/process.js';
-import { startTestEmulator, startTestRelay, type TestRelay } from '../support/relay.js';
+import { relayEnv, serve } from '../support/process.js';
+import { jwt, startTestEmulator, startTestRelay, type TestRelay } from '../support/relay.js';
 import { startUpstream } from '../support/upstream.js';
 
 const exporter = new InMemorySpanExporter();
@@ -190,10 +191,8 @@ describe('realtime-relay serve', () => {
     const registration = fileURLToPath(new URL('../support/tracing.mjs', import.meta.url));
     const env = relayEnv(emulator.url, { NODE_OPTIONS: `--import ${registration}` });
     const relay = await serve(env);
-    const made = run(['token', '--sub', 'ada'], relayEnv(emulator.url));
-    expect(await made.exited).toBe(0);
     const client = await connect(`${relay.url.replace('http', 'ws')}/v1/realtime`, {
-      headers: { Authorization: `Bearer ${made.lines[0]}`, traceparent },
+      headers: { Authorization: `Bearer ${signToken({ ...jwt, subject: 'ada', ttlSeconds: 60 })}`, traceparent },
     });
     await client.next('session.created');
     relay.child.kill('SIGTERM');
