@@ -39,7 +39,7 @@ export interface QuotaWarning {
 }
 
 /** What a session is told about its budgets. */
-export interface BudgetEvents {
+interface BudgetEvents {
   /** At most once for each budget. */
   nearlySpent(warning: QuotaWarning): void;
   /** A budget is used up, and the session must end. */

@@ -6,7 +6,7 @@
 import { RelayError } from '../errors.js';
 
 /** What is wanted of one budget. */
-export interface Draw {
+interface Draw {
   readonly key: string;
   /** Drawing never brings the counter above this. */
   readonly limit: number;
@@ -15,7 +15,7 @@ export interface Draw {
 }
 
 /** What a budget gave. */
-export interface Drawn {
+interface Drawn {
   /** 0 when the budget is used up. */
   readonly taken: number;
   /** The counter afterwards, with what others have drawn. */
