@@ -42,7 +42,7 @@ describe.skipIf(promtool === null)('promtool', () => {
 });
 
 describe.skipIf(prometheus === null)('a Prometheus that scrapes a relay under load', () => {
-  it('answers every expression of the board and the rules with data', { timeout: 60_000 }, async () => {
+  it('answers every expression of the board and the rules with data', { timeout: 90_000 }, async () => {
     const { ops, recover, strain } = await startStrainedRelay();
     const { query, failedRules } = await startPrometheus(prometheus as string, new URL(ops).host);
     const seen = (expr: string) => vi.waitFor(async () => expect(await query(expr), expr).toEqual([1]), patience);
@@ -54,24 +54,26 @@ describe.skipIf(prometheus === null)('a Prometheus that scrapes a relay under lo
     await seen('sum(relay_session_ends_total{reason="slow_consumer"}) == bool 1');
     await strain(2);
     await seen('sum(relay_session_ends_total{reason="slow_consumer"}) == bool 2');
-    await seen('count(relay_session_ends_total offset 2s) > bool 0');
-    for (const { record } of recordings) await seen(`count(${record} == ${record}) > bool 0`);
 
     const asked = [
       ...board.panels.flatMap(({ title, targets = [] }) =>
         targets.map(({ expr }) => ({ of: title, expr: asSent(expr) })),
       ),
-      ...recordings.map(({ record, expr }) => ({ of: record, expr })),
+      ...recordings.flatMap(({ record, expr }) => [record, expr].map((each) => ({ of: record, expr: each }))),
       ...alerts.map(({ alert, expr }) => ({ of: alert, expr: withoutThresholds(expr) })),
-    ];
-    const without: string[] = [];
-    for (const { of, expr } of asked) {
-      const values = await query(expr).catch((error: Error) => [error.message]);
-      if (!values.every((value) => typeof value === 'number')) without.push(`${of}: ${values.join()}`);
-      else if (values.every((value) => Number.isNaN(value)) && !empty.has(of))
-        without.push(`${of}: nothing from ${expr}`);
-    }
-    expect(without).toEqual([]);
+    ].filter(({ of }) => !empty.has(of));
+    const without = async () => {
+      const found = await Promise.all(
+        asked.map(async ({ of, expr }) => {
+          const values = await query(expr);
+          return values.every((value) => Number.isNaN(value)) ? [`${of}: nothing from ${expr}`] : [];
+        }),
+      );
+      return found.flat();
+    };
+    // The recording rules are evaluated after the scrape they look at.
+    await vi.waitFor(async () => expect(await without()).toEqual([]), patience);
+    expect([...empty.keys()].filter((name) => !alerts.some(({ alert }) => alert === name))).toEqual([]);
     for (const { expr } of board.annotations.list) await query(expr);
     for (const { expr } of alerts) await query(expr);
     expect(await failedRules()).toEqual([]);
@@ -104,7 +106,7 @@ async function startStrainedRelay() {
   const emulator = await startTestEmulator();
   const identity = await startIdentity();
   onTestFinished(() => identity.close());
-  identity.fail('errors');
+  identity.fail('refuses');
   const { ops, url, line } = await serve(
     relayEnv(emulator.url, {
       ...identity.env,
