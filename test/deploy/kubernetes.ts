@@ -20,7 +20,7 @@ export interface Manifest {
   readonly spec: Tree;
 }
 
-export function documentsOf(text: string): Manifest[] {
+function documentsOf(text: string): Manifest[] {
   return parseAllDocuments(text).map((document) => document.toJS() as Manifest);
 }
 

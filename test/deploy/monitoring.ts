@@ -42,7 +42,7 @@ function rulesOf<Rule>(file: string): Rule[] {
 export const alerts = rulesOf<Alert>('alerts.yml');
 export const recordings = rulesOf<{ readonly record: string; readonly expr: string }>('recording.yml');
 
-export interface Panel {
+interface Panel {
   readonly id: number;
   readonly type: string;
   readonly title: string;
