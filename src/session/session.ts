@@ -119,7 +119,7 @@ export class Session {
     const { buffer_bytes } = services.limits;
     this.#up = new Pipe(this.#flow('up'), buffer_bytes);
     this.#down = new Pipe(this.#flow('down'), 0);
-    this.#client = new Leg(socket, stream, buffer_bytes);
+    this.#client = new Leg(socket, stream, buffer_bytes, false);
     socket.violated = (code) => this.#violated(code);
     this.#client.start({
       message: (bytes) => this.#up.push(bytes, this.#client),
@@ -173,7 +173,7 @@ export class Session {
     this.#dialedAt = Date.now();
     this.#configureBy = this.#dialedAt + limits.configure_seconds * 1000;
     this.#dialed = dialed;
-    const upstream = new Leg(dialed.socket, dialed.stream, limits.buffer_bytes);
+    const upstream = new Leg(dialed.socket, dialed.stream, limits.buffer_bytes, true);
     this.#upstream = upstream;
 
     const ports = {
@@ -485,7 +485,8 @@ export class Session {
       const event = { type: 'error', event_id: this.#eventId(), error: { ...errorBody(error), event_id: null } };
       this.#client.send(Buffer.from(JSON.stringify(event)));
     }
-    if (!ending.clientIsClosing) this.#client.close(exits[id].close, id);
+    if (ending.clientIsClosing) this.#client.flush();
+    else this.#client.close(exits[id].close, id);
     this.admission.release();
     this.#services.ended(this);
     this.#logActivity();

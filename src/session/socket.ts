@@ -2,8 +2,8 @@
 
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
+import { Outbox } from './outbox.js';
 
-const text = { binary: false } as const;
 /** RFC 6455 section 7.4.1: the connection ended without a close frame. */
 const noCloseFrame = 1006;
 
@@ -44,17 +44,21 @@ export class Leg {
   readonly #stream: Duplex;
   readonly #limit: number;
   #handlers: LegHandlers | null = null;
-  #corked = false;
+  readonly #outbox: Outbox;
   #held = false;
   #heard = true;
   #quietSince = 0;
   #pingedAt = 0;
 
-  /** @param bufferBytes unsent bytes at which `full` turns true; `drained` is called at half of it */
-  constructor(ws: WebSocket, stream: Duplex, bufferBytes: number) {
+  /**
+   * @param bufferBytes unsent bytes at which `full` turns true; `drained` is called at half of it
+   * @param masked whether we are the client of this connection
+   */
+  constructor(ws: WebSocket, stream: Duplex, bufferBytes: number, masked: boolean) {
     this.#ws = ws;
     this.#stream = stream;
     this.#limit = bufferBytes;
+    this.#outbox = new Outbox(masked);
   }
 
   start(handlers: LegHandlers): void {
@@ -82,34 +86,33 @@ export class Leg {
 
   /** Bytes accepted by `send` and not yet taken by the operating system. */
   get buffered(): number {
-    return this.#ws.bufferedAmount;
+    return this.#ws.bufferedAmount + this.#outbox.bytes;
   }
 
   get full(): boolean {
-    return this.#ws.bufferedAmount > this.#limit;
+    return this.buffered > this.#limit;
   }
 
-  /** Sends one event as a text frame; what is sent in one turn of the event loop leaves in one system call. */
+  /** Sends one event as a text frame, and may change its bytes; what is sent in one turn of the event loop leaves as one piece. */
   send(bytes: Buffer): void {
-    const ws = this.#ws;
-    if (ws.readyState !== WebSocket.OPEN) return;
-    if (!this.#corked) {
-      this.#corked = true;
-      this.#stream.cork();
-      process.nextTick(this.#uncork);
-    }
-    // Only a write that ends above the half can be the one whose flush brings the buffer below it.
-    if (ws.bufferedAmount + bytes.length > this.#limit / 2) ws.send(bytes, text, this.#flushed);
-    else ws.send(bytes, text);
+    if (this.#ws.readyState !== WebSocket.OPEN) return;
+    if (this.#outbox.bytes === 0) process.nextTick(this.flush);
+    this.#outbox.add(bytes);
   }
 
-  readonly #uncork = (): void => {
-    this.#corked = false;
-    this.#stream.uncork();
+  /** Writes what `send` has collected in this turn now. */
+  readonly flush = (): void => {
+    if (this.#ws.readyState !== WebSocket.OPEN) {
+      this.#outbox.clear();
+      return;
+    }
+    // Only a write that ends above the half can be the one whose end brings the buffer below it.
+    const watched = this.buffered > this.#limit / 2;
+    this.#outbox.flush(this.#stream, watched ? this.#flushed : undefined);
   };
 
   readonly #flushed = (): void => {
-    if (this.#ws.bufferedAmount <= this.#limit / 2) this.#handlers?.drained();
+    if (this.buffered <= this.#limit / 2) this.#handlers?.drained();
   };
 
   /** Stops reading; TCP makes the peer wait. */
@@ -139,6 +142,7 @@ export class Leg {
     if (this.#pingedAt > 0) return nowMs - this.#pingedAt < pongMs;
     if (nowMs - this.#quietSince >= pingMs && this.#ws.readyState === WebSocket.OPEN) {
       this.#pingedAt = nowMs;
+      this.flush();
       this.#ws.ping();
     }
     return true;
@@ -147,6 +151,7 @@ export class Leg {
   /** Says goodbye and reads on only to see the peer's own close frame; `ws` cuts the socket after its close time-out. */
   close(code: number, reason: string): void {
     this.#handlers = null;
+    this.flush();
     this.#ws.close(code, reason);
     this.#ws.resume();
   }

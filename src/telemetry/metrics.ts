@@ -268,17 +268,17 @@ export function createMetrics(options: { process?: boolean } = {}) {
   );
   const latencyName = 'relay_added_latency_seconds';
   const latencyHelp = 'From the arrival of an event to its hand-over to the other socket';
-  // prom-client has no public form for a histogram whose buckets are kept elsewhere; a subclass that answers `get` is one.
+  // prom-client has no public form for a histogram whose buckets are kept elsewhere; this answers what its registry asks.
   class Latency extends Histogram<'direction'> {
     override get() {
       const values = directions.flatMap((direction) => traffic[direction].latency.samples(latencyName, { direction }));
-      return Promise.resolve({
-        name: latencyName,
-        help: latencyHelp,
-        type: 'histogram',
-        values,
-        aggregator: 'sum',
-      }) as never;
+      const metric = { name: latencyName, help: latencyHelp, type: 'histogram', values, aggregator: 'sum' };
+      return Promise.resolve(metric) as never;
+    }
+
+    /** What the text form of `/metrics` is made from (prom-client 15.1). */
+    getForPromString() {
+      return this.get();
     }
   }
   new Latency({ name: latencyName, help: latencyHelp, labelNames: ['direction'], registers });
