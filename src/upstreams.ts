@@ -18,7 +18,7 @@ interface Fleet {
   readonly settings: Settings;
 }
 
-export interface Upstreams extends Pick<UpstreamPool, 'open' | 'ready'> {
+export interface Upstreams extends Pick<UpstreamPool, 'open' | 'reach' | 'ready'> {
   /** Seconds until the Entra token of each upstream runs out; those with an API key are not there. */
   tokenSeconds(): ReadonlyMap<string, number>;
   /** Fetches the tokens that are missing, ahead of need. */
@@ -62,6 +62,7 @@ export function createUpstreams(settings: Settings, observers: Observers): Upstr
 
   return {
     open: (options) => current.pool.open(options),
+    reach: (options, ask, dialect) => current.pool.reach(options, ask, dialect),
     ready: () => current.pool.ready(),
     warm,
     tokenSeconds() {

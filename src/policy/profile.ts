@@ -155,6 +155,15 @@ const limits = z.strictObject({
   tenant: z.strictObject(daily).optional(),
 });
 
+const webrtc = z.strictObject({
+  enabled: z.boolean().default(true),
+  violations: z.number().int().min(1).default(3).describe('Forbidden changes of the session that end a call.'),
+  ephemeral_keys: z
+    .boolean()
+    .default(false)
+    .describe("Hands out upstream's own ephemeral keys, with which clients are out of the relay's control."),
+});
+
 /** One entry under `profiles:` of the YAML file. */
 export const profileSchema = z
   .strictObject({
@@ -163,6 +172,7 @@ export const profileSchema = z
     tools: z.array(clientTool).default([]),
     client: client.prefault({}),
     limits: limits.prefault({}),
+    webrtc: webrtc.prefault({}),
   })
   .superRefine(({ session, tools }, context) => {
     const problem = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message });

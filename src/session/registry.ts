@@ -1,12 +1,28 @@
 /** All sessions of this instance: how many there may be, their one clock, and how they end at shutdown. */
 
-import type { Session } from './session.js';
+import type { ExitId } from '../errors.js';
+import type { Initiator } from '../telemetry/metrics.js';
+import type { Admission } from './admission.js';
+
+/** A session, whichever way its client is connected. */
+export interface Registered {
+  readonly id: string;
+  readonly admission: Pick<Admission, 'renew'>;
+  readonly isOpen: boolean;
+  /** Bytes waiting to be written, by the direction they travel. */
+  readonly buffered: { readonly up: number; readonly down: number };
+  /** Called about once a second, with milliseconds since 1970. */
+  tick(now: number): void;
+  /** Ends the session as soon as no answer is running. */
+  drain(): void;
+  end(id: ExitId, initiator: Initiator): void;
+}
 
 const tickMs = 1000;
 const renewTicks = 20;
 
 export class SessionRegistry {
-  readonly #sessions = new Set<Session>();
+  readonly #sessions = new Set<Registered>();
   #limit: number;
   #pending = 0;
   #ticks = 0;
@@ -36,7 +52,7 @@ export class SessionRegistry {
     return this.#draining;
   }
 
-  [Symbol.iterator](): Iterator<Session> {
+  [Symbol.iterator](): Iterator<Registered> {
     return this.#sessions.values();
   }
 
@@ -53,13 +69,13 @@ export class SessionRegistry {
   }
 
   /** Puts a session into its reserved place; one clock runs while there is any. */
-  add(session: Session): void {
+  add(session: Registered): void {
     this.#pending--;
     this.#sessions.add(session);
     this.#ticker ??= setInterval(() => this.#tick(), tickMs);
   }
 
-  remove(session: Session): void {
+  remove(session: Registered): void {
     this.#sessions.delete(session);
     if (this.#sessions.size > 0) return;
     if (this.#ticker) clearInterval(this.#ticker);

@@ -228,6 +228,10 @@ export function createMetrics(options: { process?: boolean } = {}) {
   const usageRecords = counter('relay_usage_records_total', 'Usage records for the webhook by what became of them', [
     'outcome',
   ]);
+  const violations = counter(
+    'relay_call_violations_total',
+    'Changes of a WebRTC session by its browser that the profile forbids',
+  );
   const rateLimit = new Gauge({
     name: 'relay_rate_limit_remaining',
     help: 'What upstream last reported as left of a rate limit',
@@ -327,6 +331,9 @@ export function createMetrics(options: { process?: boolean } = {}) {
     },
     upstreamError(origin: Origin, code: string): void {
       upstreamErrors.inc({ origin, code: errorCodes.has(code) ? code : 'other' });
+    },
+    callViolated(): void {
+      violations.inc();
     },
     usageRecord(outcome: DeliveryOutcome): void {
       usageRecords.inc({ outcome });

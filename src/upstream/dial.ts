@@ -50,7 +50,8 @@ interface Attempt {
 }
 
 const manifest: { version: string } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
-const userAgent = `realtime-relay/${manifest.version}`;
+/** What the relay calls itself upstream. */
+export const userAgent = `realtime-relay/${manifest.version}`;
 const bodyBytes = 64 * 1024;
 const bodyMs = 2000;
 /** Time the upstream has to answer a close frame before its socket is cut. */
@@ -248,8 +249,8 @@ function readBody(answer: IncomingMessage): Promise<string> {
   });
 }
 
-/** Longest first, so that cutting out a part does not hide the whole. */
-function secretsOf(header: CredentialHeader, proxy: string | undefined): string[] {
+/** What no log may show of a dial; longest first, so that cutting out a part does not hide the whole. */
+export function secretsOf(header: CredentialHeader, proxy: string | undefined): string[] {
   const secrets = [header.value, header.value.replace(/^Bearer /, '')];
   if (proxy !== undefined && URL.canParse(proxy)) {
     const { password } = new URL(proxy);

@@ -1,6 +1,7 @@
 /** Picks an upstream for each session: the first one that works, in the operator's order. */
 
 import { type ExitId, exits, RelayError } from '../errors.js';
+import type { Dialect } from '../protocol/catalogue.js';
 import { type Circuit, createCircuit } from './circuit.js';
 import { type Dialed, type DialOptions, dial } from './dial.js';
 import { DialFailure } from './failure.js';
@@ -35,6 +36,9 @@ export interface OpenOptions extends Pick<Purpose, 'intent'> {
   onDial?: (event: DialEvent) => void;
 }
 
+/** What is asked of an upstream; rejects as `dial` does. */
+type Ask<T> = (target: UpstreamTarget, options: DialOptions) => Promise<T>;
+
 interface Member {
   readonly target: UpstreamTarget;
   readonly circuit: Circuit;
@@ -65,6 +69,12 @@ export class UpstreamPool {
    * `upstream_unavailable` without dialling while every upstream is cooling down.
    */
   async open(options: OpenOptions): Promise<Dialed & { attempts: number }> {
+    const { answer, attempts } = await this.reach(options, dial);
+    return { ...answer, attempts };
+  }
+
+  /** As `open`, with another request than a dial; of the upstreams of one dialect only if it is given. */
+  async reach<T>(options: OpenOptions, ask: Ask<T>, dialect?: Dialect): Promise<{ answer: T; attempts: number }> {
     const { signal } = options;
     const stop = new AbortController();
     const leave = () => stop.abort(signal.reason);
@@ -74,7 +84,7 @@ export class UpstreamPool {
     signal.addEventListener('abort', leave, { once: true });
     this.#closing.add(close);
     try {
-      return await this.#open({ ...options, signal: stop.signal });
+      return await this.#reach({ ...options, signal: stop.signal }, ask, dialect);
     } finally {
       this.#closing.delete(close);
       if (this.#closing.size === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
@@ -82,9 +92,14 @@ export class UpstreamPool {
     }
   }
 
-  async #open(options: OpenOptions): Promise<Dialed & { attempts: number }> {
+  async #reach<T>(
+    options: OpenOptions,
+    ask: Ask<T>,
+    dialect: Dialect | undefined,
+  ): Promise<{ answer: T; attempts: number }> {
     const deadline = this.#now() + options.dialSeconds * 1000;
-    let candidates = this.#members.filter(({ circuit }) => circuit.wait() === 0);
+    const fit = this.#members.filter(({ target }) => dialect === undefined || target.dialect === dialect);
+    let candidates = fit.filter(({ circuit }) => circuit.wait() === 0);
     let refusal = this.#unavailable();
     for (let attempts = 1; attempts <= attemptsPerOpen; attempts += 1) {
       const member = candidates[0];
@@ -93,22 +108,23 @@ export class UpstreamPool {
       const share = attempts < attemptsPerOpen && candidates.length > 1 ? firstShare : 1;
       try {
         const { dialSeconds: _, onDial, ...what } = options;
-        const dialed = await this.#dial(member, { ...what, timeoutSeconds: (remaining * share) / 1000 }, onDial);
-        return { ...dialed, attempts };
+        const timeoutSeconds = (remaining * share) / 1000;
+        return { answer: await this.#dial(member, ask, { ...what, timeoutSeconds }, onDial), attempts };
       } catch (error) {
         refusal = RelayError.from(error);
         if (options.signal.aborted) break;
-        candidates = this.#next(candidates, member, refusal);
+        candidates = this.#next(candidates, member, refusal, fit.length === 1);
       }
     }
     throw refusal;
   }
 
-  async #dial(
+  async #dial<T>(
     { target, circuit }: Member,
+    ask: Ask<T>,
     options: DialOptions,
     onDial: ((event: DialEvent) => void) | undefined,
-  ): Promise<Dialed> {
+  ): Promise<T> {
     const started = this.#now();
     const outcome = circuit.begin();
     const tell = (event: DialEvent) => {
@@ -116,15 +132,17 @@ export class UpstreamPool {
       onDial?.(event);
     };
     try {
-      const dialed = await dial(target, options);
+      const answer = await ask(target, options);
       outcome.succeeded();
       tell({ upstream: target.name, outcome: 'ok', seconds: (this.#now() - started) / 1000 });
-      return dialed;
+      return answer;
     } catch (error) {
       const refusal = RelayError.from(error);
       const failure = refusal.cause instanceof DialFailure ? refusal.cause : undefined;
       const aborted = options.signal.aborted;
-      if (aborted || failure?.kind === 'credential') outcome.abandoned();
+      // One profile that upstream does not take must not close it to all others.
+      const isProfiles = refusal.id === 'upstream_configuration_failed';
+      if (aborted || isProfiles || failure?.kind === 'credential') outcome.abandoned();
       else outcome.failed(failure?.retryAfterMs);
       tell({
         upstream: target.name,
@@ -138,7 +156,7 @@ export class UpstreamPool {
   }
 
   /** The others that may be tried now; alone, the same one again when the fault was one of the moment. */
-  #next(candidates: readonly Member[], failed: Member, refusal: RelayError): Member[] {
+  #next(candidates: readonly Member[], failed: Member, refusal: RelayError, isAlone: boolean): Member[] {
     const failure = refusal.cause instanceof DialFailure ? refusal.cause : null;
     const others = candidates.filter(
       (member) =>
@@ -146,7 +164,7 @@ export class UpstreamPool {
         member.circuit.wait() === 0 &&
         !(failure?.kind === 'credential' && member.target.authorize === failed.target.authorize),
     );
-    if (others.length > 0 || this.#members.length > 1) return others;
+    if (others.length > 0 || !isAlone) return others;
     const passing = failure?.kind === 'reset' || (failure?.kind === 'server_error' && failure.status !== 503);
     return passing && failed.circuit.wait() === 0 ? [failed] : [];
   }

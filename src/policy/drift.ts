@@ -1,0 +1,93 @@
+/** Whether a session is still as the profile made it, where a client can change it without asking the relay. */
+
+import type { Json, JsonObject } from '../protocol/event.js';
+import { checkField } from './configuration.js';
+import { createLocks } from './locks.js';
+import type { Profile, SessionField } from './profile.js';
+import { isObject, own, setAt, valueAt } from './shape.js';
+
+/** Holds a session against the profile. */
+export interface Watch {
+  /** The fields of the session object of a `session.updated` that are not as they have to be. */
+  drifted(session: JsonObject): readonly string[];
+  /** The session object of the `session.update` that puts these fields back. */
+  remedy(fields: readonly string[]): JsonObject;
+}
+
+/** What a `session.update` can change, but for the formats: a call negotiates those itself. */
+const watched = [
+  'instructions',
+  'tools',
+  'tool_choice',
+  'max_output_tokens',
+  'parallel_tool_calls',
+  'reasoning',
+  'tracing',
+  'truncation',
+  'prompt',
+  'include',
+  'output_modalities',
+  'audio.input.transcription',
+  'audio.input.turn_detection',
+  'audio.input.noise_reduction',
+  'audio.output.voice',
+  'audio.output.speed',
+] as const;
+
+/**
+ * Makes the watch over one session. `session` is the profile's session as it was rendered and sent upstream, `echoed` what
+ * upstream made of it before any client could reach it; a field that is in neither is taken as it is first seen.
+ */
+export function createWatch(profile: Profile, session: JsonObject, echoed: JsonObject): Watch {
+  const locks = createLocks(profile, session);
+  const trusted = profile.client.trust === 'trusted';
+  const guarded = watched.filter((path) => !trusted || locks.isLocked(path));
+  const mayUpdate: readonly string[] = locks.mayUpdate;
+  const expected = new Map<string, Json>();
+  for (const path of guarded) {
+    const value = valueAt(echoed, path.split('.')) ?? valueAt(session, path.split('.'));
+    if (value !== undefined) expected.set(path, value);
+  }
+
+  function isRight(path: string, actual: Json): boolean {
+    const wanted = expected.get(path);
+    if (wanted === undefined) {
+      expected.set(path, actual);
+      return true;
+    }
+    if (holds(actual, wanted)) return true;
+    return mayUpdate.includes(path) && 'value' in checkField(path as SessionField, actual, 'session');
+  }
+
+  return {
+    drifted: (now) => guarded.filter((path) => !isRight(path, valueAt(now, path.split('.')) ?? null)),
+    remedy(fields) {
+      const update: JsonObject = { type: session.type ?? 'realtime' };
+      for (const field of fields) {
+        const path = field.split('.');
+        setAt(update, path, valueAt(session, path) ?? expected.get(field) ?? null);
+      }
+      return update;
+    },
+  };
+}
+
+/** Whether upstream's word contains what is wanted: it may fill in what nobody set. Nothing, null and emptiness are one. */
+function holds(actual: Json | undefined, wanted: Json | undefined): boolean {
+  if (isEmpty(wanted)) return isEmpty(actual);
+  if (Array.isArray(wanted)) {
+    return (
+      Array.isArray(actual) &&
+      actual.length === wanted.length &&
+      wanted.every((element, index) => holds(actual[index], element))
+    );
+  }
+  if (isObject(wanted)) {
+    return isObject(actual) && Object.keys(wanted).every((key) => holds(own(actual, key), own(wanted, key)));
+  }
+  return actual === wanted;
+}
+
+function isEmpty(value: Json | undefined): boolean {
+  return value === undefined || value === null || value === '' || (Array.isArray(value) && value.length === 0);
+}

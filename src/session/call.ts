@@ -1,0 +1,432 @@
+/**
+ * A WebRTC call as a session: the browser's speech and events go to upstream directly, and the relay sits beside them on a
+ * sideband. Its life is creating → attaching → configuring → open → draining → closed; any state may go to closed.
+ */
+
+import { type ExitId, exitOfUpstreamClose, exits, RelayError } from '../errors.js';
+import { createWatch } from '../policy/drift.js';
+import { renderSession } from '../policy/render.js';
+import { relayPrefix } from '../protocol/catalogue.js';
+import type { JsonObject, RealtimeEvent, Step } from '../protocol/event.js';
+import type { Log } from '../telemetry/log.js';
+import type { Initiator, Metrics } from '../telemetry/metrics.js';
+import { type SessionTrace, traceSession } from '../telemetry/trace.js';
+import type { UsageRecord } from '../telemetry/usage.js';
+import { attach, type CreatedCall, createCall, type EphemeralKey, mintKey } from '../upstream/calls.js';
+import type { Dialed } from '../upstream/dial.js';
+import type { UpstreamPool } from '../upstream/pool.js';
+import { Account } from './account.js';
+import { type Activity, createActivity } from './activity.js';
+import type { Admission } from './admission.js';
+import { type Deadline, deadlineOf } from './deadline.js';
+import { createGuard } from './guard.js';
+import { createMeter } from './meter.js';
+import { upstreamReader } from './readers.js';
+import { type End, identityOf, reportDial, reportEnd, reportOpening, traced, usageOf } from './report.js';
+import type { Settlements } from './settle.js';
+import { createWatchdog } from './silence.js';
+
+/** The parts of the instance that every call uses. */
+export interface CallServices {
+  readonly upstreams: Pick<UpstreamPool, 'reach'>;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly limits: {
+    readonly dial_seconds: number;
+    readonly configure_seconds: number;
+    readonly ping_seconds: number;
+    readonly pong_seconds: number;
+    readonly answer_seconds: number;
+  };
+  readonly settlements: Settlements;
+  /** Told once of every call that was open, when its usage is final. */
+  used(record: UsageRecord): void;
+  /** Told once, when a call has ended. */
+  ended(call: Call): void;
+  /** Ends the call at upstream; called once for every call that exists there. */
+  hangUp(created: CreatedCall, admission: Admission): void;
+}
+
+type State = 'creating' | 'attaching' | 'configuring' | 'open' | 'draining' | 'closed';
+
+interface Ending {
+  readonly message?: string | undefined;
+  readonly cause?: unknown;
+  readonly retryAfterMs?: number | undefined;
+  readonly closeCode?: number;
+}
+
+/** Only for the start: a call goes on after its key has run out. */
+const keySeconds = 30;
+/** For the sideband to be found, all tries included. */
+const attachMs = 20_000;
+const never = new AbortController().signal;
+
+export class Call {
+  readonly admission: Admission;
+  /** What the client knows the call by. */
+  readonly publicId: string;
+  /** The SDP answer; rejects with the RelayError that the session ended with before there was one. */
+  readonly answer: Promise<string>;
+  readonly #services: CallServices;
+  readonly #startedAt = Date.now();
+  readonly #stop = new AbortController();
+  readonly #session: JsonObject;
+  readonly #meter;
+  readonly #watchdog;
+  readonly #account: Account;
+  readonly #trace: SessionTrace;
+  readonly #activity: Activity | null;
+  readonly #steps: readonly Step[];
+  readonly #read;
+  #answered: (answer: string) => void = () => undefined;
+  #refused: (error: RelayError) => void = () => undefined;
+  #state: State = 'creating';
+  #created: CreatedCall | null = null;
+  #dialed: Dialed | null = null;
+  #judge: (event: RealtimeEvent) => void = () => undefined;
+  #listener: (() => void) | null = null;
+  #answeredAt = 0;
+  #attempts = 0;
+  #attachedAt = 0;
+  #readyAt = 0;
+  #endedAt = 0;
+  #deadline: Deadline = { at: Number.POSITIVE_INFINITY, id: 'session_expired' };
+  #heard = false;
+  #heardAt = Date.now();
+  #lastEventAt = Date.now();
+  #pingedAt = 0;
+  #playing = false;
+  #events = 0;
+  #violations = 0;
+  #cancellations = 0;
+
+  constructor(admission: Admission, services: CallServices) {
+    this.admission = admission;
+    this.publicId = `call_${admission.requestId.replaceAll('-', '')}`;
+    this.#services = services;
+    this.#session = renderSession(admission.profile, admission.principal.claims);
+    this.answer = new Promise((resolve, reject) => {
+      this.#answered = resolve;
+      this.#refused = reject;
+    });
+    // Whoever waits for it hears of it; nobody has to.
+    this.answer.catch(() => undefined);
+    this.#meter = createMeter(services.metrics, {
+      upstream: () => this.#dialed?.upstream.name ?? '',
+      spent: (tokens) => this.#account.charge(tokens),
+    });
+    this.#account = new Account(admission.budget, this.#meter.turns, {
+      warn: () => undefined,
+      cancel: (id) => this.#cancel(id),
+      end: ({ id, message, retryAfterMs }) => this.end(id, 'relay', { message, retryAfterMs }),
+      listen: (heard) => {
+        this.#listener = heard;
+      },
+      closed: (complete) => this.#closeSideband(complete),
+    });
+    this.#watchdog = createWatchdog(this.#meter.turns, services.limits.answer_seconds);
+    this.#trace = traceSession(admission.traceparent, this.#startedAt, traced.session(admission));
+    this.#activity = services.log.isLevelEnabled('debug') ? createActivity() : null;
+    this.#steps = [...(this.#activity ? [this.#activity.step('down')] : []), this.#meter.down];
+    this.#read = upstreamReader('ga', services.metrics.slowPath);
+  }
+
+  get id(): string {
+    return this.admission.id;
+  }
+
+  get isOpen(): boolean {
+    return this.#state !== 'closed';
+  }
+
+  /** Bytes waiting to be written, by the direction they travel. */
+  get buffered(): { up: number; down: number } {
+    return { up: this.#dialed?.socket.bufferedAmount ?? 0, down: 0 };
+  }
+
+  /** Creates the call upstream and attaches to it; ends the session when either fails. */
+  async create(offer: string): Promise<void> {
+    const { upstreams, limits } = this.#services;
+    const { requestId } = this.admission;
+    const { signal } = this.#stop;
+    try {
+      const { answer: key, attempts } = await upstreams.reach(
+        {
+          requestId,
+          signal,
+          dialSeconds: limits.dial_seconds,
+          onDial: (event) => {
+            reportDial(event, this.admission, this.#services.log);
+            this.#trace.part('dial', traced.dial(event, Date.now()));
+          },
+        },
+        (target, options) => mintKey(target, this.#session, keySeconds, options),
+        'ga',
+      );
+      // Not aborted when the client leaves: the answer names the call that has to be ended then.
+      const created = await createCall(key, offer, { requestId, signal: never, timeoutSeconds: limits.dial_seconds });
+      if (this.#state !== 'creating') {
+        this.#services.hangUp(created, this.admission);
+        return;
+      }
+      this.#created = created;
+      this.#state = 'attaching';
+      this.#answeredAt = Date.now();
+      this.#attempts = attempts;
+      this.#answered(created.answer);
+      const dialed = await attach(created, { requestId, signal, timeoutSeconds: limits.dial_seconds });
+      if (this.#state !== 'attaching') dialed.socket.terminate();
+      else this.#attach(dialed, created, key);
+    } catch (error) {
+      const { id, message, cause, retryAfterMs } = RelayError.from(error);
+      const by = id === 'internal' ? 'relay' : id === 'bad_event' ? 'client' : 'upstream';
+      this.end(id, by, { message, cause, retryAfterMs });
+    }
+  }
+
+  /** Imposes the profile and listens. */
+  #attach(dialed: Dialed, { id }: CreatedCall, key: EphemeralKey): void {
+    const { profile } = this.admission;
+    // With upstream's id of the call the operator can ask for it.
+    this.#dialed = { ...dialed, requestIds: { ...dialed.requestIds, 'call-id': id } };
+    this.#state = 'configuring';
+    this.#attachedAt = Date.now();
+    const { report_only: reportOnly } = profile.client;
+    const guard = createGuard(
+      {
+        session: this.#session,
+        watch: createWatch(profile, this.#session, key.session),
+        violations: profile.webrtc.violations,
+        reportOnly,
+      },
+      {
+        inject: (body) => this.#inject(body),
+        violated: (fields) => this.#violated(fields, reportOnly),
+      },
+    );
+    this.#judge = guard.judge;
+    const { socket } = dialed;
+    socket.on('message', (data: Buffer, isBinary: boolean) => {
+      this.#heard = true;
+      if (isBinary) this.end('upstream_failed', 'upstream', { message: 'The upstream sent a binary frame.' });
+      else this.#take(data);
+    });
+    socket.on('pong', () => {
+      this.#heard = true;
+    });
+    socket.on('close', (code: number, reason: Buffer) => this.#sidebandClosed(code, reason.toString()));
+    guard.start();
+    socket.resume();
+  }
+
+  #inject(body: JsonObject): void {
+    const socket = this.#dialed?.socket;
+    if (!socket || socket.readyState !== socket.OPEN) return;
+    this.#meter.injected(body);
+    socket.send(JSON.stringify(body));
+  }
+
+  #cancel(responseId: string): void {
+    const event_id = `${relayPrefix}cancel_${++this.#cancellations}`;
+    this.#inject({ type: 'response.cancel', event_id, response_id: responseId });
+  }
+
+  /** One event of upstream: counted, and judged while the session lives. */
+  #take(bytes: Buffer): void {
+    const { traffic } = this.#services.metrics;
+    this.#events++;
+    this.#lastEventAt = Date.now();
+    traffic.down.bytes += bytes.length;
+    try {
+      const event = this.#read(bytes);
+      for (const step of this.#steps) step(event);
+      if (this.#state === 'closed') {
+        this.#listener?.();
+        return;
+      }
+      this.#follow(event);
+      this.#judge(event);
+    } catch (error) {
+      const { id, message, cause } = RelayError.from(error);
+      const isGarbage = id === 'bad_event' || id === 'too_big';
+      const told = 'The upstream sent something that is not a Realtime event.';
+      if (isGarbage) this.end('upstream_failed', 'upstream', { message: told, cause: error });
+      else {
+        const by = id === 'forbidden' ? 'client' : id.startsWith('upstream_') ? 'upstream' : 'relay';
+        this.end(id, by, { message, cause });
+      }
+    }
+  }
+
+  #follow({ type, body }: RealtimeEvent): void {
+    if (type === 'session.updated') {
+      if (this.#state === 'configuring') this.#open(body?.session as JsonObject);
+    } else if (type === 'output_audio_buffer.started') this.#playing = true;
+    else if (type === 'output_audio_buffer.stopped' || type === 'output_audio_buffer.cleared') this.#playing = false;
+    else if (type === 'error' && (body?.error as JsonObject | undefined)?.code === 'session_expired') {
+      this.end('session_expired', 'upstream');
+    }
+  }
+
+  #open(effective: JsonObject): void {
+    const { metrics, log } = this.#services;
+    const now = Date.now();
+    this.#state = 'open';
+    this.#readyAt = now;
+    this.#deadline = deadlineOf(this.admission, this.#startedAt, now, effective.expires_at);
+    metrics.sessionReady((now - this.#startedAt) / 1000);
+    reportOpening(
+      {
+        dialMs: this.#answeredAt - this.#startedAt,
+        attempts: this.#attempts,
+        configureMs: now - this.#attachedAt,
+        readyMs: now - this.#startedAt,
+      },
+      this.#identity(),
+      log,
+    );
+    this.#trace.part('configure', { from: this.#attachedAt, to: now, attributes: traced.upstream(this.#dialed) });
+    this.#account.start(now);
+  }
+
+  #violated(fields: readonly string[], isOnlyReported: boolean): void {
+    this.#violations++;
+    this.#services.metrics.callViolated();
+    const { violations } = this.admission.profile.webrtc;
+    // Who is only told of them may be told of any number.
+    if (this.#violations > Math.max(10, violations)) return;
+    const message = isOnlyReported ? 'policy.reported' : 'call.violated';
+    this.#services.log.warn({ ...this.#identity(), detail: `The client changed ${fields.join(', ')}.` }, message);
+  }
+
+  #identity(): object {
+    return { ...identityOf(this.admission, this.#dialed), transport: 'webrtc' };
+  }
+
+  #sidebandClosed(code: number, reason: string): void {
+    const cause = new Error(`upstream closed the sideband with ${code} ${reason}`.trim());
+    const exit = exitOfUpstreamClose(code, reason);
+    // A call may be over before it has begun, when the browser gives up; that is nobody's failure.
+    this.end(exit, 'upstream', { closeCode: code, ...(exit !== 'normal' && { cause }) });
+  }
+
+  /** Once a second: everything about a call that is a matter of time. */
+  tick(now: number): void {
+    if (this.#state === 'closed') return;
+    this.#logActivity();
+    const heard = this.#heard;
+    this.#heard = false;
+    if (heard) this.#heardAt = now;
+    const isSilent = this.#watchdog.isTooLong(now, heard);
+    if (now >= this.admission.principal.expiresAt * 1000) this.end('token_expired', 'relay');
+    else if (this.#state === 'attaching') {
+      if (now - this.#answeredAt > attachMs) {
+        this.end('upstream_timeout', 'upstream', { message: 'The upstream did not let the relay into the call.' });
+      }
+    } else if (this.#state === 'configuring') {
+      if (now - this.#attachedAt > this.#services.limits.configure_seconds * 1000) {
+        this.end('upstream_configuration_failed', 'upstream', {
+          message: 'The upstream did not accept the configuration in time.',
+        });
+      }
+    } else if (!this.#isAlive(now, heard)) {
+      this.end('upstream_lost', 'upstream', { message: 'The upstream does not answer pings.' });
+    } else if (this.#state !== 'creating') {
+      this.#account.tick(now);
+      if (this.isOpen) this.#tickOpen(now, isSilent);
+    }
+  }
+
+  #tickOpen(now: number, isSilent: boolean): void {
+    const { at, id } = this.#deadline;
+    if (isSilent) {
+      this.end('upstream_timeout', 'upstream', { message: 'The upstream went silent when an answer was due.' });
+    } else if (now >= at) this.end(id, 'relay');
+    else if (now - this.#lastEventAt > this.admission.profile.limits.idle_seconds * 1000) {
+      this.end('idle_timeout', 'relay');
+    } else if (this.#state === 'draining' && !this.#isBusy()) this.end('draining', 'relay');
+  }
+
+  #isBusy(): boolean {
+    return this.#playing || this.#meter.turns.isBusy();
+  }
+
+  #isAlive(now: number, heard: boolean): boolean {
+    const { ping_seconds, pong_seconds } = this.#services.limits;
+    const socket = this.#dialed?.socket;
+    if (heard) this.#pingedAt = 0;
+    if (heard || !socket) return true;
+    if (this.#pingedAt > 0) return now - this.#pingedAt < pong_seconds * 1000;
+    if (now - this.#heardAt >= ping_seconds * 1000 && socket.readyState === socket.OPEN) {
+      this.#pingedAt = now;
+      socket.ping();
+    }
+    return true;
+  }
+
+  #logActivity(): void {
+    const passed = this.#activity?.take();
+    const { id, requestId } = this.admission;
+    if (passed) this.#services.log.debug({ session: id, requestId, ...passed }, 'session.events');
+  }
+
+  /** Ends the call as soon as no answer is running and none is being played. */
+  drain(): void {
+    if (this.#state === 'open') this.#state = 'draining';
+    if (this.#state !== 'draining' || !this.#isBusy()) this.end('draining', 'relay');
+  }
+
+  /** The one transition to closed: hangs up, gives back what the call held, and logs it. */
+  end(id: ExitId, initiator: Initiator, ending: Ending = {}): void {
+    if (this.#state === 'closed') {
+      if (initiator !== 'client') this.#account.finish();
+      return;
+    }
+    const { metrics, log, settlements } = this.#services;
+    const wasConfiguring = this.#state === 'configuring';
+    const now = Date.now();
+    this.#state = 'closed';
+    this.#endedAt = now;
+    this.#stop.abort();
+    const { message, cause, retryAfterMs, closeCode } = ending;
+    this.#refused(new RelayError(id, message ?? exits[id].meaning, { retryAfterMs, cause }));
+    this.admission.release();
+    this.#services.ended(this);
+    this.#logActivity();
+    const end: End = {
+      reason: id,
+      initiator,
+      milliseconds: now - this.#startedAt,
+      ready: this.#readyAt > 0,
+      eventsUp: 0,
+      eventsDown: this.#events,
+      refusals: this.#violations,
+      heldSecondsUp: 0,
+      heldSecondsDown: 0,
+      totals: this.#meter.totals(),
+      detail: message,
+      closeCode,
+      cause,
+    };
+    reportEnd(end, this.#identity(), metrics, log);
+    if (wasConfiguring) {
+      const attributes = traced.upstream(this.#dialed);
+      this.#trace.part('configure', { from: this.#attachedAt, to: now, attributes, failure: id });
+    }
+    this.#trace.end(id, now, traced.end(end, this.#dialed));
+    // First of all asks for the last answer's end, which the call may not outlive.
+    this.#account.close(now, initiator !== 'upstream' && this.#readyAt > 0 ? settlements : null);
+    const isOver = initiator === 'upstream' && id === 'normal';
+    if (this.#created && !isOver) this.#services.hangUp(this.#created, this.admission);
+  }
+
+  /** Lets go of the sideband, and reports what the call cost. */
+  #closeSideband(complete: boolean): void {
+    this.#dialed?.socket.close(exits.normal.close);
+    if (this.#readyAt === 0) return;
+    const when = { startedAt: this.#readyAt, endedAt: this.#endedAt, complete };
+    const { usage } = this.#meter;
+    this.#services.used(usageOf(this.admission, this.#dialed, usage, this.#meter.totals(), when));
+  }
+}

@@ -1,0 +1,94 @@
+/** Keeps a call as its profile made it: the browser can change the session without asking the relay, but not for long. */
+
+import { randomUUID } from 'node:crypto';
+import { exits, RelayError } from '../errors.js';
+import type { Watch } from '../policy/drift.js';
+import { relayPrefix } from '../protocol/catalogue.js';
+import type { JsonObject, RealtimeEvent } from '../protocol/event.js';
+
+/** What a guard may do. */
+interface GuardPorts {
+  /** Sends upstream an event of the relay. */
+  inject(body: JsonObject): void;
+  /** Told of every forbidden change, with the paths of the fields. */
+  violated(fields: readonly string[]): void;
+}
+
+interface Guard {
+  /** Imposes the profile once more, now that the sideband is there. */
+  start(): void;
+  /**
+   * Judges what upstream says on the sideband.
+   * @throws RelayError when upstream does not take the profile, and `forbidden` when the browser does not let go
+   */
+  judge(event: RealtimeEvent): void;
+}
+
+interface Rules {
+  /** The profile's session as it was rendered. */
+  readonly session: JsonObject;
+  readonly watch: Watch;
+  /** Forbidden changes that end the call. */
+  readonly violations: number;
+  /** Only tells of violations. */
+  readonly reportOnly: boolean;
+}
+
+/** Starts to guard one call. */
+export function createGuard({ session, watch, violations, reportOnly }: Rules, ports: GuardPorts): Guard {
+  let configureId = '';
+  let count = 0;
+  /** The updates under way that put fields back, in order; never more than upstream has still to answer. */
+  const pending: { id: string; fields: readonly string[] }[] = [];
+
+  const send = (update: JsonObject): string => {
+    // Upstream's errors name it, and a browser must not be able to make one that looks like ours.
+    const id = `${relayPrefix}${randomUUID()}`;
+    ports.inject({ type: 'session.update', event_id: id, session: update });
+    return id;
+  };
+
+  function updated(now: JsonObject): void {
+    const fields = watch.drifted(now);
+    const last = pending.at(-1)?.fields ?? [];
+    pending.shift();
+    // What is being put back already is not a new violation: the answer is on its way.
+    if (fields.every((field) => last.includes(field))) return;
+    count++;
+    ports.violated(fields);
+    if (reportOnly) return;
+    if (count >= violations) {
+      throw new RelayError('forbidden', `The client changed the session ${count} times in ways the profile forbids.`);
+    }
+    const wrong = [...new Set([...last, ...fields])];
+    pending.push({ id: send(watch.remedy(wrong)), fields: wrong });
+  }
+
+  function refused(error: JsonObject): void {
+    const id = error.event_id;
+    if (typeof id !== 'string') return;
+    const cause = new Error(
+      `upstream rejected ${String(error.code).slice(0, 100)}, ${String(error.param).slice(0, 200)}`,
+    );
+    if (id === configureId) {
+      throw new RelayError('upstream_configuration_failed', exits.upstream_configuration_failed.meaning, { cause });
+    }
+    if (pending.some((update) => update.id === id)) {
+      throw new RelayError('forbidden', 'The client changed the session in a way that cannot be undone.', { cause });
+    }
+  }
+
+  return {
+    start() {
+      configureId = send(session);
+    },
+    judge({ type, body }) {
+      if (type === 'session.updated' && isObject(body?.session)) updated(body.session);
+      else if (type === 'error' && isObject(body?.error)) refused(body.error);
+    },
+  };
+}
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
