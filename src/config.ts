@@ -50,6 +50,7 @@ export const environment = z.object({
   RELAY_QUERY_CREDENTIALS: onOff
     .prefault('on')
     .describe('`off` refuses credentials in the query string, which old SDKs and browser builds send.'),
+  RELAY_CONSOLE: onOff.prefault('off').describe('`on` serves a page to try the relay with, at `/console/`.'),
   RELAY_REDIS_URL: text
     .optional()
     .describe('Shared state of several replicas. Not part of this version: setting it is an error.'),
@@ -148,6 +149,8 @@ export interface Settings {
   /** Exact origins of pages that may connect, or `*`. */
   readonly origins: readonly string[] | '*';
   readonly queryCredentials: boolean;
+  /** Whether the page to try the relay with is served. */
+  readonly console: boolean;
   readonly redisUrl: string | null;
   readonly logLevel: (typeof logLevels)[number];
   readonly profiles: ReadonlyMap<string, Profile>;
@@ -244,6 +247,7 @@ function combine(
     jwt,
     origins: originsOf(env.RELAY_ALLOWED_ORIGINS, problems),
     queryCredentials: env.RELAY_QUERY_CREDENTIALS,
+    console: env.RELAY_CONSOLE,
     redisUrl: env.RELAY_REDIS_URL ?? null,
     logLevel: env.RELAY_LOG_LEVEL,
     profiles,

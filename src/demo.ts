@@ -15,6 +15,13 @@ const question = asset('speech/question-order.wav');
 const answerFile = 'demo-answer.wav';
 const tokenSeconds = 8 * 3600;
 
+/** The profiles of assets/demo.yaml, as the console explains them. */
+const profiles = [
+  { name: 'default', about: 'Answers in voice, in the words of the profile that the relay keeps to itself.' },
+  { name: 'written', about: 'Hears you, and answers in writing only.' },
+  { name: 'minute', about: 'A session lasts one minute at most. See it end, and the client come back.' },
+] as const;
+
 export interface DemoOptions {
   print(line: string): void;
   /** Resolves when the demo should stop. */
@@ -37,21 +44,29 @@ export async function runDemo({ print, until }: DemoOptions): Promise<number> {
     RELAY_JWT_AUDIENCE: 'realtime-relay',
     RELAY_ALLOWED_ORIGINS: '*',
     RELAY_CONFIG: asset('demo.yaml'),
+    RELAY_CONSOLE: 'on',
   });
-  const relay = await startRelay(settings, createLog('silent'));
-  const token = signToken({
-    secret,
-    issuer: 'demo',
-    audience: 'realtime-relay',
-    subject: 'demo-user',
-    ttlSeconds: tokenSeconds,
-    claims: { name: 'Ada' },
+  const mint = (subject: string, profile: string, name: string) =>
+    signToken({
+      secret,
+      issuer: 'demo',
+      audience: 'realtime-relay',
+      subject,
+      profile,
+      ttlSeconds: tokenSeconds,
+      claims: { name },
+    });
+  const relay = await startRelay(settings, createLog('silent'), null, {
+    profiles,
+    mint: (profile, name) => mint('console-user', profile, name),
   });
+  const token = mint('demo-user', 'default', 'Ada');
 
   print('Realtime Relay demo');
   print('');
   print(`  emulator  ${emulator.url}  a local stand-in for Azure OpenAI; it hears and answers with real speech`);
   print(`  relay     ${relay.url}  what your apps connect to, with your own tokens instead of Azure's key`);
+  print(`  console   ${relay.url}/console/  talk to it in your browser`);
   print(`  metrics   ${relay.opsUrl}/metrics`);
   print('');
   print('A recorded question goes through the relay now:');
@@ -80,9 +95,10 @@ export async function runDemo({ print, until }: DemoOptions): Promise<number> {
   print(`  ${token}`);
   print('');
   print('Try next:');
-  print(`  1. hear the answer:       aplay ${answerFile}   (or afplay on macOS)`);
-  print(`  2. speak yourself:        npx tsx src/cli.ts talk my.wav --url ${relay.url} --token <token>`);
-  print(`  3. use your own client:   GA ${address}/openai/v1/realtime, OpenAI ${address}/v1/realtime; key: the token`);
+  print(`  1. talk to it:            open ${relay.url}/console/ in your browser`);
+  print(`  2. hear the answer:       aplay ${answerFile}   (or afplay on macOS)`);
+  print(`  3. send a recording:      npx tsx src/cli.ts talk my.wav --url ${relay.url} --token <token>`);
+  print(`  4. use your own client:   GA ${address}/openai/v1/realtime, OpenAI ${address}/v1/realtime; key: the token`);
   print('');
   print('Everything stays up; press Ctrl+C to stop.');
   await until;

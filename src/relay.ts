@@ -10,6 +10,7 @@ import { createClientSecrets } from './auth/secrets.js';
 import { createVerifier, type Verifier } from './auth/verify.js';
 import { type Settings, secretsOf } from './config.js';
 import { createApp, createOpsApp, type Health } from './http/app.js';
+import { type DemoDesk, loadConsole } from './http/console.js';
 import { followSettings, type SettingsSource } from './reload.js';
 import type { AdmissionServices } from './session/admission.js';
 import { createGateway } from './session/gateway.js';
@@ -44,11 +45,13 @@ const maxHeaderBytes = 16 * 1024;
 /**
  * Starts a relay; resolves when both listeners are open.
  * @param source where the settings are read from again; null for a relay that keeps those it was started with
+ * @param desk what makes tokens for the console of the demo; null everywhere else
  */
 export async function startRelay(
   settings: Settings,
   log: Log = createLog(settings.logLevel),
   source: SettingsSource | null = null,
+  desk: DemoDesk | null = null,
 ): Promise<Relay> {
   /** What a session gets that begins now. */
   let current: Settings = settings;
@@ -112,6 +115,7 @@ export async function startRelay(
     metrics,
     log,
     health,
+    console: settings.console ? { files: await loadConsole(), desk } : null,
     get clientSecretSeconds() {
       return current.limits.client_secret_seconds;
     },

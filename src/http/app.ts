@@ -17,6 +17,7 @@ import {
 import { isDoor } from '../session/gateway.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import { type ConsoleFiles, consoleRoutes, type DemoDesk } from './console.js';
 
 export interface AppServices {
   readonly admission: AdmissionServices;
@@ -24,6 +25,8 @@ export interface AppServices {
   readonly log: Log;
   readonly clientSecretSeconds: number;
   readonly health: Health;
+  /** The page to try the relay with, or null where it is not served. */
+  readonly console?: { readonly files: ConsoleFiles; readonly desk: DemoDesk | null } | null;
 }
 
 /** What the health routes report; the same on both listeners. */
@@ -47,6 +50,7 @@ export function createApp(services: AppServices): Express {
     response.set('x-request-id', response.locals.requestId);
     next();
   });
+  if (services.console) consoleRoutes(app, services.console.files, services.console.desk);
   app.use(secretPaths, cors(services));
   app.post(secretPaths, express.json({ limit: bodyBytes, strict: true, type: () => true }), mintSecret(services));
   app.use((request, response) => {

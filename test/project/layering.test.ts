@@ -7,8 +7,8 @@ import { textOf } from './tables.js';
 const layers = [
   ['errors.ts'],
   ['protocol', 'audio'],
-  ['policy', 'store', 'telemetry'],
-  ['config.ts', 'auth', 'upstream', 'tools'],
+  ['policy', 'store', 'telemetry', 'client'],
+  ['config.ts', 'auth', 'upstream', 'tools', 'console'],
   ['session'],
   ['http', 'telephony'],
   ['reload.ts', 'upstreams.ts'],

@@ -1,0 +1,158 @@
+/** Plays the model's speech without gaps, and knows to the millisecond what has really been heard. */
+
+/** What was queued of one item when playback was stopped. */
+export interface Interrupted {
+  readonly itemId: string;
+  /** Milliseconds of the item that came out of the loudspeaker. */
+  readonly playedMs: number;
+}
+
+interface Chunk {
+  readonly itemId: string;
+  readonly startsAt: number;
+  readonly seconds: number;
+  readonly source: AudioBufferSourceNode;
+}
+
+const sampleRate = 24_000;
+/** Sound waits this long before it starts, so that the next piece can be a little late without a gap. */
+const cushionSeconds = 0.06;
+/** The cushion grows by itself when pieces came too late, up to this. */
+const longestCushionSeconds = 0.3;
+/** More than the longest answer; what would exceed it is not played. */
+const maxQueuedSeconds = 900;
+/** Long enough that cutting a wave off does not click, too short to hear as a fade. */
+const fadeSeconds = 0.01;
+
+/** A queue of PCM16 at 24 kHz before the loudspeaker. */
+export class Playback {
+  readonly #context: AudioContext;
+  readonly #analyser: AnalyserNode;
+  readonly #levels: Float32Array<ArrayBuffer>;
+  #output: GainNode;
+  #queued: Chunk[] = [];
+  /** Seconds of each item whose sound is over already. */
+  #finished = new Map<string, number>();
+  #endsAt = 0;
+  #cushion = cushionSeconds;
+  #remote: { element: HTMLAudioElement; source: MediaStreamAudioSourceNode } | null = null;
+
+  constructor(context: AudioContext) {
+    this.#context = context;
+    this.#analyser = context.createAnalyser();
+    this.#analyser.fftSize = 1024;
+    this.#analyser.connect(context.destination);
+    this.#levels = new Float32Array(this.#analyser.fftSize);
+    this.#output = this.#newOutput();
+  }
+
+  /** Whether there is sound left to hear. */
+  get isPlaying(): boolean {
+    return this.#endsAt > this.#heardUntil();
+  }
+
+  /** How loud the loudspeaker is: root mean square, 0 to 1. */
+  get level(): number {
+    this.#analyser.getFloatTimeDomainData(this.#levels);
+    return Math.sqrt(this.#levels.reduce((sum, sample) => sum + sample * sample, 0) / this.#levels.length);
+  }
+
+  /** Appends a piece of an item: base64 of little-endian PCM16, as `response.output_audio.delta` carries it. */
+  add(itemId: string, base64: string): void {
+    const now = this.#context.currentTime;
+    if (this.#endsAt - now > maxQueuedSeconds) return;
+    const samples = samplesOf(base64);
+    if (samples.length === 0) return;
+    const buffer = this.#context.createBuffer(1, samples.length, sampleRate);
+    buffer.copyToChannel(samples, 0);
+    if (this.#endsAt <= now) {
+      const ranDry = this.#queued.some((chunk) => chunk.itemId === itemId);
+      if (ranDry) this.#cushion = Math.min(longestCushionSeconds, this.#cushion * 1.5);
+      this.#endsAt = now + this.#cushion;
+    }
+    const source = new AudioBufferSourceNode(this.#context, { buffer });
+    source.connect(this.#output);
+    source.start(this.#endsAt);
+    this.#queued.push({ itemId, startsAt: this.#endsAt, seconds: buffer.duration, source });
+    this.#endsAt += buffer.duration;
+    this.#forget();
+  }
+
+  /** Silences everything at once; tells which items were cut off, and after how much of them. */
+  stop(): Interrupted[] {
+    const until = this.#heardUntil();
+    const cut = new Map<string, number>();
+    for (const { itemId, startsAt, seconds } of this.#queued) {
+      if (startsAt + seconds > until) cut.set(itemId, 0);
+    }
+    for (const itemId of cut.keys()) cut.set(itemId, this.#playedSeconds(itemId, until));
+    const now = this.#context.currentTime;
+    const faded = this.#output;
+    faded.gain.setValueAtTime(1, now);
+    faded.gain.linearRampToValueAtTime(0, now + fadeSeconds);
+    for (const { source } of this.#queued) source.stop(now + fadeSeconds);
+    this.#output = this.#newOutput();
+    this.#queued = [];
+    this.#finished.clear();
+    this.#endsAt = 0;
+    return [...cut].map(([itemId, seconds]) => ({ itemId, playedMs: Math.floor(seconds * 1000) }));
+  }
+
+  /** Plays a media stream beside the queue, as WebRTC delivers it; null ends it. */
+  playStream(stream: MediaStream | null): void {
+    this.#remote?.source.disconnect();
+    if (this.#remote) this.#remote.element.srcObject = null;
+    this.#remote = null;
+    if (!stream) return;
+    // Chromium lets remote sound into the graph only while an element plays the stream, so a silent one does.
+    const element = new Audio();
+    element.muted = true;
+    element.srcObject = stream;
+    element.play().catch(() => {
+      if (this.#remote?.element === element) this.playStream(null);
+    });
+    const source = this.#context.createMediaStreamSource(stream);
+    source.connect(this.#analyser);
+    this.#remote = { element, source };
+  }
+
+  #newOutput(): GainNode {
+    const gain = new GainNode(this.#context);
+    gain.connect(this.#analyser);
+    return gain;
+  }
+
+  /** The point of the context's time that has left the loudspeaker: what was rendered is heard a little later. */
+  #heardUntil(): number {
+    return this.#context.currentTime - (this.#context.outputLatency || 0);
+  }
+
+  #playedSeconds(itemId: string, until: number): number {
+    return this.#queued
+      .filter((chunk) => chunk.itemId === itemId)
+      .reduce(
+        (sum, { startsAt, seconds }) => sum + Math.min(seconds, Math.max(0, until - startsAt)),
+        this.#finished.get(itemId) ?? 0,
+      );
+  }
+
+  /** Keeps of what is over only its length, and that only while the item may still go on. */
+  #forget(): void {
+    const until = this.#heardUntil();
+    const over = this.#queued.findIndex(({ startsAt, seconds }) => startsAt + seconds > until);
+    if (over < 64) return;
+    for (const { itemId, seconds } of this.#queued.splice(0, over)) {
+      this.#finished.set(itemId, (this.#finished.get(itemId) ?? 0) + seconds);
+    }
+    const open = new Set(this.#queued.map(({ itemId }) => itemId));
+    for (const itemId of this.#finished.keys()) if (!open.has(itemId)) this.#finished.delete(itemId);
+  }
+}
+
+function samplesOf(base64: string): Float32Array<ArrayBuffer> {
+  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  const view = new DataView(bytes.buffer);
+  const samples = new Float32Array(bytes.length >> 1);
+  for (let at = 0; at < samples.length; at++) samples[at] = view.getInt16(at * 2, true) / 32_768;
+  return samples;
+}

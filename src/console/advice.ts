@@ -1,0 +1,57 @@
+/** What to do about each problem: every exit of the relay's table, and every code of a refused event. */
+
+import type { ExitId } from '../errors.js';
+
+const forExits: Record<ExitId, string> = {
+  normal: 'Connect again when you like.',
+  idle_timeout: 'Nobody spoke for the idle limit. Connect again; the profile sets the limit (idle_seconds).',
+  session_expired: 'The session reached its longest length. A client connects again; the conversation is not kept.',
+  draining: 'This instance shuts down. Connecting again reaches another one, or this one once it is back.',
+  unsupported_data: 'Send events as text frames; binary frames are not part of the protocol.',
+  bad_event: 'See the last events that were sent: one was not valid, or too many were refused.',
+  too_big: 'Send smaller events; audio in pieces of 20 to 100 ms.',
+  unauthorized:
+    'Get a new token. It must be signed with the key, issuer and audience that the relay is set to; a client secret works once only.',
+  token_expired: 'The token has run out: get a new one.',
+  revoked: 'The token was withdrawn: sign in again to get a new one.',
+  forbidden:
+    'The token names a profile or model that this relay does not have. Compare it with the relay’s configuration.',
+  quota_exceeded: 'The budget of the day is spent; it starts again at midnight UTC, or the operator raises it.',
+  rate_limited: 'Too many sessions or events at once: close other tabs of this user, or wait.',
+  overloaded: 'This instance is full. Wait; operators: see limits.sessions.',
+  slow_consumer: 'This page did not read fast enough. Look at the network, or at a tab that was asleep.',
+  upstream_unavailable: 'No upstream takes sessions right now. Wait; operators: see /readyz and the log.',
+  upstream_failed: 'Upstream refused the session. Operators: run “realtime-relay check --dial”.',
+  upstream_lost: 'The connection to the model broke. Connect again; “realtime-relay explain” tells whose fault it was.',
+  upstream_timeout: 'The model did not answer in time. Connect again.',
+  upstream_configuration_failed: 'Upstream did not accept the profile. Operators: run “realtime-relay check --dial”.',
+  internal: 'A fault in the relay. Operators: the log has its cause.',
+};
+
+const forOthers: Readonly<Record<string, string>> = {
+  unreachable:
+    'Is the relay running, and may this page connect? Its origin must be in RELAY_ALLOWED_ORIGINS: see the advice in the README.',
+  unusable_token: 'Paste the whole token: three parts with dots between them, without quotes or line breaks.',
+  webrtc_not_offered: 'Choose WebSocket, which every relay offers.',
+  no_microphone: 'Allow the microphone for this page and see that one is connected; or write instead.',
+  no_sound: 'Click anywhere in the page, then connect again.',
+  event_not_allowed: 'This event is not for end users; a trusted profile may send it.',
+  missing_required_parameter: 'Add the field that is named.',
+  invalid_value: 'Correct the field that is named.',
+  item_not_allowed: 'End users may add messages of their own, and answers to calls made to them.',
+  unknown_item: 'The item is not of this conversation.',
+  unknown_response: 'The response is not of this conversation.',
+  conversation_already_has_active_response: 'Wait for response.done before asking for the next answer.',
+  too_many_items: 'Start a new session.',
+  too_many_updates: 'Wait for session.updated before sending more.',
+  unsupported_by_upstream: 'The upstream’s version of the protocol cannot do this.',
+};
+
+/** One sentence for the person in front of the page. */
+export function adviceFor(code: string): string {
+  return (
+    (forExits as Readonly<Record<string, string>>)[code] ??
+    forOthers[code] ??
+    'The session goes on if it is still connected.'
+  );
+}

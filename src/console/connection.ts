@@ -1,0 +1,70 @@
+/** The form that decides how to connect, and where the token comes from. */
+
+import { element, make } from './dom.js';
+
+/** What the relay tells the console about itself: `profiles` only in the demo, which can make tokens. */
+export interface ConsoleSettings {
+  readonly demo: boolean;
+  readonly profiles: readonly { readonly name: string; readonly about: string }[];
+}
+
+export interface ConnectionForm {
+  readonly transport: 'websocket' | 'webrtc';
+  /** The token to connect with; made anew by the demo each time. */
+  token(): Promise<string>;
+  /** While a session runs, what it was started with cannot be changed. */
+  lock(isLocked: boolean): void;
+  onSubmit(listener: () => void): void;
+}
+
+/** Where the relay is: the console is served below its root, also behind a proxy that adds a prefix. */
+export const relayUrl = new URL('..', document.baseURI).href;
+
+export function createConnectionForm({ demo, profiles }: ConsoleSettings): ConnectionForm {
+  const form = element('connection', HTMLFormElement);
+  const own = element('own', HTMLDivElement);
+  const mint = element('mint', HTMLDivElement);
+  const profile = element('profile', HTMLSelectElement);
+  const about = element('profile-about', HTMLParagraphElement);
+  const connect = element('connect', HTMLButtonElement);
+  const makesToken = () => demo && form.querySelector<HTMLInputElement>('[name=source]:checked')?.value === 'mint';
+
+  element('source', HTMLFieldSetElement).hidden = !demo;
+  profile.append(...profiles.map(({ name }) => make('option', '', name)));
+  const refresh = () => {
+    mint.hidden = !makesToken();
+    own.hidden = makesToken();
+    about.textContent = profiles.find(({ name }) => name === profile.value)?.about ?? '';
+  };
+  form.addEventListener('change', refresh);
+  refresh();
+
+  return {
+    get transport() {
+      return form.querySelector<HTMLInputElement>('[name=transport]:checked')?.value === 'webrtc'
+        ? 'webrtc'
+        : 'websocket';
+    },
+    async token() {
+      if (!makesToken()) return element('token', HTMLTextAreaElement).value;
+      const answer = await fetch('token', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ profile: profile.value, name: element('name', HTMLInputElement).value }),
+      });
+      if (!answer.ok) throw new Error(`the demo answered ${answer.status}`);
+      return ((await answer.json()) as { token: string }).token;
+    },
+    lock(isLocked) {
+      for (const field of form.querySelectorAll<HTMLInputElement>('input, select, textarea')) field.disabled = isLocked;
+      connect.textContent = isLocked ? 'Disconnect' : 'Connect';
+      connect.classList.toggle('primary', !isLocked);
+    },
+    onSubmit(listener) {
+      form.addEventListener('submit', (event) => {
+        event.preventDefault();
+        listener();
+      });
+    },
+  };
+}

@@ -1,0 +1,72 @@
+/** The transcript: who said what, growing while they say it. */
+
+import type { Transcript } from '../client/relay-client.js';
+import { element, make } from './dom.js';
+
+/** Lines that are kept; older ones leave the page. */
+const maxLines = 200;
+const names = { user: 'You', assistant: 'Model' } as const;
+
+interface Line {
+  readonly row: HTMLLIElement;
+  readonly words: HTMLParagraphElement;
+}
+
+/** What the rest of the page does with the transcript. */
+export interface Conversation {
+  show(transcript: Transcript): void;
+  /** Marks where an answer was cut off. */
+  cutOff(itemId: string, playedMs: number): void;
+  /** Draws a line, such as for a new session. */
+  note(text: string): void;
+}
+
+export function createConversation(): Conversation {
+  const list = element('transcript', HTMLOListElement);
+  const scroll = element('scroll', HTMLElement);
+  const spoken = element('spoken', HTMLParagraphElement);
+  const empty = element('empty', HTMLParagraphElement);
+  const lines = new Map<string, Line>();
+  // So that it can be scrolled by keyboard, which not every browser offers by itself.
+  scroll.tabIndex = 0;
+
+  function append(row: HTMLLIElement): void {
+    empty.hidden = true;
+    list.append(row);
+    while (list.childElementCount > maxLines) list.firstElementChild?.remove();
+    for (const [id, line] of lines) if (!line.row.isConnected) lines.delete(id);
+  }
+
+  /** Follows the conversation, unless the reader has scrolled up. */
+  function following(change: () => void): void {
+    const atEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 40;
+    change();
+    if (atEnd) scroll.scrollTop = scroll.scrollHeight;
+  }
+
+  return {
+    show({ itemId, role, text, isFinal }) {
+      following(() => {
+        let line = lines.get(itemId);
+        if (!line) {
+          const words = make('p', 'words');
+          line = { words, row: make('li', role, make('strong', '', names[role]), words) };
+          lines.set(itemId, line);
+          append(line.row);
+        }
+        line.row.classList.toggle('growing', !isFinal);
+        line.words.textContent = text || (role === 'user' ? 'Speech' : '…');
+        line.words.classList.toggle('wordless', text === '');
+        if (isFinal && text) spoken.textContent = `${names[role]}: ${text}`;
+      });
+    },
+    cutOff(itemId, playedMs) {
+      const words = lines.get(itemId)?.words;
+      if (!words || words.parentElement?.querySelector('.cut')) return;
+      following(() => words.after(make('p', 'cut', `Interrupted after ${(playedMs / 1000).toFixed(1)} s`)));
+    },
+    note(text) {
+      following(() => append(make('li', 'note', text)));
+    },
+  };
+}
