@@ -13,6 +13,7 @@ import { createApp, createOpsApp, type Health } from './http/app.js';
 import { type DemoDesk, loadConsole } from './http/console.js';
 import { followSettings, type SettingsSource } from './reload.js';
 import type { AdmissionServices } from './session/admission.js';
+import { Calls } from './session/calls.js';
 import { createGateway } from './session/gateway.js';
 import { SessionRegistry } from './session/registry.js';
 import { Settlements } from './session/settle.js';
@@ -20,6 +21,7 @@ import { createMemoryStore } from './store/store.js';
 import { Delivery } from './telemetry/delivery.js';
 import { conceal, createLog, type Log } from './telemetry/log.js';
 import { createMetrics, type Metrics } from './telemetry/metrics.js';
+import type { UsageRecord } from './telemetry/usage.js';
 import type { TokenEvent } from './upstream/entra.js';
 import type { DialEvent } from './upstream/pool.js';
 import { createUpstreams, orConfigError } from './upstreams.js';
@@ -41,6 +43,8 @@ export interface Relay {
 }
 
 const maxHeaderBytes = 16 * 1024;
+/** For calls to be hung up when nothing else is waited for. */
+const lastCallMs = 1000;
 
 /**
  * Starts a relay; resolves when both listeners are open.
@@ -88,24 +92,26 @@ export async function startRelay(
   const health: Health = {
     ready: () => (registry.isDraining ? { ready: false, detail: 'draining' } : upstreams.ready()),
   };
+  const session = {
+    upstreams,
+    metrics,
+    log,
+    settlements,
+    used: (record: UsageRecord) => {
+      log.info(record, 'session.usage');
+      delivery?.send(record);
+    },
+    get limits() {
+      return current.limits;
+    },
+  };
+  const calls = new Calls({ admission, registry, metrics, log, session });
   const gateway = createGateway({
     admission,
     registry,
     metrics,
     log,
-    session: {
-      upstreams,
-      metrics,
-      log,
-      settlements,
-      used: (record) => {
-        log.info(record, 'session.usage');
-        delivery?.send(record);
-      },
-      get limits() {
-        return current.limits;
-      },
-    },
+    session,
     get handshakeSeconds() {
       return current.limits.handshake_seconds;
     },
@@ -115,6 +121,7 @@ export async function startRelay(
     metrics,
     log,
     health,
+    calls,
     console: settings.console ? { files: await loadConsole(), desk } : null,
     get clientSecretSeconds() {
       return current.limits.client_secret_seconds;
@@ -160,13 +167,13 @@ export async function startRelay(
       // What sessions cost is told after they have ended, and within the same time.
       const reserveMs = Math.min(2000, seconds * 100);
       await registry.drain(seconds - reserveMs / 1000);
-      await settlements.close(Math.max(0, left() - reserveMs / 2));
+      await Promise.all([settlements.close(Math.max(0, left() - reserveMs / 2)), calls.close(left())]);
       await delivery?.close(left());
       await stop();
     },
     async close() {
       await registry.drain(0);
-      await settlements.close(0);
+      await Promise.all([settlements.close(0), calls.close(lastCallMs)]);
       await delivery?.close(0);
       await stop();
     },

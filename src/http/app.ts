@@ -14,10 +14,13 @@ import {
   modelOf,
   profileOf,
 } from '../session/admission.js';
+import type { Calls } from '../session/calls.js';
 import { isDoor } from '../session/gateway.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import { callPaths, callRoutes } from './calls.js';
 import { type ConsoleFiles, consoleRoutes, type DemoDesk } from './console.js';
+import { mintEphemeralKey, previewKeyPath } from './keys.js';
 
 export interface AppServices {
   readonly admission: AdmissionServices;
@@ -27,6 +30,8 @@ export interface AppServices {
   readonly health: Health;
   /** The page to try the relay with, or null where it is not served. */
   readonly console?: { readonly files: ConsoleFiles; readonly desk: DemoDesk | null } | null;
+  /** Left out: no WebRTC. */
+  readonly calls?: Calls;
 }
 
 /** What the health routes report; the same on both listeners. */
@@ -51,13 +56,24 @@ export function createApp(services: AppServices): Express {
     next();
   });
   if (services.console) consoleRoutes(app, services.console.files, services.console.desk);
+  const json = express.json({ limit: bodyBytes, strict: true, type: () => true });
+  const { calls } = services;
+  if (calls) {
+    callRoutes(app, calls, cors(services));
+    app.use(previewKeyPath, cors(services));
+    app.post(previewKeyPath, json, mintEphemeralKey(calls, 'preview', keyLifetime));
+  }
   app.use(secretPaths, cors(services));
-  app.post(secretPaths, express.json({ limit: bodyBytes, strict: true, type: () => true }), mintSecret(services));
+  app.post(secretPaths, json, (request, response, next) => {
+    const isForCall = calls && request.query.for === 'webrtc';
+    const mint = isForCall ? mintEphemeralKey(calls, 'ga', keyLifetime) : mintSecret(services);
+    return mint(request, response, next);
+  });
   app.use((request, response) => {
     if (isDoor(request.path)) {
       refuse(response, notServed(426, 'This path is a WebSocket; connect with ws:// or wss://.'));
-    } else if (secretPaths.includes(request.path)) {
-      refuse(response.set('Allow', 'POST'), notServed(405, 'Use POST to mint a client secret.'));
+    } else if ([...secretPaths, ...callPaths, previewKeyPath].includes(request.path)) {
+      refuse(response.set('Allow', 'POST'), notServed(405, 'Use POST.'));
     } else {
       refuse(response, notServed(404, 'No such path.'));
     }
@@ -101,7 +117,8 @@ function cors({ admission }: AppServices): RequestHandler {
     }
     response.set({
       'Access-Control-Allow-Methods': 'POST',
-      'Access-Control-Allow-Headers': 'authorization, api-key, content-type',
+      // The last one is sent by @openai/agents-realtime.
+      'Access-Control-Allow-Headers': 'authorization, api-key, content-type, x-openai-agents-sdk',
       'Access-Control-Max-Age': '600',
     });
     response.status(204).end();
@@ -132,6 +149,11 @@ function mintSecret(services: AppServices): RequestHandler {
       }),
     });
   };
+}
+
+/** What upstream gives at the most, and by default. */
+function keyLifetime(body: unknown): number {
+  return Math.min(lifetime(body, 600), 600);
 }
 
 function lifetime(body: unknown, longest: number): number {
@@ -177,12 +199,17 @@ function onError({ metrics, log }: AppServices): ErrorRequestHandler {
   };
 }
 
-/** The JSON body parser's own errors: they carry a status and a type. */
-function isBodyError(error: unknown): error is Error & { type: string } {
+/** The body parsers' own errors: they carry a status and a type. */
+interface BodyError extends Error {
+  readonly type: string;
+  readonly limit?: number;
+}
+
+function isBodyError(error: unknown): error is BodyError {
   return error instanceof Error && typeof (error as { type?: unknown }).type === 'string' && 'statusCode' in error;
 }
 
-function bodyError(error: Error & { type: string }): RelayError {
-  if (error.type === 'entity.too.large') return new RelayError('too_big', `The body is over ${bodyBytes}.`);
+function bodyError(error: BodyError): RelayError {
+  if (error.type === 'entity.too.large') return new RelayError('too_big', `The body is over ${error.limit} bytes.`);
   return new RelayError('bad_event', 'The body is not valid JSON.', { cause: error });
 }

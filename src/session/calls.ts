@@ -1,0 +1,178 @@
+/** The door for WebRTC clients: all calls of this instance, and what is still to be hung up. */
+
+import type { IncomingMessage } from 'node:http';
+import type { Principal } from '../auth/principal.js';
+import { RelayError } from '../errors.js';
+import type { Profile } from '../policy/profile.js';
+import { renderSession } from '../policy/render.js';
+import type { Log } from '../telemetry/log.js';
+import type { Metrics } from '../telemetry/metrics.js';
+import { type CreatedCall, type EphemeralKey, hangUp, mintKey } from '../upstream/calls.js';
+import {
+  type Admission,
+  type AdmissionServices,
+  admit,
+  authenticate,
+  drainingError,
+  profileOf,
+  type Request,
+} from './admission.js';
+import { Call, type CallServices } from './call.js';
+import { sdkOf } from './census.js';
+import type { SessionRegistry } from './registry.js';
+
+interface CallsServices {
+  readonly admission: AdmissionServices;
+  readonly session: Omit<CallServices, 'ended' | 'hangUp'>;
+  readonly registry: SessionRegistry;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
+
+const hangUpSeconds = 3;
+
+export class Calls {
+  readonly #services: CallsServices;
+  readonly #byId = new Map<string, Call>();
+  readonly #hangUps = new Set<Promise<void>>();
+  readonly #stop = new AbortController();
+
+  constructor(services: CallsServices) {
+    this.#services = services;
+  }
+
+  /**
+   * Admits a client and creates its call. Rejects with a RelayError when either fails.
+   * @param gone aborted when the client does not wait for the answer any more
+   */
+  async open(
+    request: Request,
+    requestId: string,
+    offer: string,
+    gone: AbortSignal,
+  ): Promise<{ id: string; answer: string }> {
+    const { registry, metrics, session } = this.#services;
+    const { headers } = request.message;
+    const admission = await admit(request, { requestId, ...wishesOf(request.message) }, this.#services.admission);
+    try {
+      checkProfile(admission.profile);
+    } catch (error) {
+      admission.release();
+      registry.giveUp();
+      throw error;
+    }
+    metrics.clientAdmitted(admission.dialect, sdkOf(headers, request.url.searchParams));
+    const call: Call = new Call(admission, {
+      ...session,
+      ended: () => {
+        this.#byId.delete(call.publicId);
+        registry.remove(call);
+      },
+      hangUp: (created, of) => this.#hangUp(created, of),
+    });
+    registry.add(call);
+    this.#byId.set(call.publicId, call);
+    const leave = () => call.end('normal', 'client', { message: 'The client did not wait for the answer.' });
+    gone.addEventListener('abort', leave, { once: true });
+    if (gone.aborted) leave();
+    void call.create(offer);
+    try {
+      return { id: call.publicId, answer: await call.answer };
+    } finally {
+      gone.removeEventListener('abort', leave);
+    }
+  }
+
+  /**
+   * Mints upstream's own ephemeral key for a profile that hands such keys out. What is done with it is no session of the
+   * relay: it ends when upstream ends it.
+   */
+  async mint(
+    request: Request,
+    requestId: string,
+    seconds: number,
+  ): Promise<{ key: EphemeralKey; principal: Principal; profile: Profile }> {
+    const { admission, registry, session } = this.#services;
+    if (registry.isDraining) throw drainingError();
+    const principal = await authenticate(request, admission, 'mint');
+    const profile = profileOf(principal, admission.profiles);
+    checkProfile(profile);
+    if (!profile.webrtc.ephemeral_keys) {
+      throw new RelayError(
+        'forbidden',
+        'The profile of the token hands out no ephemeral keys of the upstream; send the SDP offer to /v1/realtime/calls.',
+      );
+    }
+    const life = Math.min(seconds, principal.expiresAt - Date.now() / 1000);
+    const { answer: key } = await session.upstreams.reach(
+      { requestId, signal: this.#stop.signal, dialSeconds: session.limits.dial_seconds },
+      (target, options) => mintKey(target, renderSession(profile, principal.claims), life, options),
+      'ga',
+    );
+    const { subject, tenant } = principal;
+    const upstream = key.upstream.name;
+    this.#services.log.info(
+      {
+        requestId,
+        subject,
+        ...(tenant !== null && { tenant }),
+        profile: profile.name,
+        upstream,
+        azure: key.requestIds,
+      },
+      'key.minted',
+    );
+    return { key, principal, profile };
+  }
+
+  /** Ends the call of this id if it is the sender's own; false when there is no such call. */
+  async hangUp(request: Request, id: string): Promise<boolean> {
+    const { subject, tenant } = await authenticate(request, this.#services.admission, 'mint');
+    const call = this.#byId.get(id);
+    const owner = call?.admission.principal;
+    if (!call || owner?.subject !== subject || owner.tenant !== tenant) return false;
+    call.end('normal', 'client', { message: 'The client hung up.' });
+    return true;
+  }
+
+  #hangUp(created: CreatedCall, { id, requestId }: Admission): void {
+    const { log } = this.#services;
+    const done = hangUp(created, { requestId, signal: this.#stop.signal, timeoutSeconds: hangUpSeconds })
+      .catch((error: unknown) => {
+        // Upstream ends a call by itself, but only when its own time is up.
+        log.error(
+          { session: id, requestId, call: created.id, error: RelayError.from(error).cause },
+          'call.not_hung_up',
+        );
+      })
+      .finally(() => this.#hangUps.delete(done));
+    this.#hangUps.add(done);
+  }
+
+  /** Waits this long for what is still to be hung up, and gives up the rest. */
+  async close(ms: number): Promise<void> {
+    const timer = setTimeout(() => this.#stop.abort(), ms);
+    await Promise.all(this.#hangUps);
+    clearTimeout(timer);
+  }
+}
+
+function wishesOf({
+  headers,
+}: IncomingMessage): Pick<Admission, 'dialect' | 'apiVersion' | 'relayEvents' | 'traceparent'> {
+  const { traceparent } = headers;
+  return {
+    dialect: 'ga',
+    apiVersion: null,
+    relayEvents: false,
+    traceparent: typeof traceparent === 'string' ? traceparent : undefined,
+  };
+}
+
+/** Whether sessions of a profile may be calls. */
+function checkProfile({ webrtc, session }: Profile): void {
+  if (!webrtc.enabled) throw new RelayError('forbidden', 'The profile of the token does not allow WebRTC.');
+  if (session.type === 'transcription') {
+    throw new RelayError('forbidden', 'WebRTC is for conversations; the profile of the token only transcribes.');
+  }
+}
