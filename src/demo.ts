@@ -26,16 +26,18 @@ export interface DemoOptions {
   print(line: string): void;
   /** Resolves when the demo should stop. */
   until: Promise<void>;
+  /** Ports of the relay, 0 for any; left out: the usual ones, or any where somebody has them. */
+  ports?: { readonly relay: number; readonly ops: number };
 }
 
 /** Runs the demo; resolves to its exit code when it is stopped, or at once when the spoken turn failed. */
-export async function runDemo({ print, until }: DemoOptions): Promise<number> {
+export async function runDemo({ print, until, ports }: DemoOptions): Promise<number> {
   const emulator = await startEmulator({ port: 0 });
   const secret = randomBytes(32).toString('hex');
   const settings = loadConfig({
     HOST: '127.0.0.1',
-    PORT: String(await freePort(8080)),
-    RELAY_OPS_PORT: String(await freePort(9464)),
+    PORT: String(ports?.relay ?? (await freePort(8080))),
+    RELAY_OPS_PORT: String(ports?.ops ?? (await freePort(9464))),
     AZURE_OPENAI_ENDPOINT: emulator.url,
     AZURE_OPENAI_REALTIME_DEPLOYMENT: 'gpt-realtime',
     AZURE_OPENAI_API_KEY: 'emulator-key',

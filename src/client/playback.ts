@@ -46,6 +46,11 @@ export class Playback {
     this.#output = this.#newOutput();
   }
 
+  /** Starts the sound; browsers allow that only after a click or a key. */
+  resume(): Promise<void> {
+    return this.#context.resume();
+  }
+
   /** Whether there is sound left to hear. */
   get isPlaying(): boolean {
     return this.#endsAt > this.#heardUntil();

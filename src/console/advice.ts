@@ -31,6 +31,7 @@ const forExits: Record<ExitId, string> = {
 const forOthers: Readonly<Record<string, string>> = {
   unreachable:
     'Is the relay running, and may this page connect? Its origin must be in RELAY_ALLOWED_ORIGINS: see the advice in the README.',
+  no_token: 'The page could not get a token. Is the relay still running?',
   unusable_token: 'Paste the whole token: three parts with dots between them, without quotes or line breaks.',
   webrtc_not_offered: 'Choose WebSocket, which every relay offers.',
   no_microphone: 'Allow the microphone for this page and see that one is connected; or write instead.',

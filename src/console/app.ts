@@ -54,10 +54,10 @@ client.on('interrupted', ({ itemId, playedMs }) => conversation.cutOff(itemId, p
 client.on('event', ({ direction, event }) => events.add(direction, event));
 client.on('problem', ({ code, message, isFinal }) => {
   const advice = adviceFor(code);
-  element('no-problems', HTMLParagraphElement).hidden = true;
+  element('problems-panel', HTMLElement).hidden = false;
   problems.prepend(make('li', '', make('strong', '', code), make('p', '', message), make('p', 'advice', advice)));
   while (problems.childElementCount > maxProblems) problems.lastElementChild?.remove();
-  if (!isFinal && code !== 'no_microphone') return;
+  if (!isFinal && !code.startsWith('no_')) return;
   alert.replaceChildren(make('strong', '', code), ` ${message} ${advice}`);
   alert.hidden = false;
 });

@@ -57,6 +57,7 @@ export function createConnectionForm({ demo, profiles }: ConsoleSettings): Conne
     },
     lock(isLocked) {
       for (const field of form.querySelectorAll<HTMLInputElement>('input, select, textarea')) field.disabled = isLocked;
+      form.classList.toggle('locked', isLocked);
       connect.textContent = isLocked ? 'Disconnect' : 'Connect';
       connect.classList.toggle('primary', !isLocked);
     },

@@ -51,7 +51,15 @@ export function createEventList(): EventList {
     const arrow = make('span', `way ${way}`, way === 'sent' ? '↑' : '↓');
     arrow.title = way;
     const label = make('span', 'visually-hidden', way);
-    const summary = make('summary', '', make('time', '', time), arrow, label, make('code', '', event.type), count);
+    const summary = make(
+      'summary',
+      '',
+      make('time', '', time),
+      arrow,
+      label,
+      make('code', '', ...breakable(event.type)),
+      count,
+    );
     const detail = make('details', event.type === 'error' ? 'is-error' : '', summary);
     const row: Row = { direction: way, item: make('li', '', detail), count, detail, event, times: 1 };
     detail.addEventListener('toggle', () => write(row));
@@ -97,6 +105,11 @@ export function createEventList(): EventList {
       if (atEnd) list.scrollTop = list.scrollHeight;
     },
   };
+}
+
+/** Long names may break after a dot or an underscore, and nowhere else. */
+function breakable(name: string): (string | Node)[] {
+  return name.split(/(?<=[._])/).flatMap((part) => [part, make('wbr')]);
 }
 
 function textOf(event: RealtimeEvent): string {
