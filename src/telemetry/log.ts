@@ -6,21 +6,14 @@ export type Log = Logger;
 
 export const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
-/** Names under which a secret could ever be logged by mistake. */
-const secrets = [
-  'authorization',
-  'api-key',
-  'api_key',
-  'apiKey',
-  'token',
-  'credential',
-  'secret',
-  'cookie',
-  'password',
-];
-
-/** What a secret looks like wherever it stands. None of the patterns reaches over a quote, so a line stays JSON. */
+/**
+ * What a secret looks like wherever it stands. No pattern reaches over a quote that ends a string, so a line stays JSON.
+ * One pass over the finished line: the redaction of pino itself walks every object for every name, and was a tenth of
+ * what it costs to open a session.
+ */
 const shapes = [
+  // The text of a field under whose name a secret could ever be logged by mistake, at any depth.
+  /(?<="(?:authorization|api-key|api_key|apiKey|token|credential|secret|cookie|password)":")(?:[^"\\]|\\.)+/,
   // JSON Web Tokens (RFC 7519) and the relay's client secrets.
   /eyJ[\w-]{6,}\.[\w-]{6,}\.[\w-]*/,
   /\bek_[\w-]{8,}/,
@@ -62,10 +55,6 @@ export function createLog(level: (typeof logLevels)[number], destination?: Desti
       base: { service: 'realtime-relay' },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
-      redact: {
-        paths: secrets.flatMap((name) => [`["${name}"]`, `*["${name}"]`, `*.*["${name}"]`]),
-        censor: '[redacted]',
-      },
       serializers: { error: (error: unknown) => describeError(error, (text) => withoutSecrets(text, own)) },
       hooks: { streamWrite: (line) => withoutSecrets(line, own) },
     },
