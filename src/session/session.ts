@@ -477,11 +477,11 @@ export class Session {
       if (initiator !== 'client') this.#account.finish();
       return;
     }
-    const wasConfiguring = this.#state === 'configuring';
+    const before = this.#state;
     this.#state = 'closed';
-    this.#dialing.abort();
-    const error = new RelayError(id, ending.message ?? exits[id].meaning, { retryAfterMs: ending.retryAfterMs });
+    if (before === 'dialing') this.#dialing.abort();
     if (exits[id].announced) {
+      const error = new RelayError(id, ending.message ?? exits[id].meaning, { retryAfterMs: ending.retryAfterMs });
       const event = { type: 'error', event_id: this.#eventId(), error: { ...errorBody(error), event_id: null } };
       this.#client.send(Buffer.from(JSON.stringify(event)));
     }
@@ -508,7 +508,7 @@ export class Session {
       cause: ending.cause,
     };
     reportEnd(end, identityOf(this.admission, this.#dialed), metrics, log);
-    if (wasConfiguring) {
+    if (before === 'configuring') {
       const attributes = traced.upstream(this.#dialed);
       this.#trace.part('configure', { from: this.#dialedAt, to: now, attributes, failure: id });
     }
