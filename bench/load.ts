@@ -17,6 +17,19 @@ let events = 0;
 let latencies: number[] = [];
 let pacer: NodeJS.Timeout | null = null;
 
+function handshake(url: URL, token: string): string {
+  const lines = [
+    `GET ${url.pathname}${url.search} HTTP/1.1`,
+    `Host: ${url.host}`,
+    'Upgrade: websocket',
+    'Connection: Upgrade',
+    `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}`,
+    'Sec-WebSocket-Version: 13',
+    `api-key: ${token}`,
+  ];
+  return `${lines.join('\r\n')}\r\n\r\n`;
+}
+
 /** Resolves when the session may be used: `session.created` has come. */
 function open(url: URL, token: string, index: number): Promise<Client> {
   return new Promise((resolve, reject) => {
@@ -24,16 +37,7 @@ function open(url: URL, token: string, index: number): Promise<Client> {
     socket.setNoDelay();
     socket.on('error', reject);
     let head = '';
-    const request = [
-      `GET ${url.pathname}${url.search} HTTP/1.1`,
-      `Host: ${url.host}`,
-      'Upgrade: websocket',
-      'Connection: Upgrade',
-      `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}`,
-      'Sec-WebSocket-Version: 13',
-      `api-key: ${token}`,
-    ];
-    socket.write(`${request.join('\r\n')}\r\n\r\n`);
+    socket.write(handshake(url, token));
     const client = { socket, index };
     const count = frameCounter((opcode, _length, start) => {
       if (opcode === 9) socket.write(Buffer.from([0x8a, 0x80, 0, 0, 0, 0]));
@@ -63,6 +67,19 @@ function open(url: URL, token: string, index: number): Promise<Client> {
     };
     socket.on('data', onHead);
     socket.on('close', () => reject(new Error(`closed: ${head.slice(0, 200)}`)));
+  });
+}
+
+/** One handshake that is refused; resolves to the status. */
+function knock(url: URL, token: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(url.port), url.hostname);
+    socket.on('error', reject);
+    socket.on('data', (chunk) => {
+      resolve(Number(chunk.toString('latin1', 9, 12)));
+      socket.destroy();
+    });
+    socket.write(handshake(url, token));
   });
 }
 
@@ -106,6 +123,12 @@ async function obey(command: Command): Promise<void> {
         open(url, command.token, done + i),
       );
       clients.push(...(await Promise.all(group)));
+    }
+  } else if (command.do === 'knock') {
+    const url = new URL(command.url);
+    for (let done = 0; done < command.count; done += 20) {
+      const statuses = await Promise.all(Array.from({ length: 20 }, () => knock(url, command.token)));
+      if (statuses.some((status) => status !== 401)) throw new Error(`not refused: ${statuses.join()}`);
     }
   } else if (command.do === 'flood') {
     await Promise.all(clients.map((client) => flood(client, command.count)));

@@ -3,7 +3,7 @@
 export type Command =
   | { readonly do: 'reset' | 'report' | 'stop' | 'pace' | 'hold' | 'close' }
   | { readonly do: 'flood'; readonly what: 'audio' | 'text'; readonly count: number }
-  | { readonly do: 'connect'; readonly url: string; readonly count: number; readonly token: string }
+  | { readonly do: 'connect' | 'knock'; readonly url: string; readonly count: number; readonly token: string }
   | { readonly do: 'large'; readonly bytes: number };
 
 export interface Report {

@@ -20,13 +20,16 @@ class Worker {
     return { worker: new Worker(child), port };
   }
 
-  async tell(command: Command): Promise<Report> {
-    const answer = Promise.race([
-      once(this.#child, 'message'),
-      once(this.#child, 'exit').then(() => Promise.reject(new Error('a helper of the benchmark ended'))),
-    ]);
-    this.#child.send(command);
-    return ((await answer) as [Report])[0];
+  tell(command: Command): Promise<Report> {
+    return new Promise((resolve, reject) => {
+      const ended = () => reject(new Error('a helper process of the benchmark ended'));
+      this.#child.once('exit', ended);
+      this.#child.once('message', (report: Report) => {
+        this.#child.off('exit', ended);
+        resolve(report);
+      });
+      this.#child.send(command);
+    });
   }
 
   stop(): void {
@@ -180,6 +183,21 @@ export const idleSessions: Scenario = {
       cpuMicrosPerConnect: (seconds * 1e6) / count,
       bytesPerSession: (residentBytes(stage.contestant.pids) - memory) / count,
     };
+  },
+};
+
+export const refusedHandshakes: Scenario = {
+  name: 'refused handshakes',
+  what: 'handshakes with a forged token: CPU to refuse one; nothing is dialled',
+  async run({ contestant, load }) {
+    // Three parts with a signature of the right length, so that it is the signature that has to be checked.
+    const [header, claims] = contestant.token.split('.');
+    const token = `${header}.${claims}.${'A'.repeat(43)}`;
+    await load.tell({ do: 'knock', url: contestant.url, count: 500, token });
+    const before = cpuSeconds(contestant.pids);
+    const count = 2000;
+    await load.tell({ do: 'knock', url: contestant.url, count, token });
+    return { cpuMicrosPerConnect: ((cpuSeconds(contestant.pids) - before) * 1e6) / count };
   },
 };
 
