@@ -72,7 +72,7 @@ export interface Size {
 }
 
 export const sizes: Record<'full' | 'quick', Size> = {
-  full: { floodEvents: 40_000, paceSeconds: 15, paceSessions: 100, idleSessions: 2000 },
+  full: { floodEvents: 40_000, paceSeconds: 10, paceSessions: 100, idleSessions: 2000 },
   quick: { floodEvents: 12_000, paceSeconds: 5, paceSessions: 50, idleSessions: 200 },
 };
 

@@ -5,9 +5,9 @@ import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'nod
 import type { AddressInfo } from 'node:net';
 
 /** How the service misbehaves; null is health. */
-export type IdentityFault = null | 'refuses' | 'errors' | 'hangs' | 'garbage' | 'resets';
+type IdentityFault = null | 'refuses' | 'errors' | 'hangs' | 'garbage' | 'resets';
 
-export interface IdentityRequest {
+interface IdentityRequest {
   path: string;
   resource: string | null;
   clientId: string | null;
