@@ -6,6 +6,7 @@ import type { Connection } from './connection.js';
 import { type Fault, type FaultList, type FaultName, faultNames } from './faults.js';
 import type { Received, ReceivedConnection } from './received.js';
 import { anyObject, array, boolean, type Complaint, number, object, oneOf, string } from './schema.js';
+import type { CallDesk } from './webrtc.js';
 
 /** How a program steers an emulator and looks into it. */
 export interface EmulatorControl {
@@ -21,6 +22,8 @@ export interface EmulatorControl {
   script(...scripts: Script[]): void;
   clearScripts(): void;
   readonly received: Received;
+  /** What became of calls. */
+  readonly calls: Pick<CallDesk, 'records' | 'cutSidebands'>;
 }
 
 const text = string();
@@ -58,6 +61,7 @@ export function createControl(
   scripts: Script[],
   received: Received,
   connections: ReadonlySet<Connection>,
+  calls: EmulatorControl['calls'],
 ): EmulatorControl {
   return {
     faults: {
@@ -86,6 +90,7 @@ export function createControl(
       scripts.length = 0;
     },
     received,
+    calls,
   };
 }
 

@@ -17,6 +17,8 @@ export interface DoorRules {
   readonly acceptAnyCredential: boolean;
   readonly bearer: (token: string) => boolean;
   readonly deployments: Readonly<Record<string, Deployment>>;
+  /** Whether a sideband may attach to this call now. */
+  hasCall(id: string): boolean;
 }
 
 /** What an accepted upgrade opens. */
@@ -26,6 +28,8 @@ export interface Admission {
   readonly kind: 'realtime' | 'transcription';
   readonly model: string;
   readonly deployment: string | null;
+  /** The call that it is the sideband of. */
+  readonly callId?: string;
   /** Accepted at the handshake only to be told this error and closed. */
   readonly fatal: { readonly code: string; readonly message: string } | null;
 }
@@ -55,11 +59,14 @@ function gaDoor(request: IncomingMessage, url: URL, rules: DoorRules): Refusal |
   if (apiVersion !== null && /^\d{4}-\d\d-\d\d/.test(apiVersion)) return refusals['401'];
   if (apiVersion !== null && apiVersion !== 'v1' && apiVersion !== 'preview') return refusals['404'];
   if (!mayEnter(request, url, rules)) return refusals['401'];
-  if (url.searchParams.has('call_id')) return refusals['404_call'];
+  const callId = url.searchParams.get('call_id');
 
   const name = url.searchParams.get('model') || null;
   const intent = url.searchParams.get('intent');
   const base = { dialect: 'ga', apiVersion: null, deployment: name, fatal: null } as const;
+  if (callId !== null) {
+    return rules.hasCall(callId) ? { ...base, kind: 'realtime', model: '', callId } : refusals['404_call'];
+  }
   const offered = [request.headers['openai-beta'], request.headers['sec-websocket-protocol']].join(',');
   if (/realtime[=-]v1/.test(offered)) {
     const message = 'The Realtime Beta API is no longer supported. Please use /v1/realtime for the GA API.';
@@ -101,7 +108,7 @@ function wrongIntent(base: Omit<Admission, 'kind' | 'model'>): Admission {
 }
 
 /** Azure looks at the two headers and, though nobody should use it, at the query. Subprotocol keys do not count. */
-function mayEnter({ headers }: IncomingMessage, { searchParams }: URL, rules: DoorRules): boolean {
+export function mayEnter({ headers }: IncomingMessage, { searchParams }: URL, rules: DoorRules): boolean {
   const key = headers['api-key'] ?? searchParams.get('api-key') ?? undefined;
   if (typeof key === 'string' && key !== '') return rules.acceptAnyCredential || rules.apiKeys.includes(key);
   const authorization = headers.authorization ?? searchParams.get('Authorization') ?? '';

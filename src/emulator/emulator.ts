@@ -13,6 +13,7 @@ import { type Fault, FaultList, type FaultName, isFaultName, refusalOf } from '.
 import { Received, type ReceivedConnection, type RecordLimits } from './received.js';
 import { bodyOf, correlation, type Refusal, rawAnswer, refusals } from './refusals.js';
 import { loadSpeech } from './speech.js';
+import { CallDesk } from './webrtc.js';
 
 /** How an emulator is set up; every option has a default. */
 export interface EmulatorOptions extends RecordLimits {
@@ -34,6 +35,8 @@ export interface EmulatorOptions extends RecordLimits {
   readonly speed?: number;
   /** Length of a session in seconds; 1800 by default. */
   readonly sessionSeconds?: number;
+  /** How many sidebands are told that their call does not exist yet; 1 by default. */
+  readonly callHiddenTries?: number;
   readonly log?: (line: string) => void;
 }
 
@@ -69,9 +72,11 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     acceptAnyCredential: options.acceptAnyCredential ?? false,
     bearer: (token) => bearerIsFine(token, options.bearer, log),
     deployments: options.deployments ?? defaultDeployments,
+    hasCall: (id) => desk.find(id),
   };
+  const desk = new CallDesk(house, rules, options.callHiddenTries ?? 1);
   const connections = new Set<Connection>();
-  const control = createControl(faults, scripts, received, connections);
+  const control = createControl(faults, scripts, received, connections, desk);
   const server = tls ? https.createServer(tls) : http.createServer();
   const websockets = new WebSocketServer({
     noServer: true,
@@ -85,7 +90,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
   });
   const held = new Set<Duplex>();
 
-  server.on('request', (request, response) => void serveHttp(request, response, control));
+  server.on('request', (request, response) => void serveHttp(request, response, control, desk));
   server.on('clientError', (_error, socket) => socket.destroy());
   server.on('upgrade', (request, socket, head) => {
     socket.on('error', (error) => log(`socket: ${error.message}`));
@@ -114,6 +119,10 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     stream.once('close', gone);
     websockets.handleUpgrade(request, stream, head, (socket) => {
       stream.removeListener('close', gone);
+      if (admission.callId !== undefined) {
+        desk.attach(admission.callId, socket, record);
+        return;
+      }
       const connection = new Connection(socket, stream, admission, house, record, own);
       connections.add(connection);
       socket.once('close', () => connections.delete(connection));
@@ -168,6 +177,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     port: (server.address() as AddressInfo).port,
     control,
     async close() {
+      desk.close();
       for (const connection of connections) connection.terminate();
       for (const stream of held) stream.destroy();
       if (!server.listening) return;
@@ -179,8 +189,17 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
   };
 }
 
-async function serveHttp(request: IncomingMessage, response: ServerResponse, control: EmulatorControl): Promise<void> {
+async function serveHttp(
+  request: IncomingMessage,
+  response: ServerResponse,
+  control: EmulatorControl,
+  desk: CallDesk,
+): Promise<void> {
   const url = urlOf(request);
+  if (desk.serves(url.pathname)) {
+    await desk.serve(request, response, url);
+    return;
+  }
   if (url.pathname.startsWith('/emulator/')) {
     await serveControl(request, response, url, control);
     return;

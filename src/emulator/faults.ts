@@ -2,8 +2,11 @@
 import { newId } from './ids.js';
 import { type Refusal, refusals } from './refusals.js';
 
-/** When a fault strikes: at the handshake, once the socket is open, at a `session.update`, or at a response. */
-type Moment = 'handshake' | 'open' | 'update' | 'response';
+/**
+ * When a fault strikes: at the handshake (or when a key is asked for), once the socket is open, at a `session.update`, or at a
+ * response; for calls also when a key is to transcribe, at the SDP offer, and when it is hung up.
+ */
+type Moment = 'handshake' | 'open' | 'update' | 'response' | 'mint' | 'offer' | 'hangup';
 
 const broken = {
   redirect: 'handshake',
@@ -26,6 +29,9 @@ const broken = {
   array: 'response',
   huge: 'response',
   unknown_event: 'response',
+  mint_transcription: 'mint',
+  offer: 'offer',
+  hangup: 'hangup',
 } as const satisfies Record<string, Moment>;
 
 /**
@@ -36,7 +42,8 @@ const broken = {
  * `reject_update` error · `ignore_update` no ack · `mute` no answer · `die_mid_response` drop TCP after some deltas ·
  * `close_mid_response` 1011 after some deltas · `slow` first audio after `delayMs` · `flood` `bytes` of audio as fast as
  * they are read · `garbage` text that is not JSON · `binary` a binary frame · `array` a JSON array ·
- * `huge` a text frame of `bytes` · `unknown_event` an event nobody knows that carries configuration.
+ * `huge` a text frame of `bytes` · `unknown_event` an event nobody knows that carries configuration ·
+ * `mint_transcription` 500 for a key whose session transcribes · `offer` and `hangup` 500 for these requests.
  */
 export type FaultName = keyof typeof broken | `refuse_${keyof typeof refusals}`;
 

@@ -196,7 +196,7 @@ function ask(upstream: UpstreamTarget, header: CredentialHeader, what: Ask): Pro
   const { endpoint, proxy } = upstream;
   const { requestId, signal, timeoutSeconds, path, type, body = '' } = what;
   const secrets = secretsOf(header, proxy);
-  const late = AbortSignal.timeout(timeoutSeconds * 1000);
+  const late = AbortSignal.timeout(Math.ceil(timeoutSeconds * 1000));
   const stop = AbortSignal.any([signal, late]);
   const failed = (error: unknown): RelayError => {
     if (signal.aborted) return departure(signal);
