@@ -4,6 +4,7 @@
  */
 
 import { accessSync, constants, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { isMap, LineCounter, type Node, type Pair, parseDocument, type Scalar, visit } from 'yaml';
 import { z } from 'zod';
 import { type Profile, profileSchema } from './policy/profile.js';
@@ -18,6 +19,12 @@ export const environment = z.object({
   PORT: port.default(8080).describe('Public listener.'),
   HOST: text.default('0.0.0.0').describe('Address both listeners bind to.'),
   RELAY_OPS_PORT: port.default(9464).describe('Operations listener: `/metrics`, `/healthz`, `/readyz`.'),
+  RELAY_WORKERS: z
+    .string()
+    .trim()
+    .regex(/^(auto|[1-9]\d?)$/, 'must be a number from 1 to 99, or auto')
+    .default('1')
+    .describe('Processes that share the public port; `auto`: one for each core.'),
   RELAY_TLS_CERT: text
     .optional()
     .describe('PEM certificate chain file. With it and the key the public listener speaks TLS; reloaded on change.'),
@@ -142,6 +149,8 @@ export interface Settings {
   readonly host: string;
   readonly port: number;
   readonly opsPort: number;
+  /** Processes that serve the public port; 1: this one, without any other. */
+  readonly workers: number;
   readonly tls: { readonly cert: string; readonly key: string } | null;
   readonly upstreams: readonly UpstreamSettings[];
   readonly entra: { readonly clientId: string | null; readonly instanceDiscovery: boolean };
@@ -242,6 +251,7 @@ function combine(
     host: env.HOST,
     port: env.PORT,
     opsPort: env.RELAY_OPS_PORT,
+    workers: env.RELAY_WORKERS === 'auto' ? Math.min(availableParallelism(), 99) : Number(env.RELAY_WORKERS),
     tls: env.RELAY_TLS_CERT && env.RELAY_TLS_KEY ? { cert: env.RELAY_TLS_CERT, key: env.RELAY_TLS_KEY } : null,
     entra: { clientId: env.AZURE_CLIENT_ID ?? null, instanceDiscovery: env.RELAY_ENTRA_INSTANCE_DISCOVERY },
     jwt,

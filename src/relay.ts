@@ -9,7 +9,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { createClientSecrets } from './auth/secrets.js';
 import { createVerifier, type Verifier } from './auth/verify.js';
 import { type Settings, secretsOf } from './config.js';
-import { createApp, createOpsApp, type Health } from './http/app.js';
+import { createApp, createOpsApp, type Health, type MetricsSource } from './http/app.js';
 import { type DemoDesk, loadConsole } from './http/console.js';
 import { followSettings, type SettingsSource } from './reload.js';
 import type { AdmissionServices } from './session/admission.js';
@@ -17,7 +17,7 @@ import { Calls } from './session/calls.js';
 import { createGateway } from './session/gateway.js';
 import { SessionRegistry } from './session/registry.js';
 import { Settlements } from './session/settle.js';
-import { createMemoryStore } from './store/store.js';
+import { createMemoryStore, type Store } from './store/store.js';
 import { Delivery } from './telemetry/delivery.js';
 import { conceal, createLog, type Log } from './telemetry/log.js';
 import { createMetrics, type Metrics } from './telemetry/metrics.js';
@@ -30,16 +30,26 @@ import { createUpstreams, orConfigError } from './upstreams.js';
 export interface Relay {
   /** Address of the public listener, such as `http://127.0.0.1:8080`. */
   readonly url: string;
-  /** Address of the operations listener. */
+  /** Address of the operations listener; empty where another process has it. */
   readonly opsUrl: string;
   readonly metrics: Metrics;
   readonly sessions: SessionRegistry;
+  readonly health: Health;
   /** Reads the settings again, where they have a source; what happens is in the log. */
   reload(): void;
   /** Refuses new sessions, lets running answers finish, ends the rest, and closes. Resolves when all is closed. */
   drain(): Promise<void>;
   /** Ends every session at once and closes. */
   close(): Promise<void>;
+}
+
+/** What a relay shares with other processes that serve the same port; one of them has the operations listener. */
+export interface Shared {
+  readonly store: Store;
+  /** The store that sessions are admitted with: who takes a user's place there takes one of all processes' places too. */
+  readonly places: Store;
+  /** Whether no place is left, as far as this process has heard. */
+  isFull(): boolean;
 }
 
 const maxHeaderBytes = 16 * 1024;
@@ -50,12 +60,14 @@ const lastCallMs = 1000;
  * Starts a relay; resolves when both listeners are open.
  * @param source where the settings are read from again; null for a relay that keeps those it was started with
  * @param desk what makes tokens for the console of the demo; null everywhere else
+ * @param shared null for a relay of one process
  */
 export async function startRelay(
   settings: Settings,
   log: Log = createLog(settings.logLevel),
   source: SettingsSource | null = null,
   desk: DemoDesk | null = null,
+  shared: Shared | null = null,
 ): Promise<Relay> {
   /** What a session gets that begins now. */
   let current: Settings = settings;
@@ -64,7 +76,7 @@ export async function startRelay(
   for (const warning of settings.warnings) log.warn(warning);
 
   const upstreams = createUpstreams(settings, { onDial: dialObserver(metrics), onToken: tokenObserver(metrics, log) });
-  const store = createMemoryStore();
+  const store = shared?.store ?? createMemoryStore();
   const verifier = createTokenVerifier(settings);
   const secrets = createClientSecrets(store);
   const registry = new SessionRegistry(settings.limits.sessions);
@@ -75,8 +87,8 @@ export async function startRelay(
   const admission: AdmissionServices = {
     verifier,
     secrets,
-    store,
-    registry,
+    store: shared?.places ?? store,
+    registry: shared ? placesOf(registry, shared) : registry,
     origins,
     queryCredentials,
     get profiles() {
@@ -129,9 +141,11 @@ export async function startRelay(
   });
   const http = createListener(app, settings, log);
   http.server.on('upgrade', gateway);
-  const ops = createServer({ maxHeaderSize: maxHeaderBytes }, createOpsApp(metrics, health));
 
-  await Promise.all([listen(http.server, settings.port, settings.host), listen(ops, settings.opsPort, settings.host)]);
+  const [, ops] = await Promise.all([
+    listen(http.server, settings.port, settings.host),
+    shared ? null : openOps(settings, metrics.registry, health),
+  ]);
   upstreams.warm();
   const follower = source && followSettings(source, settings, apply, log);
   verifier.warm().catch((error: unknown) => log.warn({ error }, 'The keys to verify tokens are not available yet.'));
@@ -150,14 +164,15 @@ export async function startRelay(
     http.unwatch();
     upstreams.close();
     verifier.close();
-    await Promise.all([closeServer(http.server), closeServer(ops), store.close()]);
+    await Promise.all([closeServer(http.server), ops?.close(), store.close()]);
   }
 
   return {
     url: addressOf(http.server, settings.tls ? 'https' : 'http', settings.host),
-    opsUrl: addressOf(ops, 'http', settings.host),
+    opsUrl: ops?.url ?? '',
     metrics,
     sessions: registry,
+    health,
     reload: () => follower?.reload(),
     async drain() {
       const { drain_seconds: seconds } = current.limits;
@@ -256,6 +271,31 @@ const certificatePollMs = 1000;
 
 function readCertificate(tls: { cert: string; key: string }): { cert: Buffer; key: Buffer } {
   return { cert: readFileSync(tls.cert), key: readFileSync(tls.key) };
+}
+
+/** Opens the operations listener. */
+export async function openOps(
+  { opsPort, host }: Settings,
+  source: MetricsSource,
+  health: Health,
+): Promise<{ readonly url: string; close(): Promise<void> }> {
+  const server = createServer({ maxHeaderSize: maxHeaderBytes }, createOpsApp(source, health));
+  await listen(server, opsPort, host);
+  return { url: addressOf(server, 'http', host), close: () => closeServer(server) };
+}
+
+/** The places of this process, which are also full when those of all processes are. */
+function placesOf(registry: SessionRegistry, shared: Shared): AdmissionServices['registry'] {
+  return {
+    get isDraining() {
+      return registry.isDraining;
+    },
+    get isFull() {
+      return registry.isFull || shared.isFull();
+    },
+    reserve: () => registry.reserve(),
+    giveUp: () => registry.giveUp(),
+  };
 }
 
 async function listen(server: Server, port: number, host: string): Promise<void> {

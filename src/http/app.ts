@@ -37,7 +37,18 @@ export interface AppServices {
 /** What the health routes report; the same on both listeners. */
 export interface Health {
   /** Whether this instance should get new sessions, and if not, why. */
-  ready(): { ready: boolean; detail: string | null };
+  ready(): Readiness | Promise<Readiness>;
+}
+
+interface Readiness {
+  readonly ready: boolean;
+  readonly detail: string | null;
+}
+
+/** What the operations listener publishes, in Prometheus' text form. */
+export interface MetricsSource {
+  readonly contentType: string;
+  metrics(): Promise<string>;
 }
 
 const secretPaths = ['/v1/realtime/client_secrets', '/openai/v1/realtime/client_secrets'];
@@ -83,13 +94,13 @@ export function createApp(services: AppServices): Express {
 }
 
 /** The operations listener's HTTP application: metrics and health. */
-export function createOpsApp(metrics: Metrics, health: Health): Express {
+export function createOpsApp(source: MetricsSource, health: Health): Express {
   const app = express();
   app.disable('x-powered-by');
   app.use(helmet());
   healthRoutes(app, health);
   app.get('/metrics', async (_request, response) => {
-    response.type(metrics.registry.contentType).send(await metrics.registry.metrics());
+    response.type(source.contentType).send(await source.metrics());
   });
   app.use((_request, response) => refuse(response, notServed(404, 'No such path; try /metrics.')));
   return app;
@@ -99,8 +110,8 @@ function healthRoutes(app: Express, health: Health): void {
   app.get('/healthz', (_request, response) => {
     response.json({ status: 'ok' });
   });
-  app.get('/readyz', (_request, response) => {
-    const { ready, detail } = health.ready();
+  app.get('/readyz', async (_request, response) => {
+    const { ready, detail } = await health.ready();
     response.status(ready ? 200 : 503).json({ status: ready ? 'ready' : 'not ready', detail });
   });
 }

@@ -46,13 +46,20 @@ export function conceal(log: Log, secrets: Iterable<string>): void {
   for (const oldest of known ?? []) if (known && known.size > secretsKept) known.delete(oldest);
 }
 
-/** Makes the log; `destination` is standard output unless given. */
-export function createLog(level: (typeof logLevels)[number], destination?: DestinationStream): Log {
+/**
+ * Makes the log; `destination` is standard output unless given.
+ * @param worker which of several processes writes; in every line, where it is given
+ */
+export function createLog(
+  level: (typeof logLevels)[number],
+  destination?: DestinationStream,
+  worker: number | null = null,
+): Log {
   const own = new Set<string>();
   const log = pino(
     {
       level,
-      base: { service: 'realtime-relay' },
+      base: { service: 'realtime-relay', ...(worker !== null && { worker }) },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
       serializers: { error: (error: unknown) => describeError(error, (text) => withoutSecrets(text, own)) },

@@ -3,7 +3,7 @@
  * only when it is scraped. Label values come from closed sets: never a user, a session or a name somebody sent.
  */
 
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { type ExitId, exitIds } from '../errors.js';
 import {
   clientEvents,
@@ -167,6 +167,7 @@ export function createMetrics(options: { process?: boolean } = {}) {
     name: 'relay_entra_token_expiry_seconds',
     help: 'Seconds until the cached Microsoft Entra token runs out',
     labelNames: ['upstream'],
+    aggregator: 'min',
     registers,
     collect() {
       // An upstream that is no longer configured leaves no value behind.
@@ -236,8 +237,10 @@ export function createMetrics(options: { process?: boolean } = {}) {
     name: 'relay_rate_limit_remaining',
     help: 'What upstream last reported as left of a rate limit',
     labelNames: ['upstream', 'name'],
+    aggregator: 'min',
     registers,
   });
+  const restarts = counter('relay_worker_restarts_total', 'Worker processes that died and were started again');
 
   const up = new Traffic();
   const down = new Traffic();
@@ -335,6 +338,9 @@ export function createMetrics(options: { process?: boolean } = {}) {
     callViolated(): void {
       violations.inc();
     },
+    workerRestarted(): void {
+      restarts.inc();
+    },
     usageRecord(outcome: DeliveryOutcome): void {
       usageRecords.inc({ outcome });
     },
@@ -342,4 +348,38 @@ export function createMetrics(options: { process?: boolean } = {}) {
       rateLimit.set({ upstream, name }, remaining);
     },
   };
+}
+
+/** The metrics of one process at one moment, as plain data. */
+export type Snapshot = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
+
+/** What of a process outlives it: a sum that fell would look like a restart of everything. */
+export function lastingPart(snapshot: Snapshot): Snapshot {
+  return snapshot.filter(({ type }) => lasting.includes(String(type)));
+}
+
+const lasting = ['counter', 'histogram'];
+
+/** How the metrics of Node are put together where a sum or a mean would hide the one process that is in trouble. */
+const ofNode: Readonly<Record<string, 'first' | 'max' | 'min'>> = {
+  process_start_time_seconds: 'first',
+  process_open_fds: 'max',
+  process_max_fds: 'min',
+  nodejs_eventloop_lag_seconds: 'max',
+  nodejs_eventloop_lag_mean_seconds: 'max',
+  nodejs_eventloop_lag_stddev_seconds: 'max',
+  nodejs_eventloop_lag_p50_seconds: 'max',
+  nodejs_eventloop_lag_p90_seconds: 'max',
+  nodejs_eventloop_lag_p99_seconds: 'max',
+};
+
+/** One registry for several processes: sums, or what fits the metric better; `first` is that of the first snapshot. */
+export function mergeSnapshots(snapshots: readonly Snapshot[]): Pick<Registry, 'metrics' | 'getMetricsAsJSON'> {
+  const named = snapshots.map((snapshot) =>
+    snapshot.map((metric) => {
+      const aggregator = ofNode[metric.name];
+      return aggregator ? { ...metric, aggregator } : metric;
+    }),
+  );
+  return AggregatorRegistry.aggregate(named);
 }

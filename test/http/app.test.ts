@@ -26,7 +26,7 @@ function app(ready = { ready: true, detail: null as string | null }) {
     queryCredentials: true,
   };
   const services = { admission, metrics, log: createLog('silent'), clientSecretSeconds: 60, health };
-  return { http: createApp(services), ops: createOpsApp(metrics, health), registry };
+  return { http: createApp(services), ops: createOpsApp(metrics.registry, health), registry };
 }
 
 const token = () => signToken({ ...jwt, subject: 'ada', ttlSeconds: 600 });
