@@ -30,7 +30,7 @@ export interface ConnectionOptions {
   readonly url: string;
   /**
    * The user's token, or a client secret. Asked for before every connection; `isRefused` is true when the last one was
-   * not accepted or ran out, so that one kept in a cache must not be given again.
+   * not accepted or ran out: the same one again ends it.
    */
   readonly token: (isRefused: boolean) => string | Promise<string>;
   readonly transport: OpenTransport;
@@ -59,6 +59,7 @@ export class Connection {
   #openedAt = 0;
   #hasWorked = false;
   #tokenIsRefused = false;
+  #token = '';
   #announced: { code: string; retryAfterMs: number | undefined } | null = null;
 
   constructor(options: ConnectionOptions, handlers: ConnectionHandlers) {
@@ -113,6 +114,12 @@ export class Connection {
       this.stop();
       return;
     }
+    if (hadNewToken && token === this.#token) {
+      // There is no other token: what was wrong with this one has been told.
+      this.stop();
+      return;
+    }
+    this.#token = token;
     this.#transport = this.#options.transport(this.#options.url, token, {
       received: (event) => {
         if (epoch === this.#epoch) this.#receive(event);

@@ -122,7 +122,7 @@ export class Playback {
   }
 
   #newOutput(): GainNode {
-    const gain = new GainNode(this.#context);
+    const gain = this.#context.createGain();
     gain.connect(this.#analyser);
     return gain;
   }

@@ -25,7 +25,7 @@ export interface RelayClientOptions {
   readonly url: string;
   /**
    * The user's token, or a client secret. Asked for before every connection; `isRefused` is true when the last one was
-   * not accepted or ran out, so that one kept in a cache must not be given again.
+   * not accepted or ran out: the same one again ends it.
    */
   readonly token: (isRefused: boolean) => string | Promise<string>;
   /** WebSocket by default; `openCall` for WebRTC. */

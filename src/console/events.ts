@@ -60,6 +60,7 @@ export function createEventList(): EventList {
       make('code', '', ...breakable(event.type)),
       count,
     );
+    if (event.type === 'error') count.textContent = String((event.error as { code?: unknown } | undefined)?.code ?? '');
     const detail = make('details', event.type === 'error' ? 'is-error' : '', summary);
     const row: Row = { direction: way, item: make('li', '', detail), count, detail, event, times: 1 };
     detail.addEventListener('toggle', () => write(row));

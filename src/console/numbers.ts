@@ -45,6 +45,7 @@ export function showNumbers(client: RelayClient): void {
   });
 
   function begin({ session }: RealtimeEvent): void {
+    fields.interruptions.textContent = '0';
     fields.ready.textContent = milliseconds(performance.now() - connectingAt);
     const { expires_at } = session as { expires_at?: number };
     if (expires_at) fields.ends.textContent = new Date(expires_at * 1000).toLocaleTimeString();
@@ -61,7 +62,7 @@ export function showNumbers(client: RelayClient): void {
       out: used.out + output_tokens,
       cached: used.cached + (input_token_details.cached_tokens ?? 0),
     };
-    const cached = used.cached > 0 ? ` (${used.cached.toLocaleString('en')} cached)` : '';
+    const cached = used.cached > 0 ? ` (${used.cached.toLocaleString('en')})` : '';
     fields['tokens-in'].textContent = used.in.toLocaleString('en') + cached;
     fields['tokens-out'].textContent = used.out.toLocaleString('en');
   }

@@ -50,6 +50,7 @@ export async function startBrowser(microphone: string, options: BrowserContextOp
     ],
     ...options,
   });
+  context.setDefaultTimeout(10_000);
   const complaints: string[] = [];
   const requests: string[] = [];
   context.on('console', (message) => {
