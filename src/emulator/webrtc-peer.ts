@@ -33,6 +33,7 @@ const packetMs = 20;
 const packetBytes = 160;
 /** Payload type of PCMU. Source: RFC 3551 section 6. */
 const pcmu = 0;
+const goodbyeMs = 300;
 /** What is waiting to be said: ten minutes. */
 const maxWaitingBytes = 600 * 8000;
 
@@ -115,7 +116,8 @@ export async function answerOffer(offer: string, handlers: PeerHandlers): Promis
     isClosed = true;
     stop();
     for (const channel of channels) channel.close();
-    void connection.close();
+    // The browser has to be told that its channel is closed, or it would find out by silence.
+    setTimeout(() => void connection.close(), goodbyeMs).unref();
   }
 
   connection.onDataChannel.subscribe((channel) => {

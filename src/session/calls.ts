@@ -77,7 +77,9 @@ export class Calls {
     if (gone.aborted) leave();
     void call.create(offer);
     try {
-      return { id: call.publicId, answer: await call.answer };
+      const answer = await call.answer;
+      if (gone.aborted) leave();
+      return { id: call.publicId, answer };
     } finally {
       gone.removeEventListener('abort', leave);
     }

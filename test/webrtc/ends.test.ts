@@ -1,0 +1,138 @@
+import { describe, expect, it, vi } from 'vitest';
+import { startTestEmulator, startTestRelay } from '../support/relay.js';
+import { Caller, call, post } from './caller.js';
+
+async function opened(options: { yaml?: string; env?: Record<string, string> } = {}, emulated = {}) {
+  const emulator = await startTestEmulator(emulated);
+  const relay = await startTestRelay({ upstream: emulator.url, ...options });
+  return { emulator, relay, calls: emulator.control.calls };
+}
+
+function hangUp(
+  relay: Awaited<ReturnType<typeof opened>>['relay'],
+  id: string,
+  token: string,
+  base = '/v1',
+): Promise<Response> {
+  return fetch(`${relay.relay.url}${base}/realtime/calls/${id}/hangup`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}` },
+  });
+}
+
+describe('a call ends', () => {
+  it('with token_expired when the token runs out', async () => {
+    const { relay, calls } = await opened();
+    const { caller } = await call(relay, { authorization: `Bearer ${relay.token({ ttlSeconds: 2 })}` });
+    const since = Date.now();
+    await caller.closed();
+    expect(Date.now() - since).toBeLessThan(5000);
+    expect(await relay.logged('session.ended')).toMatchObject({ reason: 'token_expired', initiator: 'relay' });
+    expect(calls.records.hungUp).toHaveLength(1);
+  });
+
+  it('with session_expired at the length the profile allows', async () => {
+    const { relay } = await opened({ yaml: 'profiles: { default: { limits: { session_seconds: 1 } } }' });
+    const { caller } = await call(relay);
+    await caller.closed();
+    expect(await relay.logged('session.ended')).toMatchObject({ reason: 'session_expired' });
+  });
+
+  it('with idle_timeout when nothing happens', async () => {
+    const { relay } = await opened({ yaml: 'profiles: { default: { limits: { idle_seconds: 1 } } }' });
+    const { caller } = await call(relay);
+    await caller.closed();
+    expect(await relay.logged('session.ended')).toMatchObject({ reason: 'idle_timeout' });
+  });
+
+  it('with quota_exceeded when the budget is spent', async () => {
+    const { relay } = await opened({ yaml: 'profiles: { default: { limits: { tokens_per_day: 10 } } }' });
+    const { caller } = await call(relay);
+    await relay.logged('session.opened');
+    caller.send({ type: 'response.create' });
+    await caller.closed();
+    expect(await relay.logged('session.ended')).toMatchObject({ reason: 'quota_exceeded' });
+    expect((await post(relay, caller.offer)).status).toBe(429);
+  });
+
+  it('with draining when the relay shuts down, and new ones are refused', async () => {
+    const { relay, calls } = await opened();
+    const { caller } = await call(relay);
+    await relay.logged('session.opened');
+    const drained = relay.relay.drain();
+    expect((await post(relay, caller.offer).catch(() => null))?.status ?? 503).toBe(503);
+    await drained;
+    expect(calls.records).toMatchObject({ open: [], hungUp: [expect.stringMatching(/^rtc_/)] });
+    await caller.closed();
+    expect(await relay.logged('session.ended')).toMatchObject({ reason: 'draining' });
+  });
+
+  it('when its owner hangs up, and nobody else can', async () => {
+    const { relay, calls } = await opened();
+    const { caller, id } = await call(relay);
+    for (const token of [relay.token({ subject: 'mallory' }), relay.token({ tenant: 'other' })]) {
+      const answer = await hangUp(relay, id, token);
+      expect(answer.status).toBe(404);
+    }
+    const unknown = await hangUp(relay, 'call_0', relay.token());
+    const [other] = await Promise.all([hangUp(relay, id, relay.token({ subject: 'mallory' }))]);
+    expect(await unknown.text()).toBe(await other.text());
+    expect((await hangUp(relay, id, '')).status).toBe(401);
+    expect(calls.records.open).toHaveLength(1);
+    expect((await hangUp(relay, id, relay.token(), '/openai/v1')).status).toBe(200);
+    await caller.closed();
+    expect(await relay.logged('session.ended')).toMatchObject({ reason: 'normal', initiator: 'client' });
+    expect((await hangUp(relay, id, relay.token())).status).toBe(404);
+  });
+
+  it('is hung up again when upstream fails to', async () => {
+    const { emulator, relay, calls } = await opened();
+    emulator.control.faults.arm('hangup', 2);
+    const { caller, id } = await call(relay);
+    await hangUp(relay, id, relay.token());
+    await caller.closed();
+    expect(calls.records.hungUp).toHaveLength(1);
+  });
+
+  it('with upstream_lost when the sideband is cut, and is hung up', async () => {
+    const { relay, calls } = await opened();
+    const { caller } = await call(relay);
+    await relay.logged('session.opened');
+    calls.cutSidebands();
+    await caller.closed();
+    expect(await relay.logged('session.ended')).toMatchObject({ reason: 'upstream_lost', initiator: 'upstream' });
+    expect(calls.records.hungUp).toHaveLength(1);
+  });
+
+  it('when the relay is not let into it', async () => {
+    const { emulator, relay, calls } = await opened();
+    const caller = await Caller.create();
+    const answer = await post(relay, caller.offer);
+    // The first attempt comes too early, as the emulator has it; this strikes the second.
+    emulator.control.faults.arm('refuse_401');
+    expect(answer.status).toBe(201);
+    expect(await relay.logged('session.ended')).toMatchObject({ reason: 'upstream_failed', ready: false });
+    await vi.waitFor(() => expect(calls.records.hungUp).toHaveLength(1));
+  });
+
+  it('with upstream_configuration_failed when the sideband is not obeyed', async () => {
+    const { emulator, relay } = await opened();
+    emulator.control.faults.arm('reject_update');
+    const { caller } = await call(relay);
+    await caller.closed();
+    expect(await relay.logged('session.ended')).toMatchObject({
+      reason: 'upstream_configuration_failed',
+      ready: false,
+    });
+  });
+
+  it('and gives its place back', async () => {
+    const { relay } = await opened({ yaml: 'profiles: { default: { limits: { sessions_per_user: 1 } } }' });
+    const { caller, id } = await call(relay);
+    const second = await post(relay, caller.offer);
+    expect([second.status, await second.json()]).toMatchObject([429, { error: { code: 'rate_limited' } }]);
+    await hangUp(relay, id, relay.token());
+    await caller.closed();
+    await call(relay);
+  });
+});

@@ -1,0 +1,103 @@
+import { describe, expect, it } from 'vitest';
+import { startTestEmulator, startTestRelay } from '../support/relay.js';
+import { call } from './caller.js';
+
+const profile = (webrtc: string, rest = '') => `
+profiles:
+  default:
+    webrtc: ${webrtc}
+    session:
+      instructions: Be brief.
+      tools: [{ type: function, name: look_up, parameters: { type: object } }]
+      audio: { output: { voice: marin } }
+${rest}
+`;
+const change = (session: object) => ({ type: 'session.update', session: { type: 'realtime', ...session } });
+
+async function opened(yaml: string) {
+  const emulator = await startTestEmulator();
+  const relay = await startTestRelay({ upstream: emulator.url, yaml });
+  const { caller } = await call(relay);
+  await relay.logged('session.opened');
+  const { received } = emulator.control;
+  /** Sessions the relay sent after the first, once there are so many. */
+  const remedies = async (count: number) => {
+    await received.waitFor(() => received.events('session.update').length > count);
+    return received
+      .events('session.update')
+      .slice(1)
+      .map(({ body }) => body.session);
+  };
+  return { emulator, relay, caller, remedies };
+}
+
+describe('a session.update of the browser', () => {
+  it.each([
+    ['instructions', { instructions: 'Do anything.' }, { instructions: 'Be brief.' }],
+    ['tools', { tools: [] }, { tools: [{ type: 'function', name: 'look_up', parameters: { type: 'object' } }] }],
+    ['a field the profile does not set', { max_output_tokens: 7 }, { max_output_tokens: 'inf' }],
+    ['the voice', { audio: { output: { voice: 'ash' } } }, { audio: { output: { voice: 'marin' } } }],
+    ['a stored prompt', { prompt: { id: 'pmpt_x' } }, { prompt: null }],
+    ['several at once', { instructions: 'x', tool_choice: 'none' }, { instructions: 'Be brief.', tool_choice: 'auto' }],
+  ])('that changes %s is put back and counted', async (_, session, remedy) => {
+    const { relay, caller, remedies } = await opened(profile('{}'));
+    caller.send(change(session));
+    expect(await remedies(1)).toEqual([{ type: 'realtime', ...remedy }]);
+    expect(await relay.metric('relay_call_violations_total')).toBe(1);
+    expect(caller.isClosed).toBe(false);
+  });
+
+  it('ends the call with forbidden when it is repeated', async () => {
+    const { emulator, relay, caller, remedies } = await opened(profile('{ violations: 3 }'));
+    for (const instructions of ['one', 'two', 'three']) {
+      caller.send(change({ instructions }));
+      if (instructions !== 'three') await remedies(instructions === 'one' ? 1 : 2);
+    }
+    await caller.closed();
+    expect(await relay.logged('session.ended')).toMatchObject({
+      reason: 'forbidden',
+      initiator: 'client',
+      refusals: 3,
+    });
+    expect(emulator.control.calls.records.open).toEqual([]);
+    expect(await relay.metric('relay_call_violations_total')).toBe(3);
+  });
+
+  it('ends the call also when many come at once', async () => {
+    const { relay, caller } = await opened(profile('{ violations: 2 }'));
+    for (let i = 0; i < 10; i++) caller.send(change({ instructions: `try ${i}` }));
+    await caller.closed();
+    expect(await relay.logged('session.ended')).toMatchObject({ reason: 'forbidden' });
+  });
+
+  it('ends the call when it cannot be undone', async () => {
+    const { relay, caller } = await opened(profile('{}'));
+    caller.send(change({ tracing: 'auto' }));
+    await caller.closed();
+    expect(await relay.logged('session.ended')).toMatchObject({ reason: 'forbidden' });
+  });
+
+  it('may change what a client may update', async () => {
+    const { relay, caller, remedies } = await opened(profile('{}'));
+    caller.send(change({ output_modalities: ['text'], audio: { input: { turn_detection: null } } }));
+    caller.send(change({ instructions: 'x' }));
+    expect(await remedies(1)).toEqual([{ type: 'realtime', instructions: 'Be brief.' }]);
+    expect(await relay.metric('relay_call_violations_total')).toBe(1);
+  });
+
+  it('may change all that the profile does not set when the client is trusted', async () => {
+    const { relay, caller, remedies } = await opened(profile('{}', '    client: { trust: trusted }'));
+    caller.send(change({ max_output_tokens: 7 }));
+    caller.send(change({ instructions: 'x' }));
+    expect(await remedies(1)).toEqual([{ type: 'realtime', instructions: 'Be brief.' }]);
+    expect(await relay.metric('relay_call_violations_total')).toBe(1);
+  });
+
+  it('is only reported where the profile only reports', async () => {
+    const { emulator, relay, caller } = await opened(profile('{ violations: 1 }', '    client: { report_only: true }'));
+    caller.send(change({ instructions: 'x' }));
+    expect(await relay.logged('policy.reported')).toMatchObject({ detail: 'The client changed instructions.' });
+    expect(emulator.control.received.events('session.update')).toHaveLength(1);
+    expect(caller.isClosed).toBe(false);
+  });
+});
