@@ -4,7 +4,7 @@
  */
 
 import type { Duplex } from 'node:stream';
-import { type ExitId, errorBody, exitOfUpstreamClose, exitOfViolation, exits, RelayError } from '../errors.js';
+import { type ExitId, exitOfUpstreamClose, exitOfViolation, exits, RelayError } from '../errors.js';
 import { createPolicy, type Policy } from '../policy/policy.js';
 import { renderSession } from '../policy/render.js';
 import { relayPrefix } from '../protocol/catalogue.js';
@@ -22,13 +22,14 @@ import type { Admission } from './admission.js';
 import { type Deadline, deadlineOf } from './deadline.js';
 import { rateLimit } from './limits.js';
 import { createMeter } from './meter.js';
+import { type Facts, overdue } from './overdue.js';
 import { type Flow, Pipe } from './pipe.js';
 import { clientReader, eventBytesOf, upstreamReader } from './readers.js';
+import { Replies } from './replies.js';
 import { type End, identityOf, reportDial, reportEnd, reportOpening, traced, usageOf } from './report.js';
 import type { Settlements } from './settle.js';
 import { createWatchdog } from './silence.js';
 import { type ClientSocket, Leg } from './socket.js';
-import { settleUnsaid } from './unsaid.js';
 
 /** The parts of the instance that every session uses. */
 export interface SessionServices {
@@ -74,6 +75,7 @@ export class Session {
   readonly admission: Admission;
   readonly #services: SessionServices;
   readonly #client: Leg;
+  readonly #replies: Replies;
   readonly #up: Pipe;
   readonly #down: Pipe;
   readonly #startedAt = Date.now();
@@ -93,9 +95,7 @@ export class Session {
   #lastActiveAt = Date.now();
   #readyAt = 0;
   #endedAt = 0;
-  #refusals = 0;
   #reports = 0;
-  #eventIds = 0;
   readonly #watchdog;
   readonly #account: Account;
 
@@ -107,7 +107,7 @@ export class Session {
       spent: (tokens) => this.#account.charge(tokens),
     });
     this.#account = new Account(admission.budget, this.#meter.turns, {
-      warn: (warning) => this.#notify('relay.quota_warning', warning),
+      warn: (warning) => this.#replies.notify('relay.quota_warning', warning),
       cancel: (id) => this.#cancel(id),
       end: ({ id, message, retryAfterMs }) => this.end(id, 'relay', { message, retryAfterMs }),
       listen: (heard) => this.#listen(heard),
@@ -120,6 +120,15 @@ export class Session {
     this.#up = new Pipe(this.#flow('up'), buffer_bytes);
     this.#down = new Pipe(this.#flow('down'), 0);
     this.#client = new Leg(socket, stream, buffer_bytes, false);
+    this.#replies = new Replies({
+      client: this.#client,
+      mostBuffered: 2 * buffer_bytes,
+      mostRefusals: admission.profile.limits.refusals,
+      relayEvents: admission.relayEvents,
+      isOpen: () => this.isOpen,
+      inject: (body) => this.#injectDown(body),
+      end: (id, message) => this.end(id, 'client', { message }),
+    });
     socket.violated = (code) => this.#violated(code);
     this.#client.start({
       message: (bytes) => this.#up.push(bytes, this.#client),
@@ -177,8 +186,8 @@ export class Session {
     this.#upstream = upstream;
 
     const ports = {
-      refuse: (refusal: Refusal, race = false) => this.#refuse(refusal, race),
-      eventId: () => this.#eventId(),
+      refuse: (refusal: Refusal, race = false) => this.#replies.refuse(refusal, race),
+      eventId: () => this.#replies.eventId(),
     };
     const asClient = dialect === 'preview' ? previewClient(ports, apiVersion) : null;
     const asUpstream =
@@ -188,7 +197,7 @@ export class Session {
     const session = renderSession(profile, principal.claims);
     const policy = createPolicy(profile, session, model, {
       ...ports,
-      answer: (body) => this.#answer(body),
+      answer: (body) => this.#replies.answer(body),
       reported: (message) => this.#reported(message),
       decided: (direction, type, decision) => metrics.traffic[direction].event(type, decision),
     });
@@ -296,7 +305,7 @@ export class Session {
     this.#trace.part('configure', { from: this.#dialedAt, to: now, attributes: traced.upstream(this.#dialed) });
     this.#injectDown({
       type: 'session.created',
-      event_id: this.#eventId(),
+      event_id: this.#replies.eventId(),
       session: policy.sessionCreated(effective, this.id, Math.floor(this.#deadline.at / 1000)),
     });
     this.#account.start(now);
@@ -325,7 +334,7 @@ export class Session {
     const known = RelayError.from(error);
     const { id, message, cause, retryAfterMs } = known;
     if (id === 'too_big' && initiator === 'client') {
-      this.#refuse({ code: id, message, param: null, eventId: null }, false);
+      this.#replies.refuse({ code: id, message, param: null, eventId: null });
     } else if ((id === 'bad_event' || id === 'too_big') && initiator === 'upstream') {
       const told = 'The upstream sent something that is not a Realtime event.';
       this.end('upstream_failed', initiator, { message: told, cause: known });
@@ -335,30 +344,10 @@ export class Session {
     }
   }
 
-  /** Tells the client that one of its events was not carried out; the session goes on, but not for ever. */
-  #refuse({ code, message, param, eventId }: Refusal, race: boolean): void {
-    if (!this.isOpen) return;
-    this.#answer({
-      type: 'error',
-      event_id: this.#eventId(),
-      error: { type: 'invalid_request_error', code, message, param, event_id: eventId },
-    });
-    // What a well-behaved client runs into by bad timing alone is not held against it.
-    if (race || ++this.#refusals < this.admission.profile.limits.refusals) return;
-    const id = code === 'rate_limited' ? 'rate_limited' : 'bad_event';
-    this.end(id, 'client', { message: `${this.#refusals} events were refused; the last one: ${message}` });
-  }
-
   /** What a profile that only reports let pass; the first ones of a session show what would break when it is enforced. */
   #reported(detail: string): void {
     if (++this.#reports > reportsLogged) return;
     this.#services.log.warn({ ...identityOf(this.admission, this.#dialed), detail }, 'policy.reported');
-  }
-
-  /** Sends the client an event of the relay's own. One that never reads its answers would fill our memory with them. */
-  #answer(body: JsonObject): void {
-    this.#injectDown(body);
-    if (this.#client.buffered > 2 * this.#services.limits.buffer_bytes) this.end('slow_consumer', 'client');
   }
 
   /** Upstream's dialect cannot say something; without its configuration there is no session. */
@@ -368,14 +357,7 @@ export class Session {
         cause: new Error(refusal.message),
       });
     }
-    const { refusal: told, answers } = settleUnsaid(refusal, policy, this.#eventId());
-    if (told) this.#refuse(told, false);
-    for (const body of answers) this.#answer(body);
-  }
-
-  #eventId(): string {
-    this.#eventIds++;
-    return `event_${relayPrefix}${this.#eventIds}`;
+    this.#replies.unsaid(refusal, policy);
   }
 
   #violated(code: number): string {
@@ -400,63 +382,53 @@ export class Session {
   tick(now: number): void {
     if (this.#state === 'closed') return;
     this.#logActivity();
+    const facts = this.#facts(this.#state, now);
+    this.#up.active = false;
+    this.#down.active = false;
+    if (this.#state === 'open' || this.#state === 'draining') this.#account.tick(now);
+    // The account may just have ended it.
+    if (!this.isOpen) return;
+    const due = overdue(now, facts);
+    if (due) this.end(due.id, due.initiator, { message: due.message });
+    else this.#announceExpiry(now);
+  }
+
+  #facts(state: Facts['state'], now: number): Facts {
     const { limits } = this.#services;
+    const { principal, profile } = this.admission;
     const heartbeat = { pingMs: limits.ping_seconds * 1000, pongMs: limits.pong_seconds * 1000 };
-    const isHeld = this.#up.heldSeconds() > 0 || this.#down.heldSeconds() > 0;
-    const isSilent = this.#watchdog.isTooLong(now, this.#down.active || isHeld);
-    if (this.#up.active || this.#down.active) {
-      this.#lastActiveAt = now;
-      this.#up.active = false;
-      this.#down.active = false;
-    }
-    if (!this.#client.isAlive(now, heartbeat)) {
-      this.end('normal', 'client', { message: 'The client does not answer pings.' });
-    } else if (this.#upstream && !this.#upstream.isAlive(now, heartbeat)) {
-      this.end('upstream_lost', 'upstream', { message: 'The upstream does not answer pings.' });
-    } else if (now >= this.admission.principal.expiresAt * 1000) {
-      // In every state: a slow dial and a slow configuration together could outlast the token by far.
-      this.end('token_expired', 'relay');
-    } else if (this.#state === 'configuring') {
-      if (now > this.#configureBy) {
-        this.end('upstream_configuration_failed', 'upstream', {
-          message: `The upstream did not ${this.#configureSent ? 'accept the configuration' : 'start the session'} in time.`,
-        });
-      }
-    } else if (this.#state === 'open' || this.#state === 'draining') {
-      this.#account.tick(now);
-      // The account may just have ended it.
-      if (this.isOpen) this.#tickOpen(now, isSilent);
-    }
+    const heldUp = this.#up.heldSeconds();
+    const heldDown = this.#down.heldSeconds();
+    if (this.#up.active || this.#down.active) this.#lastActiveAt = now;
+    return {
+      state,
+      clientIsAlive: this.#client.isAlive(now, heartbeat),
+      upstreamIsAlive: this.#upstream?.isAlive(now, heartbeat) ?? true,
+      tokenEndsAt: principal.expiresAt * 1000,
+      configureBy: this.#configureBy,
+      configureSent: this.#configureSent,
+      heldUp,
+      heldDown,
+      mostHeld: limits.stall_seconds,
+      upstreamIsSilent: this.#watchdog.isTooLong(now, this.#down.active || heldUp > 0 || heldDown > 0),
+      deadline: this.#deadline,
+      idleFor: (now - this.#lastActiveAt) / 1000,
+      mostIdle: profile.limits.idle_seconds,
+      isBusy: this.#meter.turns.isBusy(),
+    };
+  }
+
+  #announceExpiry(now: number): void {
+    const { at, id } = this.#deadline;
+    if (this.#expiryAnnounced || this.#readyAt === 0 || at - now > expiryNoticeSeconds * 1000) return;
+    this.#expiryAnnounced = true;
+    this.#replies.notify('relay.session_expiring', { expires_at: Math.floor(at / 1000), reason: id });
   }
 
   #logActivity(): void {
     const passed = this.#activity?.take();
     const { id, requestId } = this.admission;
     if (passed) this.#services.log.debug({ session: id, requestId, ...passed }, 'session.events');
-  }
-
-  #tickOpen(now: number, isSilent: boolean): void {
-    const stall = this.#services.limits.stall_seconds;
-    const deadline = this.#deadline;
-    if (this.#down.heldSeconds() > stall) this.end('slow_consumer', 'client');
-    else if (this.#up.heldSeconds() > stall) {
-      this.end('slow_consumer', 'upstream', { message: 'The upstream stopped reading.' });
-    } else if (isSilent) {
-      this.end('upstream_timeout', 'upstream', { message: 'The upstream went silent when an answer was due.' });
-    } else if (now >= deadline.at) this.end(deadline.id, 'relay');
-    else if (now - this.#lastActiveAt > this.admission.profile.limits.idle_seconds * 1000) {
-      this.end('idle_timeout', 'relay');
-    } else if (this.#state === 'draining' && !this.#meter.turns.isBusy()) this.end('draining', 'relay');
-    else if (!this.#expiryAnnounced && deadline.at - now <= expiryNoticeSeconds * 1000) {
-      this.#expiryAnnounced = true;
-      this.#notify('relay.session_expiring', { expires_at: Math.floor(deadline.at / 1000), reason: deadline.id });
-    }
-  }
-
-  /** A `relay.*` event, for clients that asked for them; it is the same in both dialects. */
-  #notify(type: string, fields: JsonObject): void {
-    if (!this.admission.relayEvents) return;
-    this.#client.send(Buffer.from(JSON.stringify({ type, event_id: this.#eventId(), ...fields })));
   }
 
   /** Ends the session as soon as no answer is running. */
@@ -466,7 +438,7 @@ export class Session {
       return;
     }
     this.#state = 'draining';
-    this.#notify('relay.draining', {});
+    this.#replies.notify('relay.draining', {});
     if (!this.#meter.turns.isBusy()) this.end('draining', 'relay');
   }
 
@@ -480,11 +452,7 @@ export class Session {
     const before = this.#state;
     this.#state = 'closed';
     if (before === 'dialing') this.#dialing.abort();
-    if (exits[id].announced) {
-      const error = new RelayError(id, ending.message ?? exits[id].meaning, { retryAfterMs: ending.retryAfterMs });
-      const event = { type: 'error', event_id: this.#eventId(), error: { ...errorBody(error), event_id: null } };
-      this.#client.send(Buffer.from(JSON.stringify(event)));
-    }
+    this.#replies.farewell(id, ending.message, ending.retryAfterMs);
     if (ending.clientIsClosing) this.#client.flush();
     else this.#client.close(exits[id].close, id);
     this.admission.release();
@@ -499,7 +467,7 @@ export class Session {
       ready: this.#readyAt > 0,
       eventsUp: this.#up.events,
       eventsDown: this.#down.events,
-      refusals: this.#refusals,
+      refusals: this.#replies.refusals,
       heldSecondsUp: seconds(this.#up.totalHeldSeconds()),
       heldSecondsDown: seconds(this.#down.totalHeldSeconds()),
       totals: this.#meter.totals(),

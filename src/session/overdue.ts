@@ -1,0 +1,68 @@
+/** Everything that ends a session because time has passed, in the order in which it is looked at. */
+
+import type { ExitId } from '../errors.js';
+import type { Initiator } from '../telemetry/metrics.js';
+import type { Deadline } from './deadline.js';
+
+/** What is known of a session once a second; times are in milliseconds since 1970, spans in seconds. */
+export interface Facts {
+  readonly state: 'dialing' | 'configuring' | 'open' | 'draining';
+  readonly clientIsAlive: boolean;
+  readonly upstreamIsAlive: boolean;
+  readonly tokenEndsAt: number;
+  /** When upstream must have accepted the configuration, and what it has not done yet. */
+  readonly configureBy: number;
+  readonly configureSent: boolean;
+  /** How long each side has not been read because the other does not keep up. */
+  readonly heldUp: number;
+  readonly heldDown: number;
+  readonly mostHeld: number;
+  /** Whether an answer is due for longer than upstream may be silent. */
+  readonly upstreamIsSilent: boolean;
+  readonly deadline: Deadline;
+  readonly idleFor: number;
+  readonly mostIdle: number;
+  /** Whether an answer is running or has been asked for. */
+  readonly isBusy: boolean;
+}
+
+/** An end that is due. */
+export interface Due {
+  readonly id: ExitId;
+  readonly initiator: Initiator;
+  readonly message?: string;
+}
+
+/** The end that is due now, or null. */
+export function overdue(now: number, facts: Facts): Due | null {
+  if (!facts.clientIsAlive) {
+    return { id: 'normal', initiator: 'client', message: 'The client does not answer pings.' };
+  }
+  if (!facts.upstreamIsAlive) {
+    return { id: 'upstream_lost', initiator: 'upstream', message: 'The upstream does not answer pings.' };
+  }
+  // In every state: a slow dial and a slow configuration together could outlast the token by far.
+  if (now >= facts.tokenEndsAt) return { id: 'token_expired', initiator: 'relay' };
+  if (facts.state === 'configuring') return now > facts.configureBy ? notConfigured(facts) : null;
+  return facts.state === 'dialing' ? null : overdueOpen(now, facts);
+}
+
+function notConfigured({ configureSent }: Facts): Due {
+  const missing = configureSent ? 'accept the configuration' : 'start the session';
+  const message = `The upstream did not ${missing} in time.`;
+  return { id: 'upstream_configuration_failed', initiator: 'upstream', message };
+}
+
+function overdueOpen(now: number, facts: Facts): Due | null {
+  if (facts.heldDown > facts.mostHeld) return { id: 'slow_consumer', initiator: 'client' };
+  if (facts.heldUp > facts.mostHeld) {
+    return { id: 'slow_consumer', initiator: 'upstream', message: 'The upstream stopped reading.' };
+  }
+  if (facts.upstreamIsSilent) {
+    const message = 'The upstream went silent when an answer was due.';
+    return { id: 'upstream_timeout', initiator: 'upstream', message };
+  }
+  if (now >= facts.deadline.at) return { id: facts.deadline.id, initiator: 'relay' };
+  if (facts.idleFor > facts.mostIdle) return { id: 'idle_timeout', initiator: 'relay' };
+  return facts.state === 'draining' && !facts.isBusy ? { id: 'draining', initiator: 'relay' } : null;
+}

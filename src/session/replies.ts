@@ -1,0 +1,87 @@
+/** What the relay itself says to the client of a session: refusals, acks, errors and `relay.*` events. */
+
+import { type ExitId, errorBody, exits, RelayError } from '../errors.js';
+import type { Policy } from '../policy/policy.js';
+import { relayPrefix } from '../protocol/catalogue.js';
+import type { JsonObject, Refusal } from '../protocol/event.js';
+import type { Leg } from './socket.js';
+import { settleUnsaid } from './unsaid.js';
+
+/** What the replies need of their session. */
+interface ReplyPorts {
+  readonly client: Leg;
+  /** Unsent bytes over which a client is taken not to read its answers. */
+  readonly mostBuffered: number;
+  /** Refusals after which the session ends. */
+  readonly mostRefusals: number;
+  /** Whether the client asked for `relay.*` events. */
+  readonly relayEvents: boolean;
+  isOpen(): boolean;
+  /** Sends an event of the client's protocol, in GA, through the client's own translation. */
+  inject(body: JsonObject): void;
+  end(id: ExitId, message?: string): void;
+}
+
+export class Replies {
+  readonly #ports: ReplyPorts;
+  #eventIds = 0;
+  #refusals = 0;
+
+  constructor(ports: ReplyPorts) {
+    this.#ports = ports;
+  }
+
+  /** How many events of the client were refused and held against it. */
+  get refusals(): number {
+    return this.#refusals;
+  }
+
+  /** The id of a server event that the relay makes. */
+  eventId(): string {
+    this.#eventIds++;
+    return `event_${relayPrefix}${this.#eventIds}`;
+  }
+
+  /** Sends the client an event of the relay's own. One that never reads its answers would fill our memory with them. */
+  answer(body: JsonObject): void {
+    this.#ports.inject(body);
+    if (this.#ports.client.buffered > this.#ports.mostBuffered) this.#ports.end('slow_consumer');
+  }
+
+  /** Tells the client that one of its events was not carried out; the session goes on, but not for ever. */
+  refuse({ code, message, param, eventId }: Refusal, race = false): void {
+    if (!this.#ports.isOpen()) return;
+    this.answer({
+      type: 'error',
+      event_id: this.eventId(),
+      error: { type: 'invalid_request_error', code, message, param, event_id: eventId },
+    });
+    // What a well-behaved client runs into by bad timing alone is not held against it.
+    if (race || ++this.#refusals < this.#ports.mostRefusals) return;
+    const id = code === 'rate_limited' ? 'rate_limited' : 'bad_event';
+    this.#ports.end(id, `${this.#refusals} events were refused; the last one: ${message}`);
+  }
+
+  /** Tells whoever sent it what upstream's dialect cannot say. */
+  unsaid(refusal: Refusal, policy: Policy): void {
+    const { refusal: told, answers } = settleUnsaid(refusal, policy, this.eventId());
+    if (told) this.refuse(told);
+    for (const body of answers) this.answer(body);
+  }
+
+  /** A `relay.*` event, for clients that asked for them; it is the same in both dialects. */
+  notify(type: string, fields: JsonObject): void {
+    if (this.#ports.relayEvents) this.#send({ type, event_id: this.eventId(), ...fields });
+  }
+
+  /** The last thing a client hears, where its exit has something to say; the same in both dialects, too. */
+  farewell(id: ExitId, message: string | undefined, retryAfterMs: number | undefined): void {
+    if (!exits[id].announced) return;
+    const error = new RelayError(id, message ?? exits[id].meaning, { retryAfterMs });
+    this.#send({ type: 'error', event_id: this.eventId(), error: { ...errorBody(error), event_id: null } });
+  }
+
+  #send(body: JsonObject): void {
+    this.#ports.client.send(Buffer.from(JSON.stringify(body)));
+  }
+}
