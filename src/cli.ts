@@ -5,13 +5,17 @@ import { createReadStream, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { signToken } from './auth/token.js';
 import { checkUpstreams } from './check.js';
+import { workerVariable } from './cluster/crew.js';
+import { startPrimary, WorkerFailed } from './cluster/primary.js';
+import { runWorker } from './cluster/worker.js';
 import { ConfigError, configFileSchema, describeSettings, loadConfig, type Settings } from './config.js';
 import { runDemo } from './demo.js';
 import { startEmulator } from './emulator/emulator.js';
 import { explain, NotAnId } from './explain/explain.js';
 import { createTokenVerifier, startRelay } from './relay.js';
+import type { SettingsSource } from './reload.js';
 import { talk } from './talk/talk.js';
-import { createLog } from './telemetry/log.js';
+import { createLog, type Log } from './telemetry/log.js';
 import { flushTraces } from './telemetry/trace.js';
 import { createTargets } from './upstreams.js';
 
@@ -47,6 +51,11 @@ type Command = (args: string[]) => Promise<number>;
 const commands: Record<string, Command> = {
   async serve(args) {
     options(args, {});
+    const worker = process.env[workerVariable];
+    if (worker && process.send) {
+      await runWorker(Number(worker));
+      return exitCodes.ok;
+    }
     const settings = loadConfig(process.env);
     const log = createLog(settings.logLevel);
     process.on('uncaughtException', (error) => {
@@ -54,7 +63,9 @@ const commands: Record<string, Command> = {
       process.exit(exitCodes.failed);
     });
     const path = process.env.RELAY_CONFIG?.trim() || null;
-    const relay = await startRelay(settings, log, { path, load: () => loadConfig(process.env) });
+    const source = { path, load: () => loadConfig(process.env) };
+    if (settings.workers > 1) return serveWithWorkers(settings, log, source);
+    const relay = await startRelay(settings, log, source);
     process.on('SIGHUP', relay.reload);
     log.info(
       { url: relay.url, ops: relay.opsUrl, upstreams: settings.upstreams.map(({ name }) => name) },
@@ -174,6 +185,22 @@ const commands: Record<string, Command> = {
   },
 };
 
+/** `serve` where several processes share the work: this one leads the others. */
+async function serveWithWorkers(settings: Settings, log: Log, source: SettingsSource): Promise<number> {
+  const primary = await startPrimary(settings, log, source);
+  process.on('SIGHUP', primary.reload);
+  const upstreams = settings.upstreams.map(({ name }) => name);
+  log.info({ url: primary.url, ops: primary.opsUrl, upstreams, workers: settings.workers }, 'relay.started');
+  await untilSignal();
+  onSignal(() => {
+    primary.kill();
+    process.exit(exitCodes.failed);
+  });
+  const isClean = await primary.drain();
+  log.info('relay.stopped');
+  return isClean ? exitCodes.ok : exitCodes.failed;
+}
+
 /** A token for one user, signed with the relay's own secret. */
 function signUser(
   settings: Settings,
@@ -253,6 +280,8 @@ async function main(): Promise<number> {
       complain(`${error.message}\n${error.problems.map((problem) => `  - ${problem}`).join('\n')}`);
       return exitCodes.config;
     }
+    // It has said by itself what was wrong.
+    if (error instanceof WorkerFailed) return error.code || exitCodes.failed;
     if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') {
       complain(
         `The address is in use: ${(error as Error).message}. Stop the other program, or set PORT and RELAY_OPS_PORT.`,

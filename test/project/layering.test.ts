@@ -13,7 +13,7 @@ const layers = [
   ['http', 'telephony'],
   ['reload.ts', 'upstreams.ts'],
   ['relay.ts', 'talk', 'explain', 'emulator'],
-  ['check.ts', 'demo.ts'],
+  ['check.ts', 'demo.ts', 'cluster'],
   ['cli.ts'],
 ];
 

@@ -1,0 +1,66 @@
+/** What the primary and its workers say and ask over their lines. */
+
+import { z } from 'zod';
+import type { Settings } from '../config.js';
+import type { Snapshot } from '../telemetry/metrics.js';
+
+/** The number, also NaN: the mean of nothing. */
+const number = z.custom<number>((value) => typeof value === 'number');
+
+/** A worker's metrics. */
+export const snapshot = z
+  .array(
+    z.object({
+      name: z.string(),
+      help: z.string(),
+      type: z.string(),
+      aggregator: z.enum(['sum', 'first', 'min', 'max', 'average', 'omit']),
+      values: z
+        .array(
+          z.object({
+            labels: z.record(z.string(), z.union([z.string(), z.number()])),
+            value: number,
+            metricName: z.string().optional(),
+          }),
+        )
+        .max(20_000),
+    }),
+  )
+  .max(1000)
+  // prom-client's type definitions have a number for `type`, its objects a name.
+  .transform((metrics) => metrics as unknown as Snapshot);
+
+/** What a worker says. */
+export const workerNotice = z.discriminatedUnion('say', [
+  /** It runs, and needs the settings. */
+  z.strictObject({ say: z.literal('hello') }),
+  z.strictObject({ say: z.literal('listening'), url: z.url() }),
+  /** A session has ended. */
+  z.strictObject({ say: z.literal('left'), holder: z.string().max(100) }),
+]);
+export type WorkerNotice = z.input<typeof workerNotice>;
+
+/** What a worker asks. */
+export const workerQuestion = z.discriminatedUnion('about', [
+  z.strictObject({ about: z.literal('store'), call: z.unknown() }),
+  z.strictObject({ about: z.literal('places'), call: z.unknown() }),
+  /** Whether it may go: it has drained, and these are the last it counted. */
+  z.strictObject({ about: z.literal('end'), metrics: z.unknown() }),
+]);
+export type WorkerQuestion = z.input<typeof workerQuestion>;
+
+/** What the primary says. */
+export const primaryNotice = z.discriminatedUnion('say', [
+  /** They were checked against their schema where they were read. */
+  z.strictObject({ say: z.literal('settings'), settings: z.custom<Settings>((value) => typeof value === 'object') }),
+  /** Whether no place is left. */
+  z.strictObject({ say: z.literal('full'), isFull: z.boolean() }),
+  z.strictObject({ say: z.literal('drain') }),
+]);
+export type PrimaryNotice = z.input<typeof primaryNotice>;
+
+/** What the primary asks. */
+export const primaryQuestion = z.enum(['metrics', 'readiness']);
+
+/** The answer about readiness. */
+export const readiness = z.strictObject({ ready: z.boolean(), detail: z.string().nullable() });

@@ -1,0 +1,189 @@
+/** The process that has the workers: it holds what they share, answers operators, and never touches a session. */
+
+import type { Worker } from 'node:cluster';
+import { type Settings, secretsOf } from '../config.js';
+import type { Health } from '../http/app.js';
+import { createTokenVerifier, openOps } from '../relay.js';
+import { followSettings, type SettingsSource } from '../reload.js';
+import { answerCall } from '../store/remote.js';
+import { createMemoryStore } from '../store/store.js';
+import { conceal, type Log } from '../telemetry/log.js';
+import { createMetrics } from '../telemetry/metrics.js';
+import { createTargets } from '../upstreams.js';
+import { Crew } from './crew.js';
+import { Line } from './line.js';
+import {
+  type PrimaryNotice,
+  type primaryQuestion,
+  readiness,
+  snapshot,
+  workerNotice,
+  workerQuestion,
+} from './notices.js';
+import { entry, Places } from './places.js';
+import { Totals } from './totals.js';
+
+/** Several relays behind one port. */
+export interface Primary {
+  readonly url: string;
+  readonly opsUrl: string;
+  /** Reads the settings again, for all workers. */
+  reload(): void;
+  /** Lets all workers drain at once; resolves to whether every one of them came to its end by itself. */
+  drain(): Promise<boolean>;
+  /** Ends all workers at once. */
+  kill(): void;
+}
+
+/** A worker that did not even start; `code` is that of its exit, null when a signal ended it. */
+export class WorkerFailed extends Error {
+  constructor(readonly code: number | null) {
+    super('A worker ended before it listened.');
+    this.name = 'WorkerFailed';
+  }
+}
+
+/** An operator's question must not wait for a worker that hangs. */
+const askMs = 2000;
+/** What a worker may take for its end beyond the time it has to drain. */
+const graceMs = 3000;
+
+/**
+ * Starts the workers; resolves when all of them listen.
+ * @throws ConfigError
+ * @throws WorkerFailed
+ */
+export async function startPrimary(settings: Settings, log: Log, source: SettingsSource): Promise<Primary> {
+  let current = settings;
+  let isDraining = false;
+  let isClean = true;
+  check(settings);
+  conceal(log, secretsOf(settings));
+
+  const store = createMemoryStore();
+  const lines = new Map<number, Line>();
+  const tellAll = (notice: PrimaryNotice) => {
+    for (const line of lines.values()) line.tell(notice);
+  };
+  const places = new Places(
+    store,
+    () => current.limits.sessions,
+    (isFull) => tellAll({ say: 'full', isFull }),
+  );
+  const metrics = createMetrics();
+  const totals = new Totals(() => metrics.registry.getMetricsAsJSON());
+
+  let url = '';
+  let listening = 0;
+  let allListen: () => void = () => undefined;
+  const ready = new Promise<void>((resolve) => {
+    allListen = resolve;
+  });
+
+  function hired(worker: Worker, number: number): () => void {
+    const owner = {
+      snapshot: async () => snapshot.parse(await line.ask('metrics' satisfies Question, askMs)),
+    };
+    let hasFinished = false;
+    const line: Line = new Line((message, done) => worker.send(message, undefined, undefined, done), {
+      heard(received) {
+        const notice = workerNotice.parse(received);
+        if (notice.say === 'hello') {
+          const first: PrimaryNotice[] = [
+            { say: 'settings', settings: current },
+            { say: 'full', isFull: places.isFull },
+          ];
+          if (isDraining) first.push({ say: 'drain' });
+          for (const one of first) line.tell(one);
+        } else if (notice.say === 'listening') {
+          url = notice.url;
+          if (++listening === settings.workers) allListen();
+        } else {
+          void places.leave(notice.holder);
+        }
+      },
+      async asked(received) {
+        const question = workerQuestion.parse(received);
+        if (question.about === 'store') return answerCall(store, question.call);
+        if (question.about === 'places') return places.enter(entry.parse(question.call), owner);
+        hasFinished = true;
+        totals.note(owner, snapshot.parse(question.metrics));
+        return null;
+      },
+      failed: (error) => log.error({ worker: number, error }, 'worker.misunderstood'),
+    });
+    worker.on('message', (message) => line.receive(message));
+    lines.set(number, line);
+    totals.add(owner);
+    return () => {
+      line.close();
+      lines.delete(number);
+      if (!hasFinished) isClean = false;
+      const lost = (error: unknown) => log.error({ worker: number, error }, 'worker.misunderstood');
+      void Promise.all([places.forget(owner), totals.remove(owner)]).catch(lost);
+    };
+  }
+
+  const health: Health = {
+    async ready() {
+      if (isDraining) return { ready: false, detail: 'draining' };
+      const answers = await Promise.all(
+        [...lines.values()].map(async (line) => {
+          try {
+            return readiness.parse(await line.ask('readiness' satisfies Question, askMs));
+          } catch {
+            return { ready: false, detail: 'a worker does not answer' };
+          }
+        }),
+      );
+      return answers.find((one) => one.ready) ?? answers[0] ?? { ready: false, detail: 'no worker runs' };
+    },
+  };
+  const ops = await openOps(
+    settings,
+    { contentType: metrics.registry.contentType, metrics: () => totals.metrics() },
+    health,
+  );
+  const crew = new Crew({ hired, restarted: () => metrics.workerRestarted() }, log);
+  const unfit = await Promise.race([crew.start(settings.workers), ready]);
+  if (unfit) {
+    crew.kill();
+    await Promise.all([crew.close(graceMs), ops.close(), store.close()]);
+    throw new WorkerFailed(unfit.code);
+  }
+  crew.keep();
+  const follower = followSettings(source, settings, apply, log);
+
+  function apply(next: Settings): void {
+    check(next);
+    conceal(log, secretsOf(next));
+    current = next;
+    places.look();
+    tellAll({ say: 'settings', settings: next });
+  }
+
+  return {
+    url,
+    opsUrl: ops.url,
+    reload: follower.reload,
+    async drain() {
+      log.info({ workers: lines.size, seconds: current.limits.drain_seconds }, 'relay.draining');
+      isDraining = true;
+      isClean = true;
+      follower.close();
+      tellAll({ say: 'drain' });
+      await crew.close(current.limits.drain_seconds * 1000 + graceMs);
+      await Promise.all([ops.close(), store.close()]);
+      return isClean;
+    },
+    kill: () => crew.kill(),
+  };
+}
+
+type Question = (typeof primaryQuestion)['options'][number];
+
+/** Finds what is wrong with settings before any worker has them. */
+function check(settings: Settings): void {
+  createTokenVerifier(settings).close();
+  createTargets(settings, () => undefined);
+}

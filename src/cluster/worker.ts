@@ -1,0 +1,82 @@
+/** One of several relays behind one port: all of it but what the primary holds for all. */
+
+import { EventEmitter, once } from 'node:events';
+import type { Settings } from '../config.js';
+import { RelayError } from '../errors.js';
+import { type Relay, startRelay } from '../relay.js';
+import { createRemoteStore } from '../store/remote.js';
+import { createLog, type Log } from '../telemetry/log.js';
+import { flushTraces } from '../telemetry/trace.js';
+import { Line } from './line.js';
+import { primaryNotice, primaryQuestion, type WorkerNotice, type WorkerQuestion } from './notices.js';
+import { createPlaces } from './places.js';
+
+/**
+ * Runs a worker until the primary lets it drain. When the primary is no more, Node itself ends it (`disconnect` of a
+ * cluster's worker).
+ * @param number which one it is, for the log
+ */
+export async function runWorker(number: number): Promise<void> {
+  // A terminal and some process managers signal every process; what is to happen is for the primary to say.
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => undefined);
+
+  let log: Log | null = null;
+  let relay: Relay | null = null;
+  let latest: Settings | null = null;
+  let isFull = false;
+  const news = new EventEmitter();
+  const line = new Line((message, done) => process.send?.(message, undefined, undefined, done), {
+    heard(received) {
+      const notice = primaryNotice.parse(received);
+      if (notice.say === 'settings') latest = notice.settings;
+      if (notice.say === 'full') isFull = notice.isFull;
+      news.emit(notice.say);
+    },
+    async asked(received) {
+      const question = primaryQuestion.parse(received);
+      if (!relay) throw new RelayError('overloaded', 'This worker has not started yet.');
+      return question === 'metrics' ? relay.metrics.registry.getMetricsAsJSON() : relay.health.ready();
+    },
+    failed: (error) => log?.error({ error }, 'worker.misunderstood'),
+  });
+  const tell = (notice: WorkerNotice) => line.tell(notice);
+  const ask = (question: WorkerQuestion) => line.ask(question);
+  const load = (): Settings => {
+    if (!latest) throw new Error('the primary has sent no settings');
+    return latest;
+  };
+
+  const drain = once(news, 'drain');
+  const told = once(news, 'settings');
+  process.on('message', (message) => line.receive(message));
+  tell({ say: 'hello' });
+  await told;
+  const settings = load();
+  log = createLog(settings.logLevel, undefined, number);
+  process.on('uncaughtException', (error) => {
+    log?.fatal({ error }, 'An error nobody handled; the process ends.');
+    process.exit(1);
+  });
+
+  const store = createRemoteStore((call) => ask({ about: 'store', call }));
+  const places = createPlaces(
+    store,
+    (call) => ask({ about: 'places', call }),
+    (holder) => tell({ say: 'left', holder }),
+  );
+  const started = await startRelay(settings, log, { path: null, load }, null, { store, places, isFull: () => isFull });
+  relay = started;
+  news.on('settings', started.reload);
+  if (latest !== settings) started.reload();
+  log.info({ pid: process.pid }, 'worker.started');
+  tell({ say: 'listening', url: started.url });
+
+  await drain;
+  await started.drain();
+  await flushTraces();
+  // Answered after all that was said before it was heard.
+  const metrics = await started.metrics.registry.getMetricsAsJSON();
+  const unheard = (error: unknown) => log?.warn({ error }, 'worker.unheard');
+  await ask({ about: 'end', metrics }).catch(unheard);
+  log.info('worker.stopped');
+}
