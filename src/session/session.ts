@@ -5,11 +5,10 @@
 
 import type { Duplex } from 'node:stream';
 import { type ExitId, exitOfUpstreamClose, exitOfViolation, exits, RelayError } from '../errors.js';
-import { createPolicy, type Policy } from '../policy/policy.js';
+import type { Policy } from '../policy/policy.js';
 import { renderSession } from '../policy/render.js';
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject, Refusal, Step } from '../protocol/event.js';
-import { previewClient, previewUpstream } from '../protocol/translate.js';
 import type { Log } from '../telemetry/log.js';
 import type { Initiator, Metrics } from '../telemetry/metrics.js';
 import { type SessionTrace, traceSession } from '../telemetry/trace.js';
@@ -20,13 +19,13 @@ import { Account } from './account.js';
 import { type Activity, createActivity } from './activity.js';
 import type { Admission } from './admission.js';
 import { type Deadline, deadlineOf } from './deadline.js';
-import { rateLimit } from './limits.js';
 import { createMeter } from './meter.js';
 import { type Facts, overdue } from './overdue.js';
 import { type Flow, Pipe } from './pipe.js';
-import { clientReader, eventBytesOf, upstreamReader } from './readers.js';
+import { eventBytesOf } from './readers.js';
 import { Replies } from './replies.js';
 import { type End, identityOf, reportDial, reportEnd, reportOpening, traced, usageOf } from './report.js';
+import { connect, type Route } from './route.js';
 import type { Settlements } from './settle.js';
 import { createWatchdog } from './silence.js';
 import { type ClientSocket, Leg } from './socket.js';
@@ -86,6 +85,7 @@ export class Session {
   readonly #activity: Activity | null;
   #state: State = 'dialing';
   #upstream: Leg | null = null;
+  #route: Route | null = null;
   #dialed: (Dialed & { attempts: number }) | null = null;
   #dialedAt = 0;
   #configureBy = Number.POSITIVE_INFINITY;
@@ -108,9 +108,9 @@ export class Session {
     });
     this.#account = new Account(admission.budget, this.#meter.turns, {
       warn: (warning) => this.#replies.notify('relay.quota_warning', warning),
-      cancel: (id) => this.#cancel(id),
+      cancel: (id) => this.#route?.cancel(id),
       end: ({ id, message, retryAfterMs }) => this.end(id, 'relay', { message, retryAfterMs }),
-      listen: (heard) => this.#listen(heard),
+      listen: (heard) => this.#route?.listen(heard),
       closed: (complete) => this.#closeUpstream(complete),
     });
     this.#watchdog = createWatchdog(this.#meter.turns, services.limits.answer_seconds);
@@ -126,7 +126,7 @@ export class Session {
       mostRefusals: admission.profile.limits.refusals,
       relayEvents: admission.relayEvents,
       isOpen: () => this.isOpen,
-      inject: (body) => this.#injectDown(body),
+      inject: (body) => this.#route?.injectDown(body),
       end: (id, message) => this.end(id, 'client', { message }),
     });
     socket.violated = (code) => this.#violated(code);
@@ -174,10 +174,10 @@ export class Session {
     this.#trace.part('dial', traced.dial(event, Date.now()));
   }
 
-  /** Builds the two pipes and waits, as a step of the lower one, for upstream to accept the profile. */
+  /** Connects the legs and waits, as a step between them, for upstream to accept the profile. */
   #configure(dialed: Dialed & { attempts: number }): void {
     const { metrics, limits } = this.#services;
-    const { profile, dialect, apiVersion, principal, model } = this.admission;
+    const { profile, principal } = this.admission;
     this.#state = 'configuring';
     this.#dialedAt = Date.now();
     this.#configureBy = this.#dialedAt + limits.configure_seconds * 1000;
@@ -185,69 +185,24 @@ export class Session {
     const upstream = new Leg(dialed.socket, dialed.stream, limits.buffer_bytes, true);
     this.#upstream = upstream;
 
-    const ports = {
-      refuse: (refusal: Refusal, race = false) => this.#replies.refuse(refusal, race),
-      eventId: () => this.#replies.eventId(),
-    };
-    const asClient = dialect === 'preview' ? previewClient(ports, apiVersion) : null;
-    const asUpstream =
-      dialed.upstream.dialect === 'preview'
-        ? previewUpstream({ ...ports, refuse: (refusal) => this.#unsaid(refusal, policy) })
-        : null;
     const session = renderSession(profile, principal.claims);
-    const policy = createPolicy(profile, session, model, {
-      ...ports,
-      answer: (body) => this.#replies.answer(body),
-      reported: (message) => this.#reported(message),
-      decided: (direction, type, decision) => metrics.traffic[direction].event(type, decision),
+    this.#route = connect({
+      admission: this.admission,
+      dialed,
+      session,
+      client: this.#client,
+      upstream,
+      up: this.#up,
+      down: this.#down,
+      meter: this.#meter,
+      activity: this.#activity,
+      replies: this.#replies,
+      metrics,
+      configuring: (policy) => this.#configuring(session, policy),
+      ending: this.#ending,
+      unsaid: (refusal, policy) => this.#unsaid(refusal, policy),
+      reported: (detail) => this.#reported(detail),
     });
-    const limit = rateLimit(profile.limits, this.#meter.inputRate, ports.refuse);
-
-    const up = steps(
-      this.#activity?.step('up'),
-      asClient?.fromClient,
-      limit,
-      policy.up,
-      this.#meter.up,
-      asUpstream?.toUpstream,
-    );
-    const down = steps(
-      this.#activity?.step('down'),
-      asUpstream?.fromUpstream,
-      this.#configuring(session, policy),
-      this.#ending,
-      this.#meter.down,
-      policy.down,
-      asClient?.toClient,
-    );
-    this.#injectUp = (body) => {
-      this.#meter.injected(body);
-      this.#up.inject(body, up.length - (asUpstream ? 1 : 0));
-    };
-    this.#injectDown = (body) => this.#down.inject(body, down.length - (asClient ? 1 : 0));
-    // Also of use after the end, when the pipe lets nothing through; the event is the same in both dialects.
-    this.#cancel = (id) => {
-      const body = policy.injected({ type: 'response.cancel', response_id: id });
-      this.#meter.injected(body);
-      upstream.send(Buffer.from(JSON.stringify(body)));
-    };
-
-    const readUp = clientReader(profile, dialect, metrics.slowPath);
-    const readDown = upstreamReader(dialed.upstream.dialect, metrics.slowPath);
-    this.#up.connect({ from: this.#client, to: upstream, read: readUp, steps: up });
-    this.#down.connect({ from: upstream, to: this.#client, read: readDown, steps: down });
-    this.#listen = (heard) => {
-      const last: Step = () => {
-        heard();
-        return null;
-      };
-      // Speech that nobody hears any more costs what the end of its response says.
-      const noSpeech: Step = (event) => (event.raw ? null : event);
-      const rest = steps(asUpstream?.fromUpstream, noSpeech, this.#meter.down, last);
-      this.#down.connect({ from: upstream, to: this.#client, read: readDown, steps: rest });
-      upstream.release();
-    };
-    this.#down.open();
     upstream.start({
       message: (bytes) => this.#down.push(bytes, upstream),
       binary: () => this.end('upstream_failed', 'upstream', { message: 'The upstream sent a binary frame.' }),
@@ -256,19 +211,13 @@ export class Session {
     });
   }
 
-  #injectUp: (body: JsonObject) => void = () => undefined;
-  #injectDown: (body: JsonObject) => void = () => undefined;
-  #cancel: (responseId: string) => void = () => undefined;
-  /** From now on what upstream sends is only counted. */
-  #listen: (heard: () => void) => void = () => undefined;
-
   /** The step that imposes the profile: nothing passes it in either direction until upstream has acknowledged. */
   #configuring(session: JsonObject, policy: Policy): Step {
     return (event) => {
       if (this.#state !== 'configuring') return event;
       if (event.type === 'session.created' && !this.#configureSent) {
         this.#configureSent = true;
-        this.#injectUp({ type: 'session.update', event_id: configureId, session });
+        this.#route?.injectUp({ type: 'session.update', event_id: configureId, session });
       } else if (event.type === 'session.updated' && this.#configureSent) {
         this.#open(event.body?.session, policy);
       } else if (event.type === 'error') {
@@ -303,7 +252,7 @@ export class Session {
       log,
     );
     this.#trace.part('configure', { from: this.#dialedAt, to: now, attributes: traced.upstream(this.#dialed) });
-    this.#injectDown({
+    this.#route?.injectDown({
       type: 'session.created',
       event_id: this.#replies.eventId(),
       session: policy.sessionCreated(effective, this.id, Math.floor(this.#deadline.at / 1000)),
@@ -500,10 +449,6 @@ export class Session {
 
 function seconds(exact: number): number {
   return Math.round(exact * 1000) / 1000;
-}
-
-function steps(...list: readonly (Step | undefined)[]): readonly Step[] {
-  return list.filter((step) => step !== undefined);
 }
 
 /** What upstream objected to, for the log: its message may quote the instructions, which `check --dial` may show and a log may not. */

@@ -1,0 +1,122 @@
+/**
+ * What happens to an event between the two legs of a session: two lists of steps, in order. GA is the one dialect between
+ * a translation at the client's end and one at upstream's; a side that speaks it has none.
+ */
+
+import { createPolicy, type Policy } from '../policy/policy.js';
+import type { JsonObject, Refusal, Step } from '../protocol/event.js';
+import { previewClient, previewUpstream } from '../protocol/translate.js';
+import type { Metrics } from '../telemetry/metrics.js';
+import type { Dialed } from '../upstream/dial.js';
+import type { Activity } from './activity.js';
+import type { Admission } from './admission.js';
+import { rateLimit } from './limits.js';
+import type { Meter } from './meter.js';
+import type { Pipe } from './pipe.js';
+import { clientReader, upstreamReader } from './readers.js';
+import type { Replies } from './replies.js';
+import type { Leg } from './socket.js';
+
+/** Everything an event meets on its way. */
+export interface Way {
+  readonly admission: Admission;
+  readonly dialed: Dialed;
+  /** The profile's session, as it was rendered for this user. */
+  readonly session: JsonObject;
+  readonly client: Leg;
+  readonly upstream: Leg;
+  readonly up: Pipe;
+  readonly down: Pipe;
+  readonly meter: Meter;
+  readonly activity: Activity | null;
+  readonly replies: Replies;
+  readonly metrics: Metrics;
+  /** Imposes the profile: swallows everything of upstream's until that is done. */
+  configuring(policy: Policy): Step;
+  /** Sees every event of upstream's before it is counted. */
+  readonly ending: Step;
+  /** Upstream's dialect cannot say what was to be sent. */
+  unsaid(refusal: Refusal, policy: Policy): void;
+  /** What a profile that only reports let pass. */
+  reported(detail: string): void;
+}
+
+/** The ways into a route for events of the relay's own. */
+export interface Route {
+  /** Sends upstream an event, in GA. */
+  injectUp(body: JsonObject): void;
+  /** Sends the client an event, in GA. */
+  injectDown(body: JsonObject): void;
+  /** Ends a response; also of use after the end of the session, when the pipes let nothing through. */
+  cancel(responseId: string): void;
+  /** From now on what upstream sends is only counted; `heard` is called after each event. */
+  listen(heard: () => void): void;
+}
+
+/** Connects both pipes; upstream's is open at once, the client's waits for the profile to be acknowledged. */
+export function connect(way: Way): Route {
+  const { admission, dialed, session, client, upstream, meter, activity, replies, metrics } = way;
+  const { profile, dialect, apiVersion, model } = admission;
+  const ports = {
+    refuse: (refusal: Refusal, race = false) => replies.refuse(refusal, race),
+    eventId: () => replies.eventId(),
+  };
+  const policy = createPolicy(profile, session, model, {
+    ...ports,
+    answer: (body) => replies.answer(body),
+    reported: way.reported,
+    decided: (direction, type, decision) => metrics.traffic[direction].event(type, decision),
+  });
+  const asClient = dialect === 'preview' ? previewClient(ports, apiVersion) : null;
+  const asUpstream =
+    dialed.upstream.dialect === 'preview'
+      ? previewUpstream({ ...ports, refuse: (refusal) => way.unsaid(refusal, policy) })
+      : null;
+  const limit = rateLimit(profile.limits, meter.inputRate, ports.refuse);
+
+  const up = steps(activity?.step('up'), asClient?.fromClient, limit, policy.up, meter.up, asUpstream?.toUpstream);
+  const down = steps(
+    activity?.step('down'),
+    asUpstream?.fromUpstream,
+    way.configuring(policy),
+    way.ending,
+    meter.down,
+    policy.down,
+    asClient?.toClient,
+  );
+
+  const readDown = upstreamReader(dialed.upstream.dialect, metrics.slowPath);
+  const readUp = clientReader(profile, dialect, metrics.slowPath);
+  way.up.connect({ from: client, to: upstream, read: readUp, steps: up });
+  way.down.connect({ from: upstream, to: client, read: readDown, steps: down });
+  way.down.open();
+
+  return {
+    injectUp(body) {
+      meter.injected(body);
+      way.up.inject(body, up.length - (asUpstream ? 1 : 0));
+    },
+    injectDown: (body) => way.down.inject(body, down.length - (asClient ? 1 : 0)),
+    cancel(responseId) {
+      // The event is the same in both dialects.
+      const body = policy.injected({ type: 'response.cancel', response_id: responseId });
+      meter.injected(body);
+      upstream.send(Buffer.from(JSON.stringify(body)));
+    },
+    listen(heard) {
+      const last: Step = () => {
+        heard();
+        return null;
+      };
+      // Speech that nobody hears any more costs what the end of its response says.
+      const noSpeech: Step = (event) => (event.raw ? null : event);
+      const rest = steps(asUpstream?.fromUpstream, noSpeech, meter.down, last);
+      way.down.connect({ from: upstream, to: client, read: readDown, steps: rest });
+      upstream.release();
+    },
+  };
+}
+
+function steps(...list: readonly (Step | undefined)[]): readonly Step[] {
+  return list.filter((step) => step !== undefined);
+}
