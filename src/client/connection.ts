@@ -10,7 +10,7 @@ import {
   type TransportHandlers,
 } from './transport.js';
 
-/** `connecting` lasts until `session.created`; `waiting` is the pause before another attempt. */
+/** `connecting` lasts until the session has begun; `waiting` is the pause before another attempt. */
 export type State = 'idle' | 'connecting' | 'open' | 'waiting';
 
 /** Something that went wrong: an event was refused, upstream complained, or the session ended. */
@@ -37,7 +37,7 @@ export interface ConnectionOptions {
 }
 
 /** What a connection tells its owner. */
-export interface ConnectionHandlers extends Required<Omit<TransportHandlers, 'ended'>> {
+export interface ConnectionHandlers extends Required<Omit<TransportHandlers, 'ended' | 'opened'>> {
   became(state: State, retryInMs?: number): void;
   failed(problem: Problem): void;
   /** Nothing of the session is left: what belonged to it must be forgotten. */
@@ -121,6 +121,9 @@ export class Connection {
     }
     this.#token = token;
     this.#transport = this.#options.transport(this.#options.url, token, {
+      opened: () => {
+        if (epoch === this.#epoch) this.#opened();
+      },
       received: (event) => {
         if (epoch === this.#epoch) this.#receive(event);
       },
@@ -133,13 +136,16 @@ export class Connection {
     });
   }
 
+  #opened(): void {
+    if (this.#state !== 'connecting') return;
+    this.#openedAt = performance.now();
+    this.#hasWorked = true;
+    this.#tokenIsRefused = false;
+    this.#become('open');
+  }
+
   #receive(event: RealtimeEvent): void {
-    if (event.type === 'session.created') {
-      this.#openedAt = performance.now();
-      this.#hasWorked = true;
-      this.#tokenIsRefused = false;
-      this.#become('open');
-    }
+    if (event.type === 'session.created') this.#opened();
     this.#handlers.received(event);
     if (event.type !== 'error') return;
     // An error with `retryable` is the relay's announcement of the end; all others leave the session open.

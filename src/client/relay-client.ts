@@ -96,6 +96,11 @@ export class RelayClient extends Emitter<RelayClientEvents> {
     return this.#playback?.isPlaying ?? false;
   }
 
+  /** Whether sound travels beside the events, as it does over WebRTC, where many events do not come. */
+  get carriesAudio(): boolean {
+    return this.#connection.transport?.carriesAudio ?? false;
+  }
+
   /** How loud both sides are: root mean square, 0 to 1. */
   get levels(): { readonly microphone: number; readonly model: number } {
     return { microphone: this.#microphone?.level ?? 0, model: this.#playback?.level ?? 0 };
@@ -134,8 +139,8 @@ export class RelayClient extends Emitter<RelayClientEvents> {
     const content = [{ type: 'input_text', text }];
     this.send({ type: 'conversation.item.create', item: { type: 'message', role: 'user', content } });
     this.#turnEndedAt = performance.now();
-    // Upstream refuses a second response while the first, though cancelled, is not done.
-    if (this.#responseId) this.#answerIsWanted = true;
+    // Upstream refuses a second response while the first, though cancelled, is not done; a call is not told when it is.
+    if (this.#responseId && !this.carriesAudio) this.#answerIsWanted = true;
     else this.send({ type: 'response.create' });
   }
 
@@ -143,7 +148,7 @@ export class RelayClient extends Emitter<RelayClientEvents> {
   interrupt(): void {
     if (this.#responseId) this.send({ type: 'response.cancel' });
     // Over WebRTC what was sent but not played yet waits upstream.
-    if (this.#connection.transport?.carriesAudio) this.send({ type: 'output_audio_buffer.clear' });
+    if (this.carriesAudio) this.send({ type: 'output_audio_buffer.clear' });
     this.#silence();
   }
 
@@ -222,12 +227,18 @@ export class RelayClient extends Emitter<RelayClientEvents> {
         this.#answered();
         return;
       case 'response.output_text.delta':
-      case 'output_audio_buffer.started':
         this.#answered();
+        return;
+      case 'output_audio_buffer.started':
+        this.#responseId = String(event.response_id);
+        this.#answered();
+        return;
+      case 'output_audio_buffer.stopped':
+        this.#responseId = null;
         return;
       case 'conversation.item.truncated':
         // Over WebRTC upstream plays the sound, so it is upstream that knows where it stopped.
-        if (!this.#connection.transport?.carriesAudio) return;
+        if (!this.carriesAudio) return;
         this.emit('interrupted', { itemId: String(event.item_id), playedMs: Number(event.audio_end_ms) });
         return;
       case 'response.done':

@@ -21,6 +21,8 @@ export interface TransportEnd {
 /** What a transport tells its owner. `ended` comes once, and nothing comes after it. */
 export interface TransportHandlers {
   received(event: RealtimeEvent): void;
+  /** Events can be sent, where that does not wait for `session.created`. */
+  opened?(): void;
   ended(end: TransportEnd): void;
   /** The model's voice, where the transport carries it as a media stream. */
   heard?(stream: MediaStream): void;

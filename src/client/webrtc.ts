@@ -3,7 +3,7 @@
 import type { OpenTransport, RealtimeEvent, TransportEnd } from './transport.js';
 
 /** Candidates that are found later than this are not waited for; the relay's side is reachable by the first ones. */
-const gatherMs = 1000;
+const gatherMs = 250;
 
 /**
  * A call: `POST …/v1/realtime/calls` with the SDP offer; the answer's `Location` names the call. The label of the data
@@ -25,6 +25,8 @@ export const openCall: OpenTransport = (address, token, handlers) => {
     handlers.ended(end);
   }
 
+  // A relay's calls come filtered (`webrtcfilter=on` of Azure): nothing says that the session has begun but the channel.
+  channel.addEventListener('open', () => handlers.opened?.());
   channel.addEventListener('message', ({ data }) => handlers.received(JSON.parse(String(data)) as RealtimeEvent));
   channel.addEventListener('close', () => finish({ code: 1006, reason: '' }));
   peer.addEventListener('track', ({ streams, track }) => handlers.heard?.(streams[0] ?? new MediaStream([track])));

@@ -27,6 +27,8 @@ export function createConnectionForm({ demo, profiles }: ConsoleSettings): Conne
   const profile = element('profile', HTMLSelectElement);
   const about = element('profile-about', HTMLParagraphElement);
   const connect = element('connect', HTMLButtonElement);
+  const transport = () =>
+    form.querySelector<HTMLInputElement>('[name=transport]:checked')?.value === 'webrtc' ? 'webrtc' : 'websocket';
   const makesToken = () => demo && form.querySelector<HTMLInputElement>('[name=source]:checked')?.value === 'mint';
 
   element('source', HTMLFieldSetElement).hidden = !demo;
@@ -34,6 +36,7 @@ export function createConnectionForm({ demo, profiles }: ConsoleSettings): Conne
   const refresh = () => {
     mint.hidden = !makesToken();
     own.hidden = makesToken();
+    element('transport-about', HTMLParagraphElement).hidden = transport() === 'websocket';
     about.textContent = profiles.find(({ name }) => name === profile.value)?.about ?? '';
   };
   form.addEventListener('change', refresh);
@@ -41,9 +44,7 @@ export function createConnectionForm({ demo, profiles }: ConsoleSettings): Conne
 
   return {
     get transport() {
-      return form.querySelector<HTMLInputElement>('[name=transport]:checked')?.value === 'webrtc'
-        ? 'webrtc'
-        : 'websocket';
+      return transport();
     },
     async token() {
       if (!makesToken()) return element('token', HTMLTextAreaElement).value;

@@ -22,6 +22,10 @@ export function showNumbers(client: RelayClient): void {
   let interruptions = 0;
 
   client.on('state', ({ state }) => {
+    if (state === 'open') {
+      fields.ready.textContent = milliseconds(performance.now() - connectingAt);
+      if (!client.carriesAudio) fields.interruptions.textContent = '0';
+    }
     if (state !== 'connecting') return;
     connectingAt = performance.now();
     used = { in: 0, cached: 0, out: 0 };
@@ -45,15 +49,12 @@ export function showNumbers(client: RelayClient): void {
   });
 
   function begin({ session }: RealtimeEvent): void {
-    fields.interruptions.textContent = '0';
-    fields.ready.textContent = milliseconds(performance.now() - connectingAt);
     const { expires_at } = session as { expires_at?: number };
     if (expires_at) fields.ends.textContent = new Date(expires_at * 1000).toLocaleTimeString();
-    // After this event's turn: the client counts as open only once all have seen it.
-    queueMicrotask(() => {
-      probedAt = performance.now();
-      client.send({ type: 'session.update', event_id: probeId, session: {} });
-    });
+    // A call's events go past the relay, which has nothing to answer there.
+    if (client.carriesAudio) return;
+    probedAt = performance.now();
+    client.send({ type: 'session.update', event_id: probeId, session: {} });
   }
 
   function add({ input_tokens = 0, output_tokens = 0, input_token_details = {} }: Usage): void {
