@@ -47,6 +47,7 @@ interface Plan {
 
 const twin = relay({ name: 'relay (again)' });
 const everyone = [relay(), twin, naive, nodePipe, ...proxies];
+const twoWorkers = relay({ name: 'relay, 2 workers', workers: 2 });
 const translated = relay({ name: 'relay, preview client', path: preview });
 const plans: Plan[] = values.quick
   ? [
@@ -60,7 +61,7 @@ const plans: Plan[] = values.quick
       { scenario: floodDownAudio, contestants: [...everyone, translated] },
       { scenario: floodDownText, contestants: everyone },
       { scenario: realtimePace(1), contestants: [direct, ...everyone, translated] },
-      { scenario: realtimePace(5), contestants: [relay(), naive, ...proxies] },
+      { scenario: realtimePace(5), contestants: [relay(), twoWorkers, naive, ...proxies] },
       { scenario: idleSessions, contestants: [relay(), twin, naive] },
       { scenario: refusedHandshakes, contestants: [relay()] },
       { scenario: stalled('client'), contestants: [relay(), naive] },

@@ -85,6 +85,7 @@ export function relay(options: { name?: string; path?: string; profile?: string;
       HOST: '127.0.0.1',
       PORT: '0',
       RELAY_OPS_PORT: '0',
+      RELAY_WORKERS: String(options.workers ?? 1),
       RELAY_CONFIG: join(folder, 'relay.yaml'),
       AZURE_OPENAI_ENDPOINT: certificate ? `https://localhost:${port}` : `http://127.0.0.1:${port}`,
       AZURE_OPENAI_REALTIME_DEPLOYMENT: 'bench',
@@ -108,7 +109,7 @@ export function relay(options: { name?: string; path?: string; profile?: string;
         ttlSeconds: 86_400,
         ...(options.profile && { profile: options.profile }),
       }),
-      pids: [child.pid as number],
+      pids: [child.pid as number, ...childrenOf(child.pid as number)],
       async stop() {
         await stopped(child);
         rmSync(folder, { recursive: true, force: true });
