@@ -5,10 +5,10 @@
 
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { isMap, LineCounter, type Node, type Pair, parseDocument, type Scalar, visit } from 'yaml';
 import { z } from 'zod';
 import { type Profile, profileSchema } from './policy/profile.js';
 import { logLevels } from './telemetry/log.js';
+import { plain, readYaml } from './yaml.js';
 
 const text = z.string().trim().min(1);
 const port = z.coerce.number().int().min(0).max(65535);
@@ -203,7 +203,9 @@ export function loadConfig(env: NodeJS.ProcessEnv): Settings {
   const valid = read.success ? read.data : withoutInvalid(given, read.error);
   warnings.push(...misspelt(given));
 
-  const file = valid.RELAY_CONFIG ? readFile(valid.RELAY_CONFIG, env, problems) : configFile.parse({});
+  const file = valid.RELAY_CONFIG
+    ? readYaml('RELAY_CONFIG', valid.RELAY_CONFIG, configFile, env, problems)
+    : configFile.parse({});
   // A file that cannot be used might have listed upstreams, so that the environment's may be missing rightly.
   const upstreams = file ? upstreamsOf(valid, file, problems, warnings) : [];
   const settings = { ...combine(valid, file ?? configFile.parse({}), problems), upstreams, warnings };
@@ -432,136 +434,4 @@ function originsOf(value: string | undefined, problems: string[]): readonly stri
     }
   }
   return origins;
-}
-
-function readFile(path: string, env: NodeJS.ProcessEnv, problems: string[]): z.output<typeof configFile> | null {
-  let source: string;
-  try {
-    source = readFileSync(path, 'utf8');
-  } catch (error) {
-    problems.push(`RELAY_CONFIG: cannot read ${path} (${(error as NodeJS.ErrnoException).code}).`);
-    return null;
-  }
-  const lines = new LineCounter();
-  const document = parseDocument(source, { lineCounter: lines });
-  const at = (offset: number | undefined) => `${path}:${offset === undefined ? 1 : lines.linePos(offset).line}`;
-  for (const error of document.errors) {
-    problems.push(`${at(error.pos[0])}: ${error.message.split('\n')[0]}`);
-  }
-  if (document.errors.length > 0) return null;
-  visit(document, {
-    Scalar(_, node) {
-      if (typeof node.value === 'string')
-        fillIn(node, env, (name) => {
-          problems.push(`${at(node.range?.[0])}: the environment variable ${name} is not set.`);
-        });
-    },
-  });
-  const parsed = configFile.safeParse(document.toJS() ?? {});
-  if (!parsed.success) {
-    for (const issue of parsed.error.issues) {
-      const keys = issue.code === 'unrecognized_keys' ? issue.keys : [null];
-      for (const key of keys) {
-        const steps = key === null ? issue.path : [...issue.path, key];
-        const message = key === null ? plain(issue.message) : 'not a setting; check the spelling.';
-        problems.push(`${at(offsetOf(document.contents, steps))}: ${steps.join('.') || 'the file'}: ${message}`);
-      }
-    }
-  }
-  return parsed.success ? parsed.data : null;
-}
-
-/** Replaces `${NAME}` by the environment's value; a plain `${NAME}` alone may become a number or a boolean. */
-function fillIn(node: Scalar, env: NodeJS.ProcessEnv, missing: (name: string) => void): void {
-  const filled = String(node.value).replace(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (_, name: string) => {
-    const value = env[name];
-    if (value === undefined) missing(name);
-    return value ?? '';
-  });
-  if (filled === node.value) return;
-  const bare = node.type === 'PLAIN' && /^\$\{\w+\}$/.test(String(node.value));
-  node.value =
-    bare && /^-?\d+(\.\d+)?$/.test(filled)
-      ? Number(filled)
-      : bare && /^(true|false)$/.test(filled)
-        ? filled === 'true'
-        : filled;
-}
-
-/** Where in the source a path is; the nearest parent when the path itself is not there. */
-function offsetOf(root: unknown, path: readonly PropertyKey[]): number | undefined {
-  let node = root as Node | null;
-  let offset = node?.range?.[0];
-  for (const step of path) {
-    if (isMap(node)) {
-      const pair = node.items.find((item) => String((item.key as Scalar).value) === String(step)) as
-        | Pair<Scalar, Node>
-        | undefined;
-      if (!pair) return offset;
-      offset = pair.key.range?.[0] ?? offset;
-      node = pair.value;
-    } else if (node && 'items' in node) {
-      node = (node.items as Node[])[Number(step)] ?? null;
-      offset = node?.range?.[0] ?? offset;
-    } else {
-      return offset;
-    }
-  }
-  return offset;
-}
-
-function plain(message: string): string {
-  return message.replace(/^Invalid input: /, '');
-}
-
-const masked = '********';
-
-/** The effective configuration with secrets masked, for `realtime-relay check`. */
-export function describeSettings(settings: Settings): object {
-  const { jwt } = settings;
-  const source =
-    jwt.source.kind === 'secret'
-      ? { ...jwt.source, secret: masked }
-      : jwt.source.kind === 'public_key'
-        ? { kind: 'public_key' }
-        : jwt.source;
-  return {
-    ...settings,
-    upstreams: settings.upstreams.map((one) => ({
-      ...one,
-      apiKey: one.apiKey ? masked : null,
-      proxy: one.proxy?.replace(/\/\/[^@/]*@/, `//${masked}@`) ?? null,
-      credential: one.apiKey ? 'API key' : `Microsoft Entra, scope ${one.scope}`,
-    })),
-    jwt: { ...jwt, source },
-    redisUrl: settings.redisUrl ? masked : null,
-    usageWebhook: settings.usageWebhook && { ...settings.usageWebhook, secret: masked },
-    profiles: Object.fromEntries([...settings.profiles].map(([name, profile]) => [name, maskSecrets(profile)])),
-  };
-}
-
-/** Every secret of the settings, to keep them out of the log. */
-export function secretsOf({ upstreams, jwt, redisUrl, profiles, usageWebhook }: Settings): string[] {
-  const secrets = upstreams.flatMap(({ apiKey, proxy }) => [apiKey ?? '', proxy ? new URL(proxy).password : '']);
-  if (jwt.source.kind === 'secret') secrets.push(jwt.source.secret);
-  if (redisUrl) secrets.push(redisUrl);
-  if (usageWebhook) secrets.push(usageWebhook.secret);
-  const collect = (value: unknown, isSecret: boolean): void => {
-    if (typeof value === 'string' && isSecret) secrets.push(value);
-    if (typeof value !== 'object' || value === null) return;
-    for (const [key, inner] of Object.entries(value)) collect(inner, isSecret || secretKeys.includes(key));
-  };
-  for (const profile of profiles.values()) collect(profile, false);
-  return secrets.filter(Boolean);
-}
-
-const secretKeys = ['authorization', 'headers', 'api_key'];
-
-/** MCP tools may carry credentials of their own. */
-function maskSecrets(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(maskSecrets);
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([key, inner]) => [key, secretKeys.includes(key) ? masked : maskSecrets(inner)]),
-  );
 }

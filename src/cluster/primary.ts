@@ -1,8 +1,9 @@
 /** The process that has the workers: it holds what they share, answers operators, and never touches a session. */
 
 import type { Worker } from 'node:cluster';
-import { type Settings, secretsOf } from '../config.js';
+import type { Settings } from '../config.js';
 import type { Health } from '../http/app.js';
+import { secretsOf } from '../masked.js';
 import { createTokenVerifier, openOps } from '../relay.js';
 import { followSettings, type SettingsSource } from '../reload.js';
 import { answerCall } from '../store/remote.js';
@@ -44,7 +45,7 @@ export class WorkerFailed extends Error {
 }
 
 /** An operator's question must not wait for a worker that hangs. */
-const askMs = 2000;
+const askMs = 1000;
 /** What a worker may take for its end beyond the time it has to drain. */
 const graceMs = 3000;
 
@@ -85,6 +86,7 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
       snapshot: async () => snapshot.parse(await line.ask('metrics' satisfies Question, askMs)),
     };
     let hasFinished = false;
+    const misunderstood = (error: unknown) => log.error({ worker: number, error }, 'worker.misunderstood');
     const line: Line = new Line((message, done) => worker.send(message, undefined, undefined, done), {
       heard(received) {
         const notice = workerNotice.parse(received);
@@ -99,7 +101,7 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
           url = notice.url;
           if (++listening === settings.workers) allListen();
         } else {
-          void places.leave(notice.holder);
+          places.leave(notice.holder).catch(misunderstood);
         }
       },
       async asked(received) {
@@ -110,7 +112,7 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
         totals.note(owner, snapshot.parse(question.metrics));
         return null;
       },
-      failed: (error) => log.error({ worker: number, error }, 'worker.misunderstood'),
+      failed: misunderstood,
     });
     worker.on('message', (message) => line.receive(message));
     lines.set(number, line);
@@ -119,24 +121,19 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
       line.close();
       lines.delete(number);
       if (!hasFinished) isClean = false;
-      const lost = (error: unknown) => log.error({ worker: number, error }, 'worker.misunderstood');
-      void Promise.all([places.forget(owner), totals.remove(owner)]).catch(lost);
+      Promise.all([places.forget(owner), totals.remove(owner)]).catch(misunderstood);
     };
   }
 
   const health: Health = {
     async ready() {
       if (isDraining) return { ready: false, detail: 'draining' };
-      const answers = await Promise.all(
-        [...lines.values()].map(async (line) => {
-          try {
-            return readiness.parse(await line.ask('readiness' satisfies Question, askMs));
-          } catch {
-            return { ready: false, detail: 'a worker does not answer' };
-          }
-        }),
-      );
-      return answers.find((one) => one.ready) ?? answers[0] ?? { ready: false, detail: 'no worker runs' };
+      const answers = [...lines.values()].map(readinessOf);
+      // One that hangs does not hold up the good news of another.
+      return new Promise((resolve) => {
+        for (const answer of answers) void answer.then((one) => one.ready && resolve(one));
+        void Promise.all(answers).then(([first = noWorker]) => resolve(first));
+      });
     },
   };
   const ops = await openOps(
@@ -181,6 +178,16 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
 }
 
 type Question = (typeof primaryQuestion)['options'][number];
+
+const noWorker = { ready: false, detail: 'no worker runs' };
+
+async function readinessOf(line: Line): Promise<z.output<typeof readiness>> {
+  try {
+    return readiness.parse(await line.ask('readiness' satisfies Question, askMs));
+  } catch (error) {
+    return { ready: false, detail: `a worker does not answer: ${RelayError.from(error).message}` };
+  }
+}
 
 /** Finds what is wrong with settings before any worker has them. */
 function check(settings: Settings): void {

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { ConfigError, describeSettings, loadConfig, type Settings } from '../../src/config.js';
+import { ConfigError, loadConfig, type Settings } from '../../src/config.js';
+import { describeSettings } from '../../src/masked.js';
 import { run } from '../support/process.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'relay-config-'));

@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { ConfigError, describeSettings, loadConfig, type Settings, secretsOf } from '../../src/config.js';
+import { ConfigError, loadConfig, type Settings } from '../../src/config.js';
+import { describeSettings, secretsOf } from '../../src/masked.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'relay-usage-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

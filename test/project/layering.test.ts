@@ -7,11 +7,11 @@ import { textOf } from './tables.js';
 const layers = [
   ['errors.ts'],
   ['protocol', 'audio'],
-  ['policy', 'store', 'telemetry', 'client'],
+  ['policy', 'store', 'telemetry', 'client', 'yaml.ts'],
   ['config.ts', 'auth', 'upstream', 'tools', 'console'],
   ['session'],
   ['http', 'telephony'],
-  ['reload.ts', 'upstreams.ts'],
+  ['reload.ts', 'upstreams.ts', 'masked.ts'],
   ['relay.ts', 'talk', 'explain', 'emulator'],
   ['check.ts', 'demo.ts', 'cluster'],
   ['cli.ts'],
@@ -28,7 +28,7 @@ const edges: Readonly<Record<string, readonly string[]>> = {
   '@opentelemetry/api': ['telemetry/trace.ts'],
   jsonwebtoken: ['auth'],
   'jwks-rsa': ['auth'],
-  yaml: ['config.ts'],
+  yaml: ['yaml.ts'],
 };
 
 interface Source {
