@@ -48,6 +48,7 @@ export async function loadWerift(): Promise<typeof Werift> {
 
 /** Answers an offer. Rejects when it is not one, or when the library is missing. */
 export async function answerOffer(offer: string, handlers: PeerHandlers): Promise<Peer> {
+  if (!/^m=/m.test(offer)) throw new Error('it has no media section');
   const { RTCPeerConnection, MediaStreamTrack, RtpHeader, RtpPacket, usePCMU } = await loadWerift();
   const connection = new RTCPeerConnection({
     codecs: { audio: [usePCMU()], video: [] },

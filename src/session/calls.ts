@@ -105,13 +105,21 @@ export class Calls {
         'The profile of the token hands out no ephemeral keys of the upstream; send the SDP offer to /v1/realtime/calls.',
       );
     }
-    const life = Math.min(seconds, principal.expiresAt - Date.now() / 1000);
+    const life = Math.ceil(Math.min(seconds, principal.expiresAt - Date.now() / 1000));
+    const { subject, tenant } = principal;
+    const { sessions_per_user } = profile.limits;
+    const place = `ephemeral_keys:${JSON.stringify([tenant, subject])}`;
+    // Whoever could ask for any number would use up what upstream allows for all.
+    if (!(await admission.store.acquire(place, requestId, sessions_per_user, life))) {
+      throw new RelayError('rate_limited', `At most ${sessions_per_user} keys of one user at the same time.`, {
+        retryAfterMs: life * 1000,
+      });
+    }
     const { answer: key } = await session.upstreams.reach(
       { requestId, signal: this.#stop.signal, dialSeconds: session.limits.dial_seconds },
       (target, options) => mintKey(target, renderSession(profile, principal.claims), life, options),
       'ga',
     );
-    const { subject, tenant } = principal;
     const upstream = key.upstream.name;
     this.#services.log.info(
       {

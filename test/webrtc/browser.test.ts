@@ -67,7 +67,7 @@ describe.skipIf(noBrowser)('a page on an allowed origin', () => {
     await tab.waitForFunction(() => window.told.events.includes('output_audio_buffer.started'));
     await tab.waitForFunction(() => window.told.loudest > 0.01);
     const { events, answer } = await tab.evaluate(() => window.told);
-    expect(events).toContain('input_audio_buffer.speech_started');
+    expect(events).toContain('input_audio_buffer.speech_stopped');
     expect(answer).toEqual({
       status: 201,
       location: expect.stringMatching(/^\/v1\/realtime\/calls\/call_[0-9a-f]{32}$/),

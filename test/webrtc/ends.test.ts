@@ -1,4 +1,7 @@
-import { describe, expect, it, vi } from 'vitest';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { startTestEmulator, startTestRelay } from '../support/relay.js';
 import { Caller, call, post } from './caller.js';
 
@@ -124,6 +127,50 @@ describe('a call ends', () => {
       reason: 'upstream_configuration_failed',
       ready: false,
     });
+  });
+
+  it('when the client has gone before upstream answered the offer', async () => {
+    const asked: string[] = [];
+    const leave = new AbortController();
+    const server = createServer((request, response) => {
+      asked.push(request.url ?? '');
+      const path = request.url?.split('?')[0] ?? '';
+      if (path.endsWith('/client_secrets')) response.end('{"value":"ek_x","expires_at":1}');
+      else if (path.endsWith('/hangup')) response.end();
+      else {
+        leave.abort();
+        void ended.then(() => response.writeHead(201, { location: '/v1/realtime/calls/rtc_9' }).end('v=0\r\n'));
+      }
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    onTestFinished(() => void server.close());
+    const relay = await startTestRelay({ upstream: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
+    const ended = relay.logged('session.ended');
+    const { offer } = await Caller.create();
+    const headers = { authorization: `Bearer ${relay.token()}` };
+    const url = `${relay.relay.url}/v1/realtime/calls`;
+    await fetch(url, { method: 'POST', headers, body: offer, signal: leave.signal }).catch(() => null);
+    expect(await ended).toMatchObject({ reason: 'normal', initiator: 'client' });
+    await vi.waitFor(() => expect(asked.at(-1)).toBe('/openai/v1/realtime/calls/rtc_9/hangup'));
+  });
+
+  it.each([
+    ['no id of the call', {}, 'v=0\r\n'],
+    ['an id that is a path', { location: '/v1/realtime/calls/..%2f' }, 'v=0\r\n'],
+    ['no SDP', { location: '/v1/realtime/calls/rtc_9' }, '<html>'],
+  ])('before it began when upstream answers the offer with %s', async (_, headers, body) => {
+    const server = createServer((request, response) => {
+      if (request.url?.endsWith('/client_secrets')) response.end('{"value":"ek_x","expires_at":1}');
+      else response.writeHead(201, headers).end(body);
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    onTestFinished(() => void server.close());
+    const relay = await startTestRelay({ upstream: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
+    const { offer } = await Caller.create();
+    const answer = await post(relay, offer);
+    expect([answer.status, await answer.json()]).toMatchObject([502, { error: { code: 'upstream_failed' } }]);
   });
 
   it('and gives its place back', async () => {

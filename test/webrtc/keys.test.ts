@@ -54,6 +54,16 @@ describe("upstream's own ephemeral keys", () => {
     expect(JSON.stringify(relay.log)).not.toContain(value);
   });
 
+  it('are as many as a user may have sessions', async () => {
+    const { relay } = await mint(paths[0] as string, true);
+    const again = () =>
+      fetch(`${relay.relay.url}${paths[0]}`, { method: 'POST', headers: { 'api-key': relay.token() } });
+    expect((await again()).status).toBe(200);
+    expect((await again()).status).toBe(200);
+    const refused = await again();
+    expect([refused.status, await refused.json()]).toMatchObject([429, { error: { code: 'rate_limited' } }]);
+  });
+
   it('come in the flat form of the preview', async () => {
     const { text } = await mint(paths[2] as string, true);
     expect(JSON.parse(text)).toMatchObject({
