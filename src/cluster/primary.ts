@@ -1,7 +1,9 @@
 /** The process that has the workers: it holds what they share, answers operators, and never touches a session. */
 
 import type { Worker } from 'node:cluster';
+import type { z } from 'zod';
 import type { Settings } from '../config.js';
+import { RelayError } from '../errors.js';
 import type { Health } from '../http/app.js';
 import { secretsOf } from '../masked.js';
 import { createTokenVerifier, openOps } from '../relay.js';
