@@ -35,7 +35,7 @@ export class Playback {
   #finished = new Map<string, number>();
   #endsAt = 0;
   #cushion = cushionSeconds;
-  #remote: { element: HTMLAudioElement; source: MediaStreamAudioSourceNode } | null = null;
+  #remote: { element: HTMLAudioElement; source: MediaStreamAudioSourceNode | null } | null = null;
 
   constructor(context: AudioContext) {
     this.#context = context;
@@ -105,20 +105,30 @@ export class Playback {
 
   /** Plays a media stream beside the queue, as WebRTC delivers it; null ends it. */
   playStream(stream: MediaStream | null): void {
-    this.#remote?.source.disconnect();
+    this.#remote?.source?.disconnect();
     if (this.#remote) this.#remote.element.srcObject = null;
     this.#remote = null;
     if (!stream) return;
-    // Chromium lets remote sound into the graph only while an element plays the stream, so a silent one does.
     const element = new Audio();
-    element.muted = true;
     element.srcObject = stream;
+    const source = this.#sourceOf(stream);
+    // Chromium lets remote sound into the graph only while an element plays the stream, so a silent one does.
+    element.muted = source !== null;
+    this.#remote = { element, source };
     element.play().catch(() => {
       if (this.#remote?.element === element) this.playStream(null);
     });
-    const source = this.#context.createMediaStreamSource(stream);
-    source.connect(this.#analyser);
-    this.#remote = { element, source };
+  }
+
+  /** The stream in the graph; null where its rate is not the graph's and the browser does not convert, as Firefox. */
+  #sourceOf(stream: MediaStream): MediaStreamAudioSourceNode | null {
+    try {
+      const source = this.#context.createMediaStreamSource(stream);
+      source.connect(this.#analyser);
+      return source;
+    } catch {
+      return null;
+    }
   }
 
   #newOutput(): GainNode {

@@ -30,7 +30,7 @@ const forExits: Record<ExitId, string> = {
 
 const forOthers: Readonly<Record<string, string>> = {
   unreachable:
-    'Is the relay running, and may this page connect? Its origin must be in RELAY_ALLOWED_ORIGINS: see the advice in the README.',
+    'Is the relay running, and may this page connect? Its origin, {origin}, must be in RELAY_ALLOWED_ORIGINS of the relay.',
   no_token: 'The page could not get a token. Is the relay still running?',
   unusable_token: 'Paste the whole token: three parts with dots between them, without quotes or line breaks.',
   webrtc_not_offered: 'Choose WebSocket, which every relay offers.',
@@ -48,11 +48,8 @@ const forOthers: Readonly<Record<string, string>> = {
   unsupported_by_upstream: 'The upstream’s version of the protocol cannot do this.',
 };
 
-/** One sentence for the person in front of the page. */
-export function adviceFor(code: string): string {
-  return (
-    (forExits as Readonly<Record<string, string>>)[code] ??
-    forOthers[code] ??
-    'The session goes on if it is still connected.'
-  );
+/** What to do, for the person in front of the page of this origin. */
+export function adviceFor(code: string, origin: string): string {
+  const known: Readonly<Record<string, string>> = { ...forOthers, ...forExits };
+  return (known[code] ?? 'The session goes on if it is still connected.').replace('{origin}', origin);
 }

@@ -53,7 +53,7 @@ client.on('transcript', conversation.show);
 client.on('interrupted', ({ itemId, playedMs }) => conversation.cutOff(itemId, playedMs));
 client.on('event', ({ direction, event }) => events.add(direction, event));
 client.on('problem', ({ code, message, isFinal }) => {
-  const advice = adviceFor(code);
+  const advice = adviceFor(code, location.origin);
   element('problems-panel', HTMLElement).hidden = false;
   problems.prepend(make('li', '', make('strong', '', code), make('p', '', message), make('p', 'advice', advice)));
   while (problems.childElementCount > maxProblems) problems.lastElementChild?.remove();

@@ -78,7 +78,7 @@ describe('the desk of the demo', () => {
 
 describe('the advice of the console', () => {
   it('has words for every exit', () => {
-    const advice = exitIds.map(adviceFor);
+    const advice = exitIds.map((id) => adviceFor(id, 'http://page.test'));
     expect(advice.every((text) => text.length > 20)).toBe(true);
   });
 });
