@@ -47,8 +47,8 @@ export interface Relay {
 /** What a relay shares with other processes that serve the same port; one of them has the operations listener. */
 export interface Shared {
   readonly store: Store;
-  /** The store that sessions are admitted with: who takes a user's place there takes one of all processes' places too. */
-  readonly places: Store;
+  /** Where sessions take their user's place, and with it one of all processes' places. */
+  readonly places: Pick<Store, 'acquire' | 'release'>;
   /** Whether no place is left, as far as this process has heard. */
   isFull(): boolean;
 }
@@ -88,7 +88,8 @@ export async function startRelay(
   const admission: AdmissionServices = {
     verifier,
     secrets,
-    store: shared?.places ?? store,
+    store,
+    ...(shared && { places: shared.places }),
     registry: shared ? placesOf(registry, shared) : registry,
     origins,
     queryCredentials,

@@ -76,27 +76,20 @@ export class Places {
 }
 
 /**
- * The end that asks, in the form of the store that sessions are admitted with. All but places is the store's own.
+ * The end that asks, in the form of the store's own places.
  * @param enter carries an entry to the other end; rejects with a RelayError
  * @param left tells the other end of a holder that needs its places no more
  */
 export function createPlaces(
-  store: Store,
   enter: (entry: Entry) => Promise<unknown>,
   left: (holder: string) => void,
-): Store {
+): Pick<Store, 'acquire' | 'release'> {
   const inside = new Set<string>();
   const leave = (holder: string): void => {
     inside.delete(holder);
     left(holder);
   };
   return {
-    renew: (key, holder, ttlSeconds) => store.renew(key, holder, ttlSeconds),
-    put: (key, value, ttlSeconds) => store.put(key, value, ttlSeconds),
-    take: (key) => store.take(key),
-    draw: (draws, until) => store.draw(draws, until),
-    charge: (key, amount, until) => store.charge(key, amount, until),
-    close: () => store.close(),
     async acquire(key, holder, limit, ttlSeconds) {
       const isNew = !inside.has(holder);
       inside.add(holder);

@@ -60,7 +60,6 @@ export async function runWorker(number: number): Promise<void> {
 
   const store = createRemoteStore((call) => ask({ about: 'store', call }));
   const places = createPlaces(
-    store,
     (call) => ask({ about: 'places', call }),
     (holder) => tell({ say: 'left', holder }),
   );

@@ -51,6 +51,11 @@ export interface AdmissionServices {
   readonly verifier: Verifier;
   readonly secrets: ClientSecrets;
   readonly store: Store;
+  /**
+   * Where a session takes its user's place, and with it one of those that several processes have in common; for sessions
+   * only. Left out: in the store.
+   */
+  readonly places?: Pick<Store, 'acquire' | 'release'>;
   readonly registry: Places;
   readonly profiles: ReadonlyMap<string, Profile>;
   readonly origins: readonly string[] | '*';
@@ -150,7 +155,7 @@ export async function admit(
   wishes: Pick<Admission, 'requestId' | 'dialect' | 'apiVersion' | 'relayEvents' | 'traceparent'>,
   services: AdmissionServices,
 ): Promise<Admission> {
-  const { registry, store } = services;
+  const { registry, store, places = store } = services;
   // Before the credential, because looking at a client secret uses it up.
   if (registry.isDraining) throw drainingError();
   if (registry.isFull) throw fullError();
@@ -161,10 +166,10 @@ export async function admit(
   const id = `sess_${wishes.requestId.replaceAll('-', '')}`;
   const place = `sessions:${JSON.stringify([principal.tenant, principal.subject])}`;
   const { sessions_per_user } = profile.limits;
-  const takePlace = () => store.acquire(place, id, sessions_per_user, placeSeconds);
+  const takePlace = () => places.acquire(place, id, sessions_per_user, placeSeconds);
   if (registry.isDraining) throw drainingError();
   if (!registry.reserve()) throw fullError();
-  const leavePlace = () => void store.release(place, id).catch(ignored);
+  const leavePlace = () => void places.release(place, id).catch(ignored);
   let budget: Budget;
   try {
     if (!(await takePlace())) {
