@@ -3,28 +3,15 @@
  * Realtime reference (`client_secrets`, `calls`); GA only.
  */
 
-import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
-import https from 'node:https';
 import { setTimeout as delay } from 'node:timers/promises';
-import { HttpsProxyAgent } from 'https-proxy-agent';
 import { exits, RelayError } from '../errors.js';
 import type { Json, JsonObject } from '../protocol/event.js';
 import { untilAborted } from './abort.js';
+import { type Answer, type AskOptions, ask, askWithCredential, lateOf } from './ask.js';
 import type { CredentialHeader } from './authorizer.js';
-import { type Dialed, type DialOptions, dial, secretsOf, userAgent } from './dial.js';
-import {
-  clean,
-  DialFailure,
-  exitOf,
-  failureOfAnswer,
-  failureOfError,
-  type RequestIds,
-  requestIdsOf,
-} from './failure.js';
+import { type Dialed, dial, secretsOf } from './dial.js';
+import { DialFailure, exitOf, failureOfAnswer, type RequestIds, requestIdsOf } from './failure.js';
 import type { UpstreamTarget } from './target.js';
-
-/** What one request upstream needs; `signal` and `timeoutSeconds` are as for a dial. */
-export type AskOptions = Pick<DialOptions, 'requestId' | 'signal' | 'timeoutSeconds'>;
 
 /** A key with which a browser, or whoever holds it, starts sessions of one configuration. */
 export interface EphemeralKey {
@@ -47,21 +34,8 @@ export interface CreatedCall {
   readonly requestIds: RequestIds;
 }
 
-interface Answer {
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  readonly body: string;
-}
-
-interface Ask extends AskOptions {
-  readonly path: string;
-  readonly type?: string;
-  readonly body?: string;
-}
-
 const base = '/openai/v1/realtime';
 const json = 'application/json';
-const answerBytes = 1024 * 1024;
 /** Seconds a key may live. Source: the reference of `client_secrets`. */
 const shortestSeconds = 10;
 const longestSeconds = 7200;
@@ -82,9 +56,11 @@ export async function mintKey(
   options: AskOptions,
 ): Promise<EphemeralKey> {
   const life = Math.min(longestSeconds, Math.max(shortestSeconds, Math.ceil(seconds)));
+  const late = lateOf(options);
   const mint = (configuration: JsonObject) =>
     askWithCredential(upstream, {
       ...options,
+      late,
       path: `${base}/client_secrets`,
       type: json,
       body: JSON.stringify({
@@ -168,85 +144,6 @@ export async function hangUp({ upstream, id }: CreatedCall, options: AskOptions)
       await untilAborted(delay(waitMs), options.signal);
     }
   }
-}
-
-/** As for a dial, a 401 is answered with one forced refresh of the credential and one more try. */
-async function askWithCredential(
-  upstream: UpstreamTarget,
-  what: Ask,
-): Promise<{ answer: Answer; secrets: readonly string[] }> {
-  const { authorize, proxy } = upstream;
-  const header = await untilAborted(authorize.header(), what.signal).catch((error: unknown) => {
-    what.signal.throwIfAborted();
-    const detail = error instanceof RelayError && error.cause instanceof Error ? error.cause : error;
-    throw exitOf(new DialFailure('credential', clean(detail instanceof Error ? detail.message : 'No credential', [])));
-  });
-  const answer = await ask(upstream, header, what);
-  const secrets = secretsOf(header, proxy);
-  if (answer.status !== 401) return { answer, secrets };
-  // Without another credential upstream's refusal is the better explanation.
-  const renewed = await untilAborted(authorize.renew(header.value), what.signal).catch(() => null);
-  what.signal.throwIfAborted();
-  if (renewed === null) return { answer, secrets };
-  return { answer: await ask(upstream, renewed, what), secrets: [...secretsOf(renewed, proxy), ...secrets] };
-}
-
-/** One POST: no redirects, bounded in time and size. Rejects as a dial does. */
-function ask(upstream: UpstreamTarget, header: CredentialHeader, what: Ask): Promise<Answer> {
-  const { endpoint, proxy } = upstream;
-  const { requestId, signal, timeoutSeconds, path, type, body = '' } = what;
-  const secrets = secretsOf(header, proxy);
-  const late = AbortSignal.timeout(Math.ceil(timeoutSeconds * 1000));
-  const stop = AbortSignal.any([signal, late]);
-  const failed = (error: unknown): RelayError => {
-    if (signal.aborted) return departure(signal);
-    const where = `POST ${path.replace(/\/rtc_[^/?]+/, '/{call}')}`;
-    if (late.aborted) return exitOf(new DialFailure('timeout', `Not done within ${timeoutSeconds} s (${where})`));
-    return exitOf(failureOfError(error instanceof Error ? error : new Error('The request failed.'), where, secrets));
-  };
-  return new Promise((resolve, reject) => {
-    const { request } = endpoint.protocol === 'https:' ? https : http;
-    const asked = request(
-      new URL(path, endpoint),
-      {
-        method: 'POST',
-        headers: {
-          [header.name]: header.value,
-          'user-agent': userAgent,
-          'x-ms-client-request-id': requestId,
-          'content-length': Buffer.byteLength(body),
-          ...(type !== undefined && { 'content-type': type }),
-        },
-        signal: stop,
-        ...(proxy !== undefined && { agent: new HttpsProxyAgent(proxy, { signal: stop }) }),
-      },
-      (response) => {
-        read(response).then(resolve, (error: unknown) => reject(failed(error)));
-      },
-    );
-    asked.on('error', (error) => reject(failed(error)));
-    asked.end(body);
-  });
-}
-
-async function read(response: IncomingMessage): Promise<Answer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > answerBytes) {
-      response.destroy();
-      throw new Error(`The answer is over ${answerBytes} bytes.`);
-    }
-    chunks.push(chunk);
-  }
-  const body = Buffer.concat(chunks).toString('utf8');
-  return { status: response.statusCode ?? 0, headers: response.headers, body };
-}
-
-function departure({ reason }: AbortSignal): RelayError {
-  if (reason instanceof RelayError) return reason;
-  return new RelayError('normal', 'The session ended before the upstream was reached.', { cause: reason });
 }
 
 function isSuccess({ status }: Answer): boolean {
