@@ -24,7 +24,9 @@ import { createMeter } from './meter.js';
 import { upstreamReader } from './readers.js';
 import { type End, identityOf, reportDial, reportEnd, reportOpening, traced, usageOf } from './report.js';
 import type { Settlements } from './settle.js';
+import { Sideband } from './sideband.js';
 import { createWatchdog } from './silence.js';
+import type { Heartbeat } from './socket.js';
 
 /** The parts of the instance that every call uses. */
 export interface CallServices {
@@ -92,10 +94,8 @@ export class Call {
   #readyAt = 0;
   #endedAt = 0;
   #deadline: Deadline = { at: Number.POSITIVE_INFINITY, id: 'session_expired' };
-  #heard = false;
-  #heardAt = Date.now();
+  #sideband: Sideband | null = null;
   #lastEventAt = Date.now();
-  #pingedAt = 0;
   #playing = false;
   #events = 0;
   #violations = 0;
@@ -142,7 +142,7 @@ export class Call {
 
   /** Bytes waiting to be written, by the direction they travel. */
   get buffered(): { up: number; down: number } {
-    return { up: this.#dialed?.socket.bufferedAmount ?? 0, down: 0 };
+    return { up: this.#sideband?.buffered ?? 0, down: 0 };
   }
 
   /** Creates the call upstream and attaches to it; ends the session when either fails. */
@@ -206,25 +206,17 @@ export class Call {
       },
     );
     this.#judge = guard.judge;
-    const { socket } = dialed;
-    socket.on('message', (data: Buffer, isBinary: boolean) => {
-      this.#heard = true;
-      if (isBinary) this.end('upstream_failed', 'upstream', { message: 'The upstream sent a binary frame.' });
-      else this.#take(data);
+    this.#sideband = new Sideband(dialed, {
+      message: (bytes) => this.#take(bytes),
+      binary: () => this.end('upstream_failed', 'upstream', { message: 'The upstream sent a binary frame.' }),
+      closed: (code, reason) => this.#sidebandClosed(code, reason),
     });
-    socket.on('pong', () => {
-      this.#heard = true;
-    });
-    socket.on('close', (code: number, reason: Buffer) => this.#sidebandClosed(code, reason.toString()));
     guard.start();
-    socket.resume();
   }
 
   #inject(body: JsonObject): void {
-    const socket = this.#dialed?.socket;
-    if (!socket || socket.readyState !== socket.OPEN) return;
     this.#meter.injected(body);
-    socket.send(JSON.stringify(body));
+    this.#sideband?.send(body);
   }
 
   #cancel(responseId: string): void {
@@ -315,9 +307,7 @@ export class Call {
   tick(now: number): void {
     if (this.#state === 'closed') return;
     this.#logActivity();
-    const heard = this.#heard;
-    this.#heard = false;
-    if (heard) this.#heardAt = now;
+    const heard = this.#sideband?.wasHeard(now) ?? false;
     const isSilent = this.#watchdog.isTooLong(now, heard);
     if (now >= this.admission.principal.expiresAt * 1000) this.end('token_expired', 'relay');
     else if (this.#state === 'attaching') {
@@ -330,7 +320,7 @@ export class Call {
           message: 'The upstream did not accept the configuration in time.',
         });
       }
-    } else if (!this.#isAlive(now, heard)) {
+    } else if (this.#sideband?.isAlive(now, this.#heartbeat()) === false) {
       this.end('upstream_lost', 'upstream', { message: 'The upstream does not answer pings.' });
     } else if (this.#state !== 'creating') {
       this.#account.tick(now);
@@ -352,17 +342,9 @@ export class Call {
     return this.#playing || this.#meter.turns.isBusy();
   }
 
-  #isAlive(now: number, heard: boolean): boolean {
+  #heartbeat(): Heartbeat {
     const { ping_seconds, pong_seconds } = this.#services.limits;
-    const socket = this.#dialed?.socket;
-    if (heard) this.#pingedAt = 0;
-    if (heard || !socket) return true;
-    if (this.#pingedAt > 0) return now - this.#pingedAt < pong_seconds * 1000;
-    if (now - this.#heardAt >= ping_seconds * 1000 && socket.readyState === socket.OPEN) {
-      this.#pingedAt = now;
-      socket.ping();
-    }
-    return true;
+    return { pingMs: ping_seconds * 1000, pongMs: pong_seconds * 1000 };
   }
 
   #logActivity(): void {
@@ -423,7 +405,7 @@ export class Call {
 
   /** Lets go of the sideband, and reports what the call cost. */
   #closeSideband(complete: boolean): void {
-    this.#dialed?.socket.close(exits.normal.close);
+    this.#sideband?.close();
     if (this.#readyAt === 0) return;
     const when = { startedAt: this.#readyAt, endedAt: this.#endedAt, complete };
     const { usage } = this.#meter;
