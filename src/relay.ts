@@ -14,7 +14,7 @@ import { type DemoDesk, loadConsole } from './http/console.js';
 import { secretsOf } from './masked.js';
 import { followSettings, type SettingsSource } from './reload.js';
 import type { AdmissionServices } from './session/admission.js';
-import { Calls } from './session/calls.js';
+import { Calls, type OwnedCall } from './session/calls.js';
 import { createGateway } from './session/gateway.js';
 import { SessionRegistry } from './session/registry.js';
 import { Settlements } from './session/settle.js';
@@ -36,6 +36,8 @@ export interface Relay {
   readonly metrics: Metrics;
   readonly sessions: SessionRegistry;
   readonly health: Health;
+  /** Ends a call if this process has it and it is of this owner; false when not. */
+  hangUp(call: OwnedCall): boolean;
   /** Reads the settings again, where they have a source; what happens is in the log. */
   reload(): void;
   /** Refuses new sessions, lets running answers finish, ends the rest, and closes. Resolves when all is closed. */
@@ -51,6 +53,8 @@ export interface Shared {
   readonly places: Pick<Store, 'acquire' | 'release'>;
   /** Whether no place is left, as far as this process has heard. */
   isFull(): boolean;
+  /** Has another process hang up; resolves to whether one had the call. */
+  hangUp(call: OwnedCall): Promise<boolean>;
 }
 
 const maxHeaderBytes = 16 * 1024;
@@ -119,7 +123,8 @@ export async function startRelay(
       return current.limits;
     },
   };
-  const calls = new Calls({ admission, registry, metrics, log, session });
+  const elsewhere = shared && { elsewhere: (call: OwnedCall) => shared.hangUp(call) };
+  const calls = new Calls({ admission, registry, metrics, log, session, ...elsewhere });
   const gateway = createGateway({
     admission,
     registry,
@@ -175,6 +180,7 @@ export async function startRelay(
     metrics,
     sessions: registry,
     health,
+    hangUp: (call) => calls.hangUpOwn(call),
     reload: () => follower?.reload(),
     async drain() {
       const { drain_seconds: seconds } = current.limits;

@@ -40,10 +40,19 @@ export const workerNotice = z.discriminatedUnion('say', [
 ]);
 export type WorkerNotice = z.input<typeof workerNotice>;
 
+/** A call that somebody wants ended, who must be its owner. */
+const call = z.strictObject({
+  id: z.string().max(1000),
+  subject: z.string(),
+  tenant: z.string().nullable(),
+});
+
 /** What a worker asks. */
 export const workerQuestion = z.discriminatedUnion('about', [
   z.strictObject({ about: z.literal('store'), call: z.unknown() }),
   z.strictObject({ about: z.literal('places'), call: z.unknown() }),
+  /** Whether another worker has hung up. */
+  z.strictObject({ about: z.literal('call'), call }),
   /** Whether it may go: it has drained, and these are the last it counted. */
   z.strictObject({ about: z.literal('end'), metrics: z.unknown() }),
 ]);
@@ -60,7 +69,13 @@ export const primaryNotice = z.discriminatedUnion('say', [
 export type PrimaryNotice = z.input<typeof primaryNotice>;
 
 /** What the primary asks. */
-export const primaryQuestion = z.enum(['metrics', 'readiness']);
+export const primaryQuestion = z.discriminatedUnion('about', [
+  z.strictObject({ about: z.literal('metrics') }),
+  z.strictObject({ about: z.literal('readiness') }),
+  /** Whether it had this call, and has ended it. */
+  z.strictObject({ about: z.literal('call'), call }),
+]);
+export type PrimaryQuestion = z.input<typeof primaryQuestion>;
 
 /** The answer about readiness. */
 export const readiness = z.strictObject({ ready: z.boolean(), detail: z.string().nullable() });

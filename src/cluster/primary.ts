@@ -17,7 +17,7 @@ import { Crew } from './crew.js';
 import { Line } from './line.js';
 import {
   type PrimaryNotice,
-  type primaryQuestion,
+  type PrimaryQuestion,
   readiness,
   snapshot,
   workerNotice,
@@ -85,7 +85,7 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
 
   function hired(worker: Worker, number: number): () => void {
     const owner = {
-      snapshot: async () => snapshot.parse(await line.ask('metrics' satisfies Question, askMs)),
+      snapshot: async () => snapshot.parse(await line.ask({ about: 'metrics' } satisfies PrimaryQuestion, askMs)),
     };
     let hasFinished = false;
     const misunderstood = (error: unknown) => log.error({ worker: number, error }, 'worker.misunderstood');
@@ -110,6 +110,10 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
         const question = workerQuestion.parse(received);
         if (question.about === 'store') return answerCall(store, question.call);
         if (question.about === 'places') return places.enter(entry.parse(question.call), owner);
+        if (question.about === 'call') {
+          const others = [...lines.values()].filter((other) => other !== line);
+          return isTrueOfAny(others, { about: 'call', call: question.call });
+        }
         hasFinished = true;
         totals.note(owner, snapshot.parse(question.metrics));
         return null;
@@ -179,16 +183,20 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
   };
 }
 
-type Question = (typeof primaryQuestion)['options'][number];
-
 const noWorker = { ready: false, detail: 'no worker runs' };
 
 async function readinessOf(line: Line): Promise<z.output<typeof readiness>> {
   try {
-    return readiness.parse(await line.ask('readiness' satisfies Question, askMs));
+    return readiness.parse(await line.ask({ about: 'readiness' } satisfies PrimaryQuestion, askMs));
   } catch (error) {
     return { ready: false, detail: `a worker does not answer: ${RelayError.from(error).message}` };
   }
+}
+
+/** Whether one of them says yes; one that does not answer says no. */
+async function isTrueOfAny(lines: readonly Line[], question: PrimaryQuestion): Promise<boolean> {
+  const answers = await Promise.allSettled(lines.map((line) => line.ask(question, askMs)));
+  return answers.some((answer) => answer.status === 'fulfilled' && answer.value === true);
 }
 
 /** Finds what is wrong with settings before any worker has them. */

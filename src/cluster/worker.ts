@@ -1,9 +1,10 @@
 /** One of several relays behind one port: all of it but what the primary holds for all. */
 
 import { EventEmitter, once } from 'node:events';
+import { z } from 'zod';
 import type { Settings } from '../config.js';
 import { RelayError } from '../errors.js';
-import { type Relay, startRelay } from '../relay.js';
+import { type Relay, type Shared, startRelay } from '../relay.js';
 import { createRemoteStore } from '../store/remote.js';
 import { createLog, type Log } from '../telemetry/log.js';
 import { flushTraces } from '../telemetry/trace.js';
@@ -35,7 +36,8 @@ export async function runWorker(number: number): Promise<void> {
     async asked(received) {
       const question = primaryQuestion.parse(received);
       if (!relay) throw new RelayError('overloaded', 'This worker has not started yet.');
-      return question === 'metrics' ? relay.metrics.registry.getMetricsAsJSON() : relay.health.ready();
+      if (question.about === 'call') return relay.hangUp(question.call);
+      return question.about === 'metrics' ? relay.metrics.registry.getMetricsAsJSON() : relay.health.ready();
     },
     failed: (error) => log?.error({ error }, 'worker.misunderstood'),
   });
@@ -63,7 +65,13 @@ export async function runWorker(number: number): Promise<void> {
     (call) => ask({ about: 'places', call }),
     (holder) => tell({ say: 'left', holder }),
   );
-  const started = await startRelay(settings, log, { path: null, load }, null, { store, places, isFull: () => isFull });
+  const shared: Shared = {
+    store,
+    places,
+    isFull: () => isFull,
+    hangUp: async (call) => z.boolean().parse(await ask({ about: 'call', call })),
+  };
+  const started = await startRelay(settings, log, { path: null, load }, null, shared);
   relay = started;
   news.on('settings', started.reload);
   if (latest !== settings) started.reload();

@@ -21,12 +21,21 @@ import { Call, type CallServices } from './call.js';
 import { sdkOf } from './census.js';
 import type { SessionRegistry } from './registry.js';
 
+/** A call, and whose it must be. */
+export interface OwnedCall {
+  readonly id: string;
+  readonly subject: string;
+  readonly tenant: string | null;
+}
+
 interface CallsServices {
   readonly admission: AdmissionServices;
   readonly session: Omit<CallServices, 'ended' | 'hangUp'>;
   readonly registry: SessionRegistry;
   readonly metrics: Metrics;
   readonly log: Log;
+  /** Has another process hang up; resolves to whether one had the call. Left out: there is no other. */
+  readonly elsewhere?: (call: OwnedCall) => Promise<boolean>;
 }
 
 const hangUpSeconds = 3;
@@ -138,6 +147,12 @@ export class Calls {
   /** Ends the call of this id if it is the sender's own; false when there is no such call. */
   async hangUp(request: Request, id: string): Promise<boolean> {
     const { subject, tenant } = await authenticate(request, this.#services.admission, 'mint');
+    const call = { id, subject, tenant };
+    return this.hangUpOwn(call) || ((await this.#services.elsewhere?.(call)) ?? false);
+  }
+
+  /** Ends the call if it is in this process and of this owner; false when it is not. */
+  hangUpOwn({ id, subject, tenant }: OwnedCall): boolean {
     const call = this.#byId.get(id);
     const owner = call?.admission.principal;
     if (!call || owner?.subject !== subject || owner.tenant !== tenant) return false;
