@@ -70,6 +70,18 @@ describe('a call ends', () => {
     expect(await relay.logged('session.ended')).toMatchObject({ reason: 'draining' });
   });
 
+  it('with draining only when the answer has been heard to its end', async () => {
+    const { relay } = await opened();
+    const { caller } = await call(relay);
+    await relay.logged('session.opened');
+    caller.send({ type: 'response.create' });
+    await caller.event('output_audio_buffer.started');
+    await relay.relay.drain();
+    await caller.closed();
+    expect(caller.events.map(({ type }) => type)).toContain('output_audio_buffer.stopped');
+    expect(await relay.logged('session.ended')).toMatchObject({ reason: 'draining', turns: 1 });
+  });
+
   it('when its owner hangs up, and nobody else can', async () => {
     const { relay, calls } = await opened();
     const { caller, id } = await call(relay);
