@@ -193,7 +193,9 @@ function onError({ metrics, log }: AppServices): ErrorRequestHandler {
       next(thrown);
       return;
     }
-    const error = isBodyError(thrown) ? bodyError(thrown) : RelayError.from(thrown);
+    const error = isBodyError(thrown)
+      ? bodyError(thrown)
+      : RelayError.from(thrown instanceof URIError ? pathError() : thrown);
     metrics.refused(error.id);
     const level = error.id === 'internal' ? 'error' : 'warn';
     log[level](
@@ -208,6 +210,11 @@ function onError({ metrics, log }: AppServices): ErrorRequestHandler {
     );
     refuse(response, httpRefusal(error));
   };
+}
+
+/** Express decodes the parts of a path that have names. */
+function pathError(): RelayError {
+  return new RelayError('bad_event', 'The path is not valid percent-encoding.');
 }
 
 /** The body parsers' own errors: they carry a status and a type. */

@@ -80,6 +80,19 @@ describe('an offer is refused, and upstream hears nothing of it', () => {
     expect(emulator.control.calls.records.minted).toEqual([]);
   });
 
+  it('to an allowed page in words that it can read', async () => {
+    const { relay } = await relayBefore();
+    const answer = await post(relay, 'nonsense', { origin: 'https://app.test' });
+    expect(answer.headers.get('access-control-allow-origin')).toBe('https://app.test');
+    expect(await codeOf(answer)).toEqual([400, 'bad_event']);
+  });
+
+  it('with 400 for an id that cannot be decoded', async () => {
+    const { relay } = await relayBefore();
+    const answer = await post(relay, '', {}, '/v1/realtime/calls/%E0%A4%A/hangup');
+    expect(await codeOf(answer)).toEqual([400, 'bad_event']);
+  });
+
   it('with 405 for another method, and 204 for the preflight of an allowed page', async () => {
     const { relay } = await relayBefore();
     const url = `${relay.relay.url}/v1/realtime/calls`;
