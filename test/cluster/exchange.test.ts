@@ -1,0 +1,285 @@
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { type Ear, Line } from '../../src/cluster/line.js';
+import { createPlaces, entry, Places } from '../../src/cluster/places.js';
+import { Totals } from '../../src/cluster/totals.js';
+import { RelayError } from '../../src/errors.js';
+import { answerCall, createRemoteStore } from '../../src/store/remote.js';
+import { createMemoryStore } from '../../src/store/store.js';
+import { createMetrics } from '../../src/telemetry/metrics.js';
+
+const silent: Ear = { heard: () => undefined, asked: async () => null, failed: () => undefined };
+
+/** Two ends of a line, as processes have them: what passes is copied, and arrives later. */
+function pair(near: Partial<Ear>, far: Partial<Ear>): { near: Line; far: Line } {
+  const lines: { near: Line; far: Line } = {
+    near: new Line((message) => queueMicrotask(() => lines.far.receive(structuredClone(message))), {
+      ...silent,
+      ...near,
+    }),
+    far: new Line((message) => queueMicrotask(() => lines.near.receive(structuredClone(message))), {
+      ...silent,
+      ...far,
+    }),
+  };
+  return lines;
+}
+
+function remote() {
+  const store = createMemoryStore({ maxEntries: 3 });
+  onTestFinished(() => store.close());
+  const { near } = pair({}, { asked: (call) => answerCall(store, call) });
+  return { store, near, remote: createRemoteStore((call) => near.ask(call)) };
+}
+
+describe('a line between two processes', () => {
+  it('carries questions, answers and the reasons of refusals, but not the text of a fault', async () => {
+    const failed = vi.fn();
+    const asked = async (question: unknown) => {
+      if (question === 'full') throw new RelayError('overloaded', 'No room.', { retryAfterMs: 7 });
+      if (question === 'bug') throw new TypeError('a secret');
+      return { question };
+    };
+    const { near } = pair({}, { asked, failed });
+    expect(await near.ask('one')).toEqual({ question: 'one' });
+    await expect(near.ask('full')).rejects.toMatchObject({ id: 'overloaded', message: 'No room.', retryAfterMs: 7 });
+    const fault = await near.ask('bug').catch((error: RelayError) => error);
+    expect(fault).toMatchObject({ id: 'internal' });
+    expect(JSON.stringify([fault, (fault as Error).message])).not.toContain('secret');
+    expect(failed).toHaveBeenCalledTimes(1);
+  });
+
+  it('gives up a question with overloaded after 5 s, and does not mind an answer that comes later', async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    let sent: { ask?: number } = {};
+    const line = new Line((message) => {
+      sent = message;
+    }, silent);
+    const outcome = line.ask('anybody?').catch((error: RelayError) => error.id);
+    await vi.advanceTimersByTimeAsync(4999);
+    expect(vi.getTimerCount()).toBe(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(await outcome).toBe('overloaded');
+    line.receive({ answer: sent.ask, is: 'late' });
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('refuses more than 10 000 questions at once, and all of them when the other end is gone', async () => {
+    const send = vi.fn();
+    const line = new Line(send, silent);
+    const outcomes = Array.from({ length: 10_001 }, () => line.ask('?').catch((error: RelayError) => error.id));
+    expect(await outcomes.at(-1)).toBe('overloaded');
+    expect(send).toHaveBeenCalledTimes(10_000);
+    line.close();
+    expect(new Set(await Promise.all(outcomes))).toEqual(new Set(['overloaded']));
+    await expect(line.ask('?')).rejects.toMatchObject({ id: 'overloaded' });
+    line.tell('?');
+    expect(send).toHaveBeenCalledTimes(10_000);
+  });
+
+  it.each([
+    ['a send that fails later', (_: object, done: (error: Error) => void) => queueMicrotask(() => done(new Error()))],
+    [
+      'a send that throws',
+      () => {
+        throw new Error('cannot be cloned');
+      },
+    ],
+  ])('rejects with overloaded on %s', async (_, send) => {
+    await expect(new Line(send, silent).ask('?')).rejects.toMatchObject({ id: 'overloaded' });
+  });
+
+  it.each([
+    null,
+    'text',
+    {},
+    { tell: 1, ask: 2 },
+    { ask: -1, of: 1 },
+    { ask: 'x', of: 1 },
+    { answer: 0, error: { id: 'nonsense', message: '' } },
+    { answer: 0, error: { id: 'internal', message: 'x'.repeat(1001) } },
+  ])('reports the message %j instead of failing on it', (message) => {
+    const failed = vi.fn();
+    new Line(() => undefined, { ...silent, failed }).receive(message);
+    expect(failed).toHaveBeenCalledTimes(1);
+  });
+
+  it('reports a notice that its listener fails on', () => {
+    const failed = vi.fn();
+    const heard = () => {
+      throw new Error('no such notice');
+    };
+    new Line(() => undefined, { ...silent, heard, failed }).receive({ tell: 'x' });
+    expect(failed).toHaveBeenCalledTimes(1);
+  });
+});
+
+describe('a store in another process', () => {
+  it('does what the store does', async () => {
+    const { remote: far } = remote();
+    expect(await far.acquire('k', 'a', 1, 60)).toBe(true);
+    expect(await far.acquire('k', 'b', 1, 60)).toBe(false);
+    expect(await far.renew('k', 'a', 60)).toBe(true);
+    await far.release('k', 'a');
+    expect(await far.renew('k', 'a', 60)).toBe(false);
+    await far.put('v', 'value', 60);
+    expect([await far.take('v'), await far.take('v')]).toEqual(['value', null]);
+    const until = Date.now() + 60_000;
+    expect(await far.draw([{ key: 'c', limit: 5, amount: 9 }], until)).toEqual([{ taken: 5, used: 5 }]);
+    expect(await far.charge('c', -2, until)).toBe(3);
+  });
+
+  it('passes on why the store refuses', async () => {
+    const { remote: far } = remote();
+    for (const key of ['a', 'b', 'c']) await far.put(key, '', 60);
+    await expect(far.put('d', '', 60)).rejects.toMatchObject({ id: 'overloaded' });
+    await expect(far.put('a', 'x'.repeat(65 * 1024), 60)).rejects.toMatchObject({ id: 'internal' });
+  });
+
+  it.each([
+    null,
+    { do: 'close' },
+    { do: 'take' },
+    { do: 'take', key: 'k', more: 1 },
+    { do: 'take', key: 'x'.repeat(65 * 1024 + 1) },
+    { do: 'charge', key: 'k', amount: Number.NaN, until: 1 },
+    { do: 'draw', draws: Array(101).fill({ key: 'k', limit: 1, amount: 1 }), until: 1 },
+  ])('does not do %j', async (call) => {
+    const { store } = remote();
+    await expect(answerCall(store, call)).rejects.toThrow();
+  });
+
+  it('is closed for one process only', async () => {
+    const { store, remote: far } = remote();
+    await store.put('v', 'value', 60);
+    await far.close();
+    await expect(far.take('v')).rejects.toMatchObject({ id: 'draining' });
+    await expect(far.acquire('k', 'a', 1, 60)).rejects.toMatchObject({ id: 'draining' });
+    expect(await far.renew('k', 'a', 60)).toBe(false);
+    await far.release('k', 'a');
+    expect(await store.take('v')).toBe('value');
+  });
+});
+
+describe('the places of all workers', () => {
+  const first = { worker: 1 };
+  const second = { worker: 2 };
+  const enter = (holder: string, key = 'user', limit = 2) => ({ key, holder, limit, ttlSeconds: 60 });
+
+  function counted(limit: number) {
+    const store = createMemoryStore();
+    onTestFinished(() => store.close());
+    const filled = vi.fn();
+    const limits = { sessions: limit };
+    return { store, filled, limits, places: new Places(store, () => limits.sessions, filled) };
+  }
+
+  it('are never more than the limit, and a user never has one without the other', async () => {
+    const { places, filled } = counted(3);
+    const outcomes = await Promise.allSettled(['a', 'b', 'c'].map((holder) => places.enter(enter(holder), first)));
+    expect(outcomes.map((outcome) => outcome.status === 'fulfilled' && outcome.value)).toEqual([true, true, false]);
+    expect(await places.enter(enter('d', 'other'), second)).toBe(true);
+    await expect(places.enter(enter('e', 'third'), second)).rejects.toMatchObject({ id: 'overloaded' });
+    expect(filled.mock.calls.at(-1)).toEqual([true]);
+    await places.leave('a');
+    expect(filled.mock.calls.at(-1)).toEqual([false]);
+    expect(await places.enter(enter('f'), second)).toBe(true);
+  });
+
+  it('stay with a session that renews them when there is a lower limit', async () => {
+    const { places, limits, filled } = counted(2);
+    await places.enter(enter('a'), first);
+    limits.sessions = 1;
+    places.look();
+    expect(filled.mock.calls).toEqual([[true]]);
+    expect(await places.enter(enter('a'), first)).toBe(true);
+  });
+
+  it('of a worker that is gone are free again, and those of others are not', async () => {
+    const { store, places } = counted(3);
+    for (const [holder, owner] of [
+      ['a', first],
+      ['b', second],
+      ['c', first],
+    ] as const) {
+      await places.enter(enter(holder, holder), owner);
+    }
+    await places.forget(first);
+    expect(await store.renew('a', 'a', 60)).toBe(false);
+    expect(await store.renew('b', 'b', 60)).toBe(true);
+    expect(await places.enter(enter('d', 'd'), second)).toBe(true);
+  });
+
+  it('that were asked for in vain are given back, unless a session has them', async () => {
+    const left = vi.fn();
+    let answer: Promise<unknown> = Promise.reject(new RelayError('overloaded', ''));
+    const places = createPlaces((asked) => {
+      entry.parse(asked);
+      return answer;
+    }, left);
+    await expect(places.acquire('user', 'a', 1, 60)).rejects.toMatchObject({ id: 'overloaded' });
+    expect(left.mock.calls).toEqual([['a']]);
+    answer = Promise.resolve(true);
+    await places.acquire('user', 'b', 1, 60);
+    answer = Promise.reject(new RelayError('overloaded', ''));
+    await expect(places.acquire('user', 'b', 1, 60)).rejects.toMatchObject({ id: 'overloaded' });
+    expect(left).toHaveBeenCalledTimes(1);
+    await places.release('user', 'b');
+    expect(left.mock.calls.at(-1)).toEqual(['b']);
+  });
+});
+
+describe('the metrics of all workers', () => {
+  function source() {
+    const metrics = createMetrics({ process: false });
+    metrics.watch({ sessions: () => 2, bufferedBytes: () => 0, tokenSeconds: () => new Map() });
+    return { metrics, snapshot: () => metrics.registry.getMetricsAsJSON() };
+  }
+  const sampleOf = (text: string, line: string) =>
+    Number(
+      text
+        .split('\n')
+        .find((one) => one.startsWith(`${line} `))
+        ?.slice(line.length + 1) ?? Number.NaN,
+    );
+
+  it('are sums, the lowest of what runs out, and keep what a dead worker has counted', async () => {
+    const own = createMetrics({ process: false });
+    const totals = new Totals(() => own.registry.getMetricsAsJSON());
+    const [one, two] = [source(), source()];
+    for (const each of [one, two]) totals.add(each);
+    one.metrics.sessionReady(0.1);
+    two.metrics.sessionReady(0.3);
+    one.metrics.rateLimit('default', 'tokens', 500);
+    two.metrics.rateLimit('default', 'tokens', 300);
+    one.metrics.traffic.up.latency.observe(0.0001);
+    two.metrics.traffic.up.latency.observe(1);
+    const both = await totals.metrics();
+    expect(sampleOf(both, 'relay_sessions_active')).toBe(4);
+    expect(sampleOf(both, 'relay_sessions_total{outcome="ready"}')).toBe(2);
+    expect(sampleOf(both, 'relay_session_ready_seconds_bucket{le="0.2"}')).toBe(1);
+    expect(sampleOf(both, 'relay_session_ready_seconds_bucket{le="+Inf"}')).toBe(2);
+    expect(sampleOf(both, 'relay_rate_limit_remaining{upstream="default",name="tokens"}')).toBe(300);
+    expect(sampleOf(both, 'relay_added_latency_seconds_count{direction="up"}')).toBe(2);
+
+    await totals.remove(two);
+    const rest = await totals.metrics();
+    expect(sampleOf(rest, 'relay_sessions_active')).toBe(2);
+    expect(sampleOf(rest, 'relay_sessions_total{outcome="ready"}')).toBe(2);
+    expect(sampleOf(rest, 'relay_rate_limit_remaining{upstream="default",name="tokens"}')).toBe(500);
+    await totals.remove(one);
+    expect(sampleOf(await totals.metrics(), 'relay_sessions_total{outcome="ready"}')).toBe(2);
+  });
+
+  it('are the last known of a worker that does not answer', async () => {
+    const own = createMetrics({ process: false });
+    const totals = new Totals(() => own.registry.getMetricsAsJSON());
+    const { metrics, snapshot } = source();
+    metrics.sessionReady(0.1);
+    const answers = [snapshot, () => Promise.reject(new RelayError('overloaded', ''))];
+    totals.add({ snapshot: () => (answers.shift() ?? snapshot)() });
+    for (let scrape = 0; scrape < 2; scrape++) {
+      expect(sampleOf(await totals.metrics(), 'relay_sessions_total{outcome="ready"}')).toBe(1);
+    }
+  });
+});
