@@ -90,15 +90,15 @@ describe('a line between two processes', () => {
   });
 
   it.each([
-    null,
-    'text',
-    {},
-    { tell: 1, ask: 2 },
-    { ask: -1, of: 1 },
-    { ask: 'x', of: 1 },
-    { answer: 0, error: { id: 'nonsense', message: '' } },
-    { answer: 0, error: { id: 'internal', message: 'x'.repeat(1001) } },
-  ])('reports the message %j instead of failing on it', (message) => {
+    ['that is nothing', null],
+    ['that is no object', 'text'],
+    ['that is empty', {}],
+    ['of two kinds', { tell: 1, ask: 2 }],
+    ['with a negative number', { ask: -1, of: 1 }],
+    ['with no number', { ask: 'x', of: 1 }],
+    ['with an unknown error', { answer: 0, error: { id: 'nonsense', message: '' } }],
+    ['with an endless error', { answer: 0, error: { id: 'internal', message: 'x'.repeat(1001) } }],
+  ])('reports a message %s instead of failing on it', (_, message) => {
     const failed = vi.fn();
     new Line(() => undefined, { ...silent, failed }).receive(message);
     expect(failed).toHaveBeenCalledTimes(1);
@@ -137,14 +137,17 @@ describe('a store in another process', () => {
   });
 
   it.each([
-    null,
-    { do: 'close' },
-    { do: 'take' },
-    { do: 'take', key: 'k', more: 1 },
-    { do: 'take', key: 'x'.repeat(65 * 1024 + 1) },
-    { do: 'charge', key: 'k', amount: Number.NaN, until: 1 },
-    { do: 'draw', draws: Array(101).fill({ key: 'k', limit: 1, amount: 1 }), until: 1 },
-  ])('does not do %j', async (call) => {
+    ['that is nothing', null],
+    ['that closes it', { do: 'close' }],
+    ['without a key', { do: 'take' }],
+    ['with something else', { do: 'take', key: 'k', more: 1 }],
+    ['with an endless key', { do: 'take', key: 'x'.repeat(64 * 1024 + 1) }],
+    ['with an amount that is no number', { do: 'charge', key: 'k', amount: Number.NaN, until: 1 }],
+    [
+      'of too many draws',
+      { do: 'draw', draws: Array(101).fill({ key: 'k', limit: 1, amount: 1 }), until: Date.now() + 1000 },
+    ],
+  ])('refuses a call %s', async (_, call) => {
     const { store } = remote();
     await expect(answerCall(store, call)).rejects.toThrow();
   });

@@ -1,9 +1,10 @@
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { WebSocket } from 'ws';
 import { signToken } from '../../src/auth/token.js';
+import { ConfigError, loadConfig } from '../../src/config.js';
 import { makeCertificate } from '../support/certificate.js';
 import { TestClient } from '../support/client.js';
 import { type Running, relayEnv, run, serve } from '../support/process.js';
@@ -136,6 +137,10 @@ describe('a relay of two workers', { timeout: 30_000 }, () => {
     const opened = logged(relay, 'session.opened');
     const { worker, pid } = logged(relay, 'worker.started').find((line) => line.worker === opened[0]?.worker) ?? {};
     const lost = opened.filter((line) => line.worker === worker).length;
+    // One that hangs does not make the others look ill.
+    process.kill(Number(pid), 'SIGSTOP');
+    expect((await fetch(`${relay.ops}/readyz`)).status).toBe(200);
+    expect(await metric(relay, 'relay_sessions_total', 'ready')).toBe(4);
     process.kill(Number(pid), 'SIGKILL');
     const died = JSON.parse(await relay.line((line) => line.includes('"worker.died"')));
     expect(died).toMatchObject({ level: 'error', worker, pid, signal: 'SIGKILL' });
@@ -206,6 +211,21 @@ describe('a relay of two workers', { timeout: 30_000 }, () => {
 });
 
 describe('RELAY_WORKERS', { timeout: 30_000 }, () => {
+  it.each([
+    [undefined, 1],
+    ['1', 1],
+    ['8', 8],
+    ['auto', Math.min(availableParallelism(), 99)],
+  ])('of %s means %i', (value, workers) => {
+    const env = relayEnv('http://127.0.0.1:1', value === undefined ? {} : { RELAY_WORKERS: value });
+    expect(loadConfig(env).workers).toBe(workers);
+  });
+
+  it.each(['0', '-1', '1.5', '100', 'all'])('of %s is refused', (value) => {
+    const load = () => loadConfig(relayEnv('http://127.0.0.1:1', { RELAY_WORKERS: value }));
+    expect(load).toThrow(ConfigError);
+  });
+
   it('of 1 starts no other process, and the log names no worker', async () => {
     const relay = await start('', { RELAY_WORKERS: '1' });
     await attempt(relay, token('a'));
