@@ -1,6 +1,6 @@
 /** The YAML file, read again while the relay runs: on a signal, or when it has changed. */
 
-import { unwatchFile, watchFile } from 'node:fs';
+import { statSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { ConfigError, type Settings } from './config.js';
 import type { Log } from './telemetry/log.js';
@@ -73,15 +73,29 @@ export function followSettings(
     settling.unref();
   };
   const { path } = source;
-  // Polling also sees the symbolic links by which Kubernetes replaces a mounted file.
-  if (path !== null) watchFile(path, { interval: pollMs, persistent: false }, changed);
+  // Polling also sees the symbolic links by which Kubernetes replaces a mounted file. The first look is taken here and
+  // now: `fs.watchFile` takes it later, and would miss a change until then.
+  let mark = path === null ? '' : markOf(path);
+  const look = () => {
+    const now = path === null ? '' : markOf(path);
+    if (now === mark) return;
+    mark = now;
+    changed();
+  };
+  const poll = path === null ? undefined : setInterval(look, pollMs).unref();
   return {
     reload,
     close() {
       clearTimeout(settling);
-      if (path !== null) unwatchFile(path, changed);
+      clearInterval(poll);
     },
   };
+}
+
+/** Differs when the content of the file may. */
+function markOf(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat ? `${stat.ino} ${stat.size} ${stat.mtimeMs}` : 'gone';
 }
 
 type Named = ReadonlyMap<string, unknown>;
