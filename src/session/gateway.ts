@@ -128,7 +128,7 @@ export function createGateway(services: GatewayServices) {
 
   return async function gateway(message: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     // From the first line on: a client that vanishes now must not take the process with it.
-    socket.on('error', () => socket.destroy());
+    socket.on('error', destroyed);
     const knock: Knock = { message, socket, head, requestId: randomUUID() };
     const slow = setTimeout(() => {
       refuse(new RelayError('idle_timeout', 'The handshake took too long; try again.'), false, knock);
@@ -161,6 +161,11 @@ export function createGateway(services: GatewayServices) {
       clearTimeout(slow);
     }
   };
+}
+
+/** Made here, where it can see nothing: it lives as long as the session, and would keep the request and its headers. */
+function destroyed(this: Duplex): void {
+  this.destroy();
 }
 
 function urlOf(message: IncomingMessage): URL | null {

@@ -78,7 +78,8 @@ export class Session {
   readonly #up: Pipe;
   readonly #down: Pipe;
   readonly #startedAt = Date.now();
-  readonly #dialing = new AbortController();
+  /** Aborts the dial while there is one. */
+  #dialing: AbortController | null = null;
   readonly #meter;
   readonly #trace: SessionTrace;
   /** Only where the log is at level debug. */
@@ -154,10 +155,12 @@ export class Session {
   /** Dials upstream and hands the socket to `#configure`; ends the session when that fails. */
   async dial(): Promise<void> {
     const { upstreams, limits } = this.#services;
+    const dialing = new AbortController();
+    this.#dialing = dialing;
     try {
       const dialed = await upstreams.open({
         requestId: this.admission.requestId,
-        signal: this.#dialing.signal,
+        signal: dialing.signal,
         dialSeconds: limits.dial_seconds,
         onDial: (event) => this.#onDial(event),
         ...(this.admission.profile.session.type === 'transcription' && { intent: 'transcription' }),
@@ -166,6 +169,8 @@ export class Session {
       else this.#configure(dialed);
     } catch (error) {
       this.#fail(error, 'upstream');
+    } finally {
+      this.#dialing = null;
     }
   }
 
@@ -400,7 +405,7 @@ export class Session {
     }
     const before = this.#state;
     this.#state = 'closed';
-    if (before === 'dialing') this.#dialing.abort();
+    this.#dialing?.abort();
     this.#replies.farewell(id, ending.message, ending.retryAfterMs);
     if (ending.clientIsClosing) this.#client.flush();
     else this.#client.close(exits[id].close, id);
