@@ -51,6 +51,13 @@ export const environment = z.object({
   RELAY_JWT_JWKS_URI: z.url().optional().describe("Address of your identity provider's key set."),
   RELAY_JWT_ISSUER: text.optional().describe('Required `iss`, compared exactly.'),
   RELAY_JWT_AUDIENCE: text.optional().describe('Required `aud`, compared exactly.'),
+  RELAY_JWT_MAX_SECONDS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(34_560_000)
+    .default(34_560_000)
+    .describe('Longest life of a token that is accepted; also how long a withdrawn one is remembered.'),
   RELAY_ALLOWED_ORIGINS: text
     .optional()
     .describe('Comma-separated exact origins of web pages that may connect, or `*`. Unset: none.'),
@@ -98,6 +105,7 @@ const instanceLimits = z.strictObject({
     .default(1_048_576)
     .describe('Unsent bytes at which the fast side is held.'),
   client_secret_seconds: seconds(60, 600).describe('Life of a client secret for a browser.'),
+  revocations: z.number().int().min(1).max(100_000).default(20_000).describe('Withdrawn users and tokens remembered.'),
 });
 
 /** Standard Webhooks asks for keys of 24 to 64 bytes. */
@@ -154,7 +162,12 @@ export interface Settings {
   readonly tls: { readonly cert: string; readonly key: string } | null;
   readonly upstreams: readonly UpstreamSettings[];
   readonly entra: { readonly clientId: string | null; readonly instanceDiscovery: boolean };
-  readonly jwt: { readonly issuer: string; readonly audience: string; readonly source: KeySource };
+  readonly jwt: {
+    readonly issuer: string;
+    readonly audience: string;
+    readonly maxSeconds: number;
+    readonly source: KeySource;
+  };
   /** Exact origins of pages that may connect, or `*`. */
   readonly origins: readonly string[] | '*';
   readonly queryCredentials: boolean;
@@ -406,6 +419,7 @@ function jwtOf(env: Environment, problems: string[]): Settings['jwt'] {
   return {
     issuer: env.RELAY_JWT_ISSUER ?? '',
     audience: env.RELAY_JWT_AUDIENCE ?? '',
+    maxSeconds: env.RELAY_JWT_MAX_SECONDS,
     source: sources[0] ?? { kind: 'secret', secret: '' },
   };
 }

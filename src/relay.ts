@@ -11,6 +11,7 @@ import { createVerifier, type Verifier } from './auth/verify.js';
 import type { Settings } from './config.js';
 import { createApp, createOpsApp, type Health, type MetricsSource } from './http/app.js';
 import { type DemoDesk, loadConsole } from './http/console.js';
+import type { Revoked } from './http/revocations.js';
 import { secretsOf } from './masked.js';
 import { followSettings, type SettingsSource } from './reload.js';
 import type { AdmissionServices } from './session/admission.js';
@@ -18,6 +19,7 @@ import { Calls, type OwnedCall } from './session/calls.js';
 import { createGateway } from './session/gateway.js';
 import { SessionRegistry } from './session/registry.js';
 import { Settlements } from './session/settle.js';
+import { concerns, type Revocation, Revocations } from './store/revocations.js';
 import { createMemoryStore, type Store } from './store/store.js';
 import { Delivery } from './telemetry/delivery.js';
 import { conceal, createLog, type Log } from './telemetry/log.js';
@@ -38,6 +40,8 @@ export interface Relay {
   readonly health: Health;
   /** Ends a call if this process has it and it is of this owner; false when not. */
   hangUp(call: OwnedCall): boolean;
+  /** Ends the sessions of this process that a revocation is about, and says how many. */
+  endRevoked(revocation: Revocation): number;
   /** Reads the settings again, where they have a source; what happens is in the log. */
   reload(): void;
   /** Refuses new sessions, lets running answers finish, ends the rest, and closes. Resolves when all is closed. */
@@ -55,9 +59,15 @@ export interface Shared {
   isFull(): boolean;
   /** Has another process hang up; resolves to whether one had the call. */
   hangUp(call: OwnedCall): Promise<boolean>;
+  /** What was withdrawn, as far as this process has heard. */
+  readonly revocations: Revocations;
+  /** Withdraws in all processes, this one included. */
+  revoke(revocation: Revocation): Promise<Revoked>;
 }
 
 const maxHeaderBytes = 16 * 1024;
+/** Between the clocks of issuer and relay, at the most. */
+const leewaySeconds = 60;
 /** For calls to be hung up when nothing else is waited for. */
 const lastCallMs = 1000;
 
@@ -84,7 +94,8 @@ export async function startRelay(
   const store = shared?.store ?? createMemoryStore();
   const verifier = createTokenVerifier(settings);
   const secrets = createClientSecrets(store);
-  const registry = new SessionRegistry(settings.limits.sessions);
+  const revocations = shared?.revocations ?? new Revocations(settings.limits.revocations);
+  const registry = new SessionRegistry(settings.limits.sessions, (principal) => revocations.covers(principal));
   const settlements = new Settlements(settings.limits.sessions);
   const { usageWebhook } = settings;
   const delivery = usageWebhook && new Delivery(usageWebhook, { log, counted: metrics.usageRecord });
@@ -93,6 +104,7 @@ export async function startRelay(
     verifier,
     secrets,
     store,
+    revocations,
     ...(shared && { places: shared.places }),
     registry: shared ? placesOf(registry, shared) : registry,
     origins,
@@ -105,6 +117,7 @@ export async function startRelay(
     sessions: () => registry.size,
     bufferedBytes: (direction) => [...registry].reduce((sum, session) => sum + session.buffered[direction], 0),
     tokenSeconds: () => upstreams.tokenSeconds(),
+    revocations: () => revocations.size,
   });
 
   const health: Health = {
@@ -141,6 +154,10 @@ export async function startRelay(
     log,
     health,
     calls,
+    revocations: {
+      tokenSeconds: settings.jwt.maxSeconds + leewaySeconds,
+      revoke: shared?.revoke ?? (async (one) => ({ isKept: revocations.add(one), ended: endRevoked(one) })),
+    },
     console: settings.console ? { files: await loadConsole(), desk } : null,
     get clientSecretSeconds() {
       return current.limits.client_secret_seconds;
@@ -157,11 +174,17 @@ export async function startRelay(
   const follower = source && followSettings(source, settings, apply, log);
   verifier.warm().catch((error: unknown) => log.warn({ error }, 'The keys to verify tokens are not available yet.'));
 
+  function endRevoked(revocation: Revocation): number {
+    return registry.endRevoked((principal) => concerns(revocation, principal));
+  }
+
   function apply(next: Settings): void {
     conceal(log, secretsOf(next));
     if (!isDeepStrictEqual(current.upstreams, next.upstreams)) upstreams.replace(next);
     current = next;
     registry.resize(next.limits.sessions);
+    // The copies of several processes hold what the leader's list has room for.
+    if (!shared) revocations.resize(next.limits.revocations);
     http.server.headersTimeout = next.limits.handshake_seconds * 1000;
     http.server.requestTimeout = http.server.headersTimeout;
   }
@@ -181,6 +204,7 @@ export async function startRelay(
     sessions: registry,
     health,
     hangUp: (call) => calls.hangUpOwn(call),
+    endRevoked,
     reload: () => follower?.reload(),
     async drain() {
       const { drain_seconds: seconds } = current.limits;

@@ -22,9 +22,10 @@ export interface Expectations {
   readonly issuer: string;
   readonly audience: string;
   readonly leewaySeconds: number;
+  /** How long a token may be good for at the most. */
+  readonly maxSeconds: number;
 }
 
-const maxLifeSeconds = 400 * 24 * 3600;
 // Controls and line separators split log lines and headers; lone surrogates cannot be written as UTF-8.
 const unprintable = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u;
 
@@ -46,7 +47,9 @@ export function principalFrom(claims: JsonObject, expected: Expectations, nowSec
   }
   const subject = text(claims, 'sub', 256);
   if (subject === null) throw refusal('The token names no subject (sub).', claims.sub);
-  const expiresAt = within(claims, expected.leewaySeconds, nowSeconds);
+  // By it one token is withdrawn; one of another type could not be (RFC 7519 section 4.1.7).
+  text(claims, 'jti', 256);
+  const expiresAt = within(claims, expected, nowSeconds);
   return Object.freeze({
     subject,
     profile: text(claims, 'profile', 128) ?? 'default',
@@ -58,13 +61,18 @@ export function principalFrom(claims: JsonObject, expected: Expectations, nowSec
 }
 
 /** Holds `exp`, `nbf` and `iat` against the clock; returns `exp`. */
-function within(claims: JsonObject, leewaySeconds: number, nowSeconds: number): number {
-  const { exp } = claims;
+function within(claims: JsonObject, { leewaySeconds, maxSeconds }: Expectations, nowSeconds: number): number {
+  const { exp, iat } = claims;
   if (typeof exp !== 'number' || !Number.isSafeInteger(exp) || exp <= 0) {
     throw refusal('The token must say when it runs out: exp, a whole number of seconds since 1970.', exp);
   }
-  if (exp > nowSeconds + maxLifeSeconds) {
-    throw refusal('The token runs out more than 400 days from now; exp is in seconds, not in milliseconds.', exp);
+  // Counted from iat, so that there is a time after which nothing issued before a moment is good any more.
+  const since = typeof iat === 'number' && iat >= 0 ? Math.min(iat, nowSeconds) : nowSeconds;
+  if (exp > since + maxSeconds + leewaySeconds) {
+    throw refusal(
+      `The token is good for more than ${span(maxSeconds)}, the most that this relay takes; exp is in seconds, not in milliseconds.`,
+      exp,
+    );
   }
   if (nowSeconds >= exp + leewaySeconds) {
     throw new RelayError('token_expired', 'The token has run out; get a new one.', { cause: detail(exp) });
@@ -83,6 +91,10 @@ function within(claims: JsonObject, leewaySeconds: number, nowSeconds: number): 
     }
   }
   return exp;
+}
+
+function span(seconds: number): string {
+  return seconds % 86_400 === 0 ? `${seconds / 86_400} days` : `${seconds} seconds`;
 }
 
 function text(claims: JsonObject, name: string, maxLength: number): string | null {

@@ -19,6 +19,8 @@ export interface VerifierSettings {
   readonly audience: string;
   /** How far clocks may differ: 0 to 60, default 30. */
   readonly leewaySeconds?: number;
+  /** How long a token may be good for at the most, default 400 days. */
+  readonly maxSeconds?: number;
   readonly source:
     | { readonly kind: 'secret'; readonly secret: string }
     | { readonly kind: 'public_key'; readonly pem: string }
@@ -42,7 +44,7 @@ export interface Verifier {
 
 /** A verifier for these settings. Throws an Error that names the problem when they are not usable. */
 export function createVerifier(settings: VerifierSettings): Verifier {
-  const { issuer, audience, leewaySeconds = 30, now = Date.now } = settings;
+  const { issuer, audience, leewaySeconds = 30, maxSeconds = 400 * 86_400, now = Date.now } = settings;
   if (!issuer || !audience) throw new Error('The issuer and the audience of tokens must be configured.');
   if (!(leewaySeconds >= 0 && leewaySeconds <= 60)) throw new Error('The leeway must be 0 to 60 seconds.');
   const keys = sourceOf(settings);
@@ -51,7 +53,7 @@ export function createVerifier(settings: VerifierSettings): Verifier {
       const { header, claims } = readToken(token);
       const { key, algorithm } = await keys.find(header);
       verifySignature(token, key, algorithm);
-      return principalFrom(claims, { issuer, audience, leewaySeconds }, now() / 1000);
+      return principalFrom(claims, { issuer, audience, leewaySeconds, maxSeconds }, now() / 1000);
     },
     warm: () => keys.warm(),
     close: () => keys.close(),

@@ -47,12 +47,24 @@ const call = z.strictObject({
   tenant: z.string().nullable(),
 });
 
+const revocation = z.strictObject({
+  kind: z.enum(['user', 'token']),
+  name: z.string(),
+  tenant: z.string().nullable(),
+  issuedUntil: z.number(),
+  expiresAt: z.number(),
+});
+
+/** What became of a revocation in all processes. */
+export const revoked = z.strictObject({ ended: z.number(), isKept: z.boolean() });
+
 /** What a worker asks. */
 export const workerQuestion = z.discriminatedUnion('about', [
   z.strictObject({ about: z.literal('store'), call: z.unknown() }),
   z.strictObject({ about: z.literal('places'), call: z.unknown() }),
   /** Whether another worker has hung up. */
   z.strictObject({ about: z.literal('call'), call }),
+  z.strictObject({ about: z.literal('revocation'), revocation }),
   /** Whether it may go: it has drained, and these are the last it counted. */
   z.strictObject({ about: z.literal('end'), metrics: z.unknown() }),
 ]);
@@ -64,6 +76,8 @@ export const primaryNotice = z.discriminatedUnion('say', [
   z.strictObject({ say: z.literal('settings'), settings: z.custom<Settings>((value) => typeof value === 'object') }),
   /** Whether no place is left. */
   z.strictObject({ say: z.literal('full'), isFull: z.boolean() }),
+  /** All that was withdrawn before this worker began. */
+  z.strictObject({ say: z.literal('revocations'), revocations: z.array(revocation) }),
   z.strictObject({ say: z.literal('drain') }),
 ]);
 export type PrimaryNotice = z.input<typeof primaryNotice>;
@@ -74,6 +88,8 @@ export const primaryQuestion = z.discriminatedUnion('about', [
   z.strictObject({ about: z.literal('readiness') }),
   /** Whether it had this call, and has ended it. */
   z.strictObject({ about: z.literal('call'), call }),
+  /** How many sessions this ended; what is not kept ends sessions, and then is forgotten. */
+  z.strictObject({ about: z.literal('revocation'), revocation, isKept: z.boolean() }),
 ]);
 export type PrimaryQuestion = z.input<typeof primaryQuestion>;
 

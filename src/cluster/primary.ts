@@ -9,6 +9,7 @@ import { secretsOf } from '../masked.js';
 import { createTokenVerifier, openOps } from '../relay.js';
 import { followSettings, type SettingsSource } from '../reload.js';
 import { answerCall } from '../store/remote.js';
+import { type Revocation, Revocations } from '../store/revocations.js';
 import { createMemoryStore } from '../store/store.js';
 import { conceal, type Log } from '../telemetry/log.js';
 import { createMetrics } from '../telemetry/metrics.js';
@@ -19,6 +20,7 @@ import {
   type PrimaryNotice,
   type PrimaryQuestion,
   readiness,
+  type revoked,
   snapshot,
   workerNotice,
   workerQuestion,
@@ -64,7 +66,10 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
   conceal(log, secretsOf(settings));
 
   const store = createMemoryStore();
+  const revocations = new Revocations(settings.limits.revocations);
   const lines = new Map<number, Line>();
+  /** Those that have been told what was withdrawn before, and must be told what is from now on. */
+  const briefed = new Set<Line>();
   const tellAll = (notice: PrimaryNotice) => {
     for (const line of lines.values()) line.tell(notice);
   };
@@ -93,7 +98,9 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
       heard(received) {
         const notice = workerNotice.parse(received);
         if (notice.say === 'hello') {
+          briefed.add(line);
           const first: PrimaryNotice[] = [
+            { say: 'revocations', revocations: [...revocations] },
             { say: 'settings', settings: current },
             { say: 'full', isFull: places.isFull },
           ];
@@ -114,6 +121,7 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
           const others = [...lines.values()].filter((other) => other !== line);
           return isTrueOfAny(others, { about: 'call', call: question.call });
         }
+        if (question.about === 'revocation') return revoke(question.revocation, revocations, [...briefed]);
         hasFinished = true;
         totals.note(owner, snapshot.parse(question.metrics));
         return null;
@@ -126,6 +134,7 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
     return () => {
       line.close();
       lines.delete(number);
+      briefed.delete(line);
       if (!hasFinished) isClean = false;
       Promise.all([places.forget(owner), totals.remove(owner)]).catch(misunderstood);
     };
@@ -162,6 +171,7 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
     conceal(log, secretsOf(next));
     current = next;
     places.look();
+    revocations.resize(next.limits.revocations);
     tellAll({ say: 'settings', settings: next });
   }
 
@@ -197,6 +207,27 @@ async function readinessOf(line: Line): Promise<z.output<typeof readiness>> {
 async function isTrueOfAny(lines: readonly Line[], question: PrimaryQuestion): Promise<boolean> {
   const answers = await Promise.allSettled(lines.map((line) => line.ask(question, askMs)));
   return answers.some((answer) => answer.status === 'fulfilled' && answer.value === true);
+}
+
+/**
+ * Withdraws in all workers, so that it holds before it is said to.
+ * @throws RelayError `overloaded` when one of them does not confirm it; what it was told it does as soon as it can
+ */
+async function revoke(one: Revocation, kept: Revocations, lines: readonly Line[]): Promise<z.output<typeof revoked>> {
+  const isKept = kept.add(one);
+  const question: PrimaryQuestion = { about: 'revocation', revocation: one, isKept };
+  const answers = await Promise.allSettled(lines.map((line) => line.ask(question, askMs)));
+  if (answers.some(({ status }) => status === 'rejected')) {
+    throw new RelayError(
+      'overloaded',
+      'A process of this relay did not confirm the revocation in time; send it again.',
+      {
+        retryAfterMs: 1000,
+      },
+    );
+  }
+  const ended = answers.reduce((sum, answer) => sum + Number(answer.status === 'fulfilled' && answer.value), 0);
+  return { isKept, ended };
 }
 
 /** Finds what is wrong with settings before any worker has them. */

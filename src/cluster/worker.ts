@@ -6,10 +6,11 @@ import type { Settings } from '../config.js';
 import { RelayError } from '../errors.js';
 import { type Relay, type Shared, startRelay } from '../relay.js';
 import { createRemoteStore } from '../store/remote.js';
+import { Revocations } from '../store/revocations.js';
 import { createLog, type Log } from '../telemetry/log.js';
 import { flushTraces } from '../telemetry/trace.js';
 import { Line } from './line.js';
-import { primaryNotice, primaryQuestion, type WorkerNotice, type WorkerQuestion } from './notices.js';
+import { primaryNotice, primaryQuestion, revoked, type WorkerNotice, type WorkerQuestion } from './notices.js';
 import { createPlaces } from './places.js';
 
 /**
@@ -25,16 +26,23 @@ export async function runWorker(number: number): Promise<void> {
   let relay: Relay | null = null;
   let latest: Settings | null = null;
   let isFull = false;
+  // Bounded by the primary's list, of which it is a copy.
+  const revocations = new Revocations(Number.POSITIVE_INFINITY);
   const news = new EventEmitter();
   const line = new Line((message, done) => process.send?.(message, undefined, undefined, done), {
     heard(received) {
       const notice = primaryNotice.parse(received);
       if (notice.say === 'settings') latest = notice.settings;
       if (notice.say === 'full') isFull = notice.isFull;
+      if (notice.say === 'revocations') for (const one of notice.revocations) revocations.add(one);
       news.emit(notice.say);
     },
     async asked(received) {
       const question = primaryQuestion.parse(received);
+      if (question.about === 'revocation') {
+        if (question.isKept) revocations.add(question.revocation);
+        return relay?.endRevoked(question.revocation) ?? 0;
+      }
       if (!relay) throw new RelayError('overloaded', 'This worker has not started yet.');
       if (question.about === 'call') return relay.hangUp(question.call);
       return question.about === 'metrics' ? relay.metrics.registry.getMetricsAsJSON() : relay.health.ready();
@@ -70,6 +78,8 @@ export async function runWorker(number: number): Promise<void> {
     places,
     isFull: () => isFull,
     hangUp: async (call) => z.boolean().parse(await ask({ about: 'call', call })),
+    revocations,
+    revoke: async (revocation) => revoked.parse(await ask({ about: 'revocation', revocation })),
   };
   const started = await startRelay(settings, log, { path: null, load }, null, shared);
   relay = started;

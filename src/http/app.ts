@@ -21,6 +21,7 @@ import type { Metrics } from '../telemetry/metrics.js';
 import { callPaths, callRoutes } from './calls.js';
 import { type ConsoleFiles, consoleRoutes, type DemoDesk } from './console.js';
 import { mintEphemeralKey, previewKeyPath } from './keys.js';
+import { type RevocationServices, revocationPath, withdraw } from './revocations.js';
 
 export interface AppServices {
   readonly admission: AdmissionServices;
@@ -32,6 +33,8 @@ export interface AppServices {
   readonly console?: { readonly files: ConsoleFiles; readonly desk: DemoDesk | null } | null;
   /** Left out: no WebRTC. */
   readonly calls?: Calls;
+  /** Left out: nothing can be withdrawn. */
+  readonly revocations?: Pick<RevocationServices, 'revoke' | 'tokenSeconds'>;
 }
 
 /** What the health routes report; the same on both listeners. */
@@ -74,6 +77,7 @@ export function createApp(services: AppServices): Express {
     app.use(previewKeyPath, cors(services));
     app.post(previewKeyPath, json, mintEphemeralKey(calls, 'preview', keyLifetime));
   }
+  if (services.revocations) app.post(revocationPath, json, withdraw({ ...services, ...services.revocations }));
   app.use(secretPaths, cors(services));
   app.post(secretPaths, json, (request, response, next) => {
     const isForCall = calls && request.query.for === 'webrtc';
@@ -83,7 +87,7 @@ export function createApp(services: AppServices): Express {
   app.use((request, response) => {
     if (isDoor(request.path)) {
       refuse(response, notServed(426, 'This path is a WebSocket; connect with ws:// or wss://.'));
-    } else if ([...secretPaths, ...callPaths, previewKeyPath].includes(request.path)) {
+    } else if ([...secretPaths, ...callPaths, previewKeyPath, revocationPath].includes(request.path)) {
       refuse(response.set('Allow', 'POST'), notServed(405, 'Use POST.'));
     } else {
       refuse(response, notServed(404, 'No such path.'));

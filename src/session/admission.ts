@@ -7,6 +7,7 @@ import type { Principal, Verifier } from '../auth/verify.js';
 import { RelayError } from '../errors.js';
 import type { Profile } from '../policy/profile.js';
 import type { Dialect } from '../protocol/catalogue.js';
+import type { Revocations } from '../store/revocations.js';
 import type { Store } from '../store/store.js';
 import { type Budget, openBudget } from './budget.js';
 
@@ -51,6 +52,8 @@ export interface AdmissionServices {
   readonly verifier: Verifier;
   readonly secrets: ClientSecrets;
   readonly store: Store;
+  /** What was withdrawn before its time. */
+  readonly revocations: Pick<Revocations, 'covers'>;
   /**
    * Where a session takes its user's place, and with it one of those that several processes have in common; for sessions
    * only. Left out: in the store.
@@ -113,6 +116,9 @@ export async function authenticate(
   // The leeway is for clocks that differ; a session that ends in its first second would help nobody.
   if (principal.expiresAt * 1000 <= Date.now()) {
     throw new RelayError('token_expired', 'The token has run out; get a new one.');
+  }
+  if (services.revocations.covers(principal)) {
+    throw new RelayError('revoked', 'The token was withdrawn; get a new one.');
   }
   return principal;
 }

@@ -1,5 +1,6 @@
 /** All sessions of this instance: how many there may be, their one clock, and how they end at shutdown. */
 
+import type { Principal } from '../auth/principal.js';
 import type { ExitId } from '../errors.js';
 import type { Initiator } from '../telemetry/metrics.js';
 import type { Admission } from './admission.js';
@@ -7,7 +8,7 @@ import type { Admission } from './admission.js';
 /** A session, whichever way its client is connected. */
 export interface Registered {
   readonly id: string;
-  readonly admission: Pick<Admission, 'renew'>;
+  readonly admission: Pick<Admission, 'renew' | 'principal'>;
   readonly isOpen: boolean;
   /** Bytes waiting to be written, by the direction they travel. */
   readonly buffered: { readonly up: number; readonly down: number };
@@ -23,6 +24,9 @@ const renewTicks = 20;
 
 export class SessionRegistry {
   readonly #sessions = new Set<Registered>();
+  /** Those that have come since the last tick. */
+  readonly #fresh = new Set<Registered>();
+  readonly #isRevoked: (principal: Principal) => boolean;
   #limit: number;
   #pending = 0;
   #ticks = 0;
@@ -30,9 +34,13 @@ export class SessionRegistry {
   #ticker: NodeJS.Timeout | null = null;
   #whenEmpty: (() => void) | null = null;
 
-  /** @param limit sessions at the same time, those still being admitted included */
-  constructor(limit: number) {
+  /**
+   * @param limit sessions at the same time, those still being admitted included
+   * @param isRevoked whether somebody's right to a session was withdrawn
+   */
+  constructor(limit: number, isRevoked: (principal: Principal) => boolean = () => false) {
     this.#limit = limit;
+    this.#isRevoked = isRevoked;
   }
 
   /** Sets another limit; sessions over it go on, and nobody is admitted until there is room. */
@@ -72,11 +80,13 @@ export class SessionRegistry {
   add(session: Registered): void {
     this.#pending--;
     this.#sessions.add(session);
+    this.#fresh.add(session);
     this.#ticker ??= setInterval(() => this.#tick(), tickMs);
   }
 
   remove(session: Registered): void {
     this.#sessions.delete(session);
+    this.#fresh.delete(session);
     if (this.#sessions.size > 0) return;
     if (this.#ticker) clearInterval(this.#ticker);
     this.#ticker = null;
@@ -86,10 +96,18 @@ export class SessionRegistry {
   #tick(): void {
     const now = Date.now();
     const renews = ++this.#ticks % renewTicks === 0;
+    // A token may have been withdrawn while its session was being admitted.
+    endRevoked(this.#fresh, this.#isRevoked);
+    this.#fresh.clear();
     for (const session of this.#sessions) {
       session.tick(now);
       if (renews && session.isOpen) session.admission.renew();
     }
+  }
+
+  /** Ends all sessions of those who are meant, and says how many. */
+  endRevoked(isMeant: (principal: Principal) => boolean): number {
+    return endRevoked(this.#sessions, isMeant);
   }
 
   /** Admits nobody from now on, without ending anybody. */
@@ -112,4 +130,10 @@ export class SessionRegistry {
       };
     });
   }
+}
+
+function endRevoked(sessions: ReadonlySet<Registered>, isMeant: (principal: Principal) => boolean): number {
+  const meant = [...sessions].filter(({ admission }) => isMeant(admission.principal));
+  for (const session of meant) session.end('revoked', 'relay');
+  return meant.length;
 }

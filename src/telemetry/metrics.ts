@@ -128,6 +128,8 @@ class Traffic {
 export interface Live {
   sessions(): number;
   bufferedBytes(direction: Direction): number;
+  /** Withdrawn users and tokens that are remembered. */
+  revocations(): number;
   /** Seconds until the upstream token runs out, by upstream; absent where an API key is used. */
   tokenSeconds(): ReadonlyMap<string, number>;
 }
@@ -161,6 +163,16 @@ export function createMetrics(options: { process?: boolean } = {}) {
     registers,
     collect() {
       for (const direction of directions) this.set({ direction }, live?.bufferedBytes(direction) ?? 0);
+    },
+  });
+  new Gauge({
+    name: 'relay_revocations',
+    help: 'Withdrawn users and tokens that are remembered',
+    // Every process has them all.
+    aggregator: 'max',
+    registers,
+    collect() {
+      this.set(live?.revocations() ?? 0);
     },
   });
   new Gauge({
@@ -233,6 +245,9 @@ export function createMetrics(options: { process?: boolean } = {}) {
     'relay_call_violations_total',
     'Changes of a WebRTC session by its browser that the profile forbids',
   );
+  const revocations = counter('relay_revocations_total', 'Requests that withdrew tokens, by what was withdrawn', [
+    'kind',
+  ]);
   const rateLimit = new Gauge({
     name: 'relay_rate_limit_remaining',
     help: 'What upstream last reported as left of a rate limit',
@@ -337,6 +352,9 @@ export function createMetrics(options: { process?: boolean } = {}) {
     },
     callViolated(): void {
       violations.inc();
+    },
+    revoked(kind: 'user' | 'token'): void {
+      revocations.inc({ kind });
     },
     workerRestarted(): void {
       restarts.inc();

@@ -235,7 +235,7 @@ describe('the places of all workers', () => {
 describe('the metrics of all workers', () => {
   function source() {
     const metrics = createMetrics({ process: false });
-    metrics.watch({ sessions: () => 2, bufferedBytes: () => 0, tokenSeconds: () => new Map() });
+    metrics.watch({ sessions: () => 2, bufferedBytes: () => 0, revocations: () => 0, tokenSeconds: () => new Map() });
     return { metrics, snapshot: () => metrics.registry.getMetricsAsJSON() };
   }
   const sampleOf = (text: string, line: string) =>

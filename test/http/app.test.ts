@@ -6,6 +6,7 @@ import { createVerifier } from '../../src/auth/verify.js';
 import { createApp, createOpsApp } from '../../src/http/app.js';
 import { profileSchema } from '../../src/policy/profile.js';
 import { SessionRegistry } from '../../src/session/registry.js';
+import { Revocations } from '../../src/store/revocations.js';
 import { createMemoryStore } from '../../src/store/store.js';
 import { createLog } from '../../src/telemetry/log.js';
 import { createMetrics } from '../../src/telemetry/metrics.js';
@@ -21,6 +22,7 @@ function app(ready = { ready: true, detail: null as string | null }) {
     secrets: createClientSecrets(store),
     store,
     registry,
+    revocations: new Revocations(10),
     profiles: new Map([['default', { ...profileSchema.parse({}), name: 'default' }]]),
     origins: ['https://app.test'],
     queryCredentials: true,

@@ -1,0 +1,95 @@
+/** What was withdrawn before its time: the tokens a user had at a moment, or one token. Kept in the memory of a process. */
+
+/** One withdrawal; times are in seconds since 1970. */
+export interface Revocation {
+  readonly kind: 'user' | 'token';
+  /** The claim `sub`, or `jti`. */
+  readonly name: string;
+  /** Null: whatever the tenant is, also none. */
+  readonly tenant: string | null;
+  /** Of a user: what was issued up to then (the claim `iat`, in whole seconds) is withdrawn. */
+  readonly issuedUntil: number;
+  /** When none of what it withdraws can be good any more, so that it may be forgotten. */
+  readonly expiresAt: number;
+}
+
+/** What a token says that a revocation may be about. */
+export interface Revocable {
+  readonly subject: string;
+  readonly tenant: string | null;
+  readonly claims: Readonly<Record<string, unknown>>;
+}
+
+/** Whether a revocation is about this user or this token, whenever it was issued. */
+export function concerns({ kind, name, tenant }: Revocation, held: Revocable): boolean {
+  const isNamed = name === (kind === 'user' ? held.subject : held.claims.jti);
+  return isNamed && (tenant === null || tenant === held.tenant);
+}
+
+/** All that is withdrawn and not yet forgotten. */
+export class Revocations {
+  readonly #entries = new Map<string, Revocation>();
+  readonly #now: () => number;
+  #limit: number;
+  // Nothing can be forgotten before this, so a full list is not searched for each that finds no room in it.
+  #nextEnd = Number.POSITIVE_INFINITY;
+
+  /** @param limit of the list; what was withdrawn is never forgotten early to make room */
+  constructor(limit: number, now: () => number = Date.now) {
+    this.#limit = limit;
+    this.#now = now;
+  }
+
+  get size(): number {
+    this.#forget();
+    return this.#entries.size;
+  }
+
+  /** Sets another limit; what is over it stays. */
+  resize(limit: number): void {
+    this.#limit = limit;
+  }
+
+  [Symbol.iterator](): Iterator<Revocation> {
+    return this.#entries.values();
+  }
+
+  /** Adds one, or makes it one with an earlier one about the same; false when the list is full. */
+  add(revocation: Revocation): boolean {
+    const key = keyOf(revocation);
+    const before = this.#entries.get(key);
+    if (!before && this.#entries.size >= this.#limit && this.size >= this.#limit) return false;
+    const expiresAt = Math.max(revocation.expiresAt, before?.expiresAt ?? 0);
+    const issuedUntil = Math.max(revocation.issuedUntil, before?.issuedUntil ?? 0);
+    this.#entries.set(key, { ...revocation, issuedUntil, expiresAt });
+    this.#nextEnd = Math.min(this.#nextEnd, expiresAt);
+    return true;
+  }
+
+  /** Whether a token is withdrawn; one that does not say when it was issued counts as old. */
+  covers({ subject, tenant, claims }: Revocable): boolean {
+    if (this.#entries.size === 0) return false;
+    const { jti, iat } = claims;
+    const find = (kind: Revocation['kind'], name: string, of: string | null) =>
+      this.#entries.get(keyOf({ kind, name, tenant: of }));
+    return [...new Set([null, tenant])].some((of) => {
+      const user = find('user', subject, of);
+      if (user && !(typeof iat === 'number' && Math.floor(iat) > user.issuedUntil)) return true;
+      return typeof jti === 'string' && find('token', jti, of) !== undefined;
+    });
+  }
+
+  #forget(): void {
+    const now = this.#now() / 1000;
+    if (now < this.#nextEnd) return;
+    this.#nextEnd = Number.POSITIVE_INFINITY;
+    for (const [key, { expiresAt }] of this.#entries) {
+      if (expiresAt <= now) this.#entries.delete(key);
+      else this.#nextEnd = Math.min(this.#nextEnd, expiresAt);
+    }
+  }
+}
+
+function keyOf({ kind, name, tenant }: Pick<Revocation, 'kind' | 'name' | 'tenant'>): string {
+  return JSON.stringify([kind, tenant, name]);
+}
