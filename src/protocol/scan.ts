@@ -9,6 +9,7 @@
 
 import { Buffer, isUtf8 } from 'node:buffer';
 import { RelayError } from '../errors.js';
+import { exactBase64Bytes } from './base64.js';
 import { audioDown, audioUp, type Dialect, type Direction, relayPrefix, textDown } from './catalogue.js';
 import type { RealtimeEvent } from './event.js';
 
@@ -98,17 +99,12 @@ const QUOTE = 0x22;
 const COLON = 0x3a;
 const COMMA = 0x2c;
 const BACKSLASH = 0x5c;
-const EQUALS = 0x3d;
 const ZERO = 0x30;
 const NINE = 0x39;
 
 const idLength = 128;
 const idBytes = new Uint8Array(256);
 for (const byte of Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-')) idBytes[byte] = 1;
-
-const chunkChars = 65_536;
-// Written by every base64 check and never read, so it carries nothing from one session to another.
-const scratch = Buffer.allocUnsafeSlow((chunkChars / 4) * 3);
 
 /**
  * Judges one whole message. Returns the event, with the message itself as `raw`, when it is in the strict language of
@@ -171,7 +167,7 @@ export function scan(message: Buffer, table: ScanTable): RealtimeEvent | SlowRea
   if (plain.payload === 'words') {
     if (!isPlainText(message, payloadStart, payloadEnd)) return textFault(message, payloadStart, payloadEnd);
   } else {
-    audioBytes = decodedBytes(message, payloadStart, payloadEnd);
+    audioBytes = exactBase64Bytes(message, payloadStart, payloadEnd);
     if (audioBytes === 0) return hasEscape(message, payloadStart, payloadEnd) ? 'escape' : 'base64';
   }
   return { type: plain.type, raw: message, body: null, audioBytes, itemId, responseId };
@@ -262,23 +258,4 @@ function textFault(message: Buffer, start: number, end: number): SlowReason {
 
 function hasEscape(message: Buffer, start: number, end: number): boolean {
   return message.subarray(start, end).includes(BACKSLASH);
-}
-
-/**
- * The bytes that exact base64 decodes to; 0 when it is empty or not exact. Node's decoder skips what is foreign to it,
- * so only a text that is all alphabet decodes to the full length; the decoder also takes the URL-safe `-` and `_`, so
- * these are looked for. Both run natively: a loop over the characters would cost more than parsing the message.
- */
-function decodedBytes(message: Buffer, start: number, end: number): number {
-  const length = end - start;
-  if (length === 0 || length % 4 !== 0) return 0;
-  const padding = message[end - 1] !== EQUALS ? 0 : message[end - 2] !== EQUALS ? 1 : 2;
-  const expected = (length / 4) * 3 - padding;
-  let decoded = 0;
-  for (let at = start; at < end; at += chunkChars) {
-    const chunk = message.toString('latin1', at, Math.min(at + chunkChars, end));
-    if (chunk.includes('-') || chunk.includes('_')) return 0;
-    decoded += scratch.write(chunk, 'base64');
-  }
-  return decoded === expected ? expected : 0;
 }
