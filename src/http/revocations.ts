@@ -51,10 +51,11 @@ export function withdraw(services: RevocationServices): RequestHandler {
     try {
       ended = await carryOut(services, revocation);
     } catch (error) {
+      metrics.revoked(kind, 'failed');
       log.error({ ...what, error }, 'token.not_revoked');
       throw error;
     }
-    metrics.revoked(kind);
+    metrics.revoked(kind, 'done');
     log.info({ ...what, ended }, 'token.revoked');
     // Tokens count whole seconds: once this one is over, what is issued next cannot be taken for what was withdrawn.
     if (kind === 'user') await wait(Math.max(0, (issuedUntil + 1) * 1000 - Date.now()), undefined, { ref: false });

@@ -245,8 +245,9 @@ export function createMetrics(options: { process?: boolean } = {}) {
     'relay_call_violations_total',
     'Changes of a WebRTC session by its browser that the profile forbids',
   );
-  const revocations = counter('relay_revocations_total', 'Requests that withdrew tokens, by what was withdrawn', [
+  const revocations = counter('relay_revocations_total', 'Requests to withdraw tokens, by whether they were carried out', [
     'kind',
+    'outcome',
   ]);
   const rateLimit = new Gauge({
     name: 'relay_rate_limit_remaining',
@@ -353,8 +354,8 @@ export function createMetrics(options: { process?: boolean } = {}) {
     callViolated(): void {
       violations.inc();
     },
-    revoked(kind: 'user' | 'token'): void {
-      revocations.inc({ kind });
+    revoked(kind: 'user' | 'token', outcome: 'done' | 'failed'): void {
+      revocations.inc({ kind, outcome });
     },
     workerRestarted(): void {
       restarts.inc();

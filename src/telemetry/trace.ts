@@ -44,6 +44,7 @@ const expected: ReadonlySet<ExitId> = new Set([
   'idle_timeout',
   'session_expired',
   'token_expired',
+  'revoked',
   'draining',
 ]);
 

@@ -80,7 +80,7 @@ describe('revoked: a user', () => {
       name: 'alice',
       ended: 3,
     });
-    expect(await relay.metric('relay_revocations_total', { kind: 'user' })).toBe(1);
+    expect(await relay.metric('relay_revocations_total', { kind: 'user', outcome: 'done' })).toBe(1);
     expect(await relay.metric('relay_revocations')).toBe(1);
     expect(await relay.metric('relay_refusals_total', { reason: 'revoked' })).toBe(1);
   });
@@ -295,7 +295,8 @@ describe('a revocation', () => {
     expect(full.headers.get('retry-after')).toBe('60');
     expect((await client.closed).reason).toBe('revoked');
     expect(await relay.logged('token.not_revoked')).toMatchObject({ level: 'error', kind: 'user', name: 'alice' });
-    expect(await relay.metric('relay_revocations_total')).toBe(1);
+    expect(await relay.metric('relay_revocations_total', { outcome: 'done' })).toBe(1);
+    expect(await relay.metric('relay_revocations_total', { outcome: 'failed' })).toBe(1);
     // What is in the list stays there.
     expect(await handshake(relay, relay.token({ claims: { jti: 'other' } }))).toMatchObject(revoked);
   });
