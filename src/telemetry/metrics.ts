@@ -245,10 +245,11 @@ export function createMetrics(options: { process?: boolean } = {}) {
     'relay_call_violations_total',
     'Changes of a WebRTC session by its browser that the profile forbids',
   );
-  const revocations = counter('relay_revocations_total', 'Requests to withdraw tokens, by whether they were carried out', [
-    'kind',
-    'outcome',
-  ]);
+  const revocations = counter(
+    'relay_revocations_total',
+    'Requests to withdraw tokens, by whether they were carried out',
+    ['kind', 'outcome'],
+  );
   const rateLimit = new Gauge({
     name: 'relay_rate_limit_remaining',
     help: 'What upstream last reported as left of a rate limit',
