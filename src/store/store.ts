@@ -76,11 +76,17 @@ export function createMemoryStore(options: { maxEntries?: number; now?: () => nu
   return new MemoryStore(options.maxEntries ?? 20_000, options.now ?? Date.now);
 }
 
+/** The places under one key: when each holder's runs out, and a moment before which none does. */
+interface Lease {
+  readonly ends: Map<string, number>;
+  nextEnd: number;
+}
+
 class MemoryStore implements Store {
   readonly #maxEntries: number;
   readonly #now: () => number;
   readonly #values = new Map<string, { value: string; expiresAt: number }>();
-  readonly #leases = new Map<string, Map<string, number>>();
+  readonly #leases = new Map<string, Lease>();
   readonly #counters = new Map<string, { used: number; until: number }>();
   readonly #sweeper: NodeJS.Timeout;
   #leaseCount = 0;
@@ -106,34 +112,32 @@ class MemoryStore implements Store {
     const end = this.#endOf(ttlSeconds);
     this.#refuseWhenClosed();
     const held = this.#prune(key);
-    if (!held?.has(holder)) {
+    if (!held?.ends.has(holder)) {
       // Written so that a limit of NaN admits nobody.
-      if (!((held?.size ?? 0) < limit)) return false;
+      if (!((held?.ends.size ?? 0) < limit)) return false;
       if (this.#leaseCount >= this.#maxEntries) this.#sweepLeases();
       if (this.#leaseCount >= this.#maxEntries) throw full();
       this.#leaseCount++;
     }
-    const holders = this.#leases.get(key) ?? new Map<string, number>();
-    holders.set(holder, end);
-    this.#leases.set(key, holders);
-    this.#nextLeaseEnd = Math.min(this.#nextLeaseEnd, end);
+    const lease = this.#leases.get(key) ?? { ends: new Map<string, number>(), nextEnd: end };
+    this.#leases.set(key, lease);
+    this.#hold(lease, holder, end);
     return true;
   }
 
   async renew(key: string, holder: string, ttlSeconds: number): Promise<boolean> {
     const end = this.#endOf(ttlSeconds);
     const held = this.#prune(key);
-    if (!held?.has(holder)) return false;
-    held.set(holder, end);
-    this.#nextLeaseEnd = Math.min(this.#nextLeaseEnd, end);
+    if (!held?.ends.has(holder)) return false;
+    this.#hold(held, holder, end);
     return true;
   }
 
   async release(key: string, holder: string): Promise<void> {
     const held = this.#leases.get(key);
-    if (!held?.delete(holder)) return;
+    if (!held?.ends.delete(holder)) return;
     this.#leaseCount--;
-    if (held.size === 0) this.#leases.delete(key);
+    if (held.ends.size === 0) this.#leases.delete(key);
   }
 
   async put(key: string, value: string, ttlSeconds: number): Promise<void> {
@@ -198,17 +202,27 @@ class MemoryStore implements Store {
     if (this.#closed) throw new RelayError('draining', 'The relay is shutting down.');
   }
 
-  /** The holders under a key, without those whose time ran out. */
-  #prune(key: string): Map<string, number> | undefined {
+  #hold(lease: Lease, holder: string, end: number): void {
+    lease.ends.set(holder, end);
+    lease.nextEnd = Math.min(lease.nextEnd, end);
+    this.#nextLeaseEnd = Math.min(this.#nextLeaseEnd, end);
+  }
+
+  /** The lease of a key, without the holders whose time ran out; looks at each of them only when one's may have. */
+  #prune(key: string): Lease | undefined {
     const held = this.#leases.get(key);
-    if (!held) return undefined;
     const now = this.#now();
-    for (const [holder, end] of held) {
-      if (end > now) continue;
-      held.delete(holder);
+    if (!held || now < held.nextEnd) return held;
+    held.nextEnd = Number.POSITIVE_INFINITY;
+    for (const [holder, end] of held.ends) {
+      if (end > now) {
+        held.nextEnd = Math.min(held.nextEnd, end);
+        continue;
+      }
+      held.ends.delete(holder);
       this.#leaseCount--;
     }
-    if (held.size > 0) return held;
+    if (held.ends.size > 0) return held;
     this.#leases.delete(key);
     return undefined;
   }
@@ -261,7 +275,7 @@ class MemoryStore implements Store {
     if (now < this.#nextLeaseEnd) return;
     let next = Number.POSITIVE_INFINITY;
     for (const key of this.#leases.keys()) {
-      for (const end of this.#prune(key)?.values() ?? []) next = Math.min(next, end);
+      next = Math.min(next, this.#prune(key)?.nextEnd ?? Number.POSITIVE_INFINITY);
     }
     this.#nextLeaseEnd = next;
   }
