@@ -9,3 +9,30 @@ export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promi
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', halt));
   });
 }
+
+/**
+ * Stops one thing that is under way. What an AbortController is for, without its event target, which takes as long to make
+ * as the rest of a dial's bookkeeping.
+ */
+export class Stop {
+  #reason: unknown = null;
+  #halt: ((reason: unknown) => void) | null = null;
+
+  /** Why it was stopped; null while it was not. */
+  get reason(): unknown {
+    return this.#reason;
+  }
+
+  /** Stops it. Only the first reason counts. */
+  because(reason: unknown): void {
+    if (this.#reason !== null) return;
+    this.#reason = reason;
+    this.#halt?.(reason);
+  }
+
+  /** Names what is under way now, by what halts it: at once, where it is stopped already. Null: nothing is. */
+  watch(halt: ((reason: unknown) => void) | null): void {
+    this.#halt = halt;
+    if (this.#reason !== null) halt?.(this.#reason);
+  }
+}

@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import { HttpsProxyAgent } from 'https-proxy-agent';
 import { type ClientOptions, WebSocket } from 'ws';
 import { RelayError } from '../errors.js';
-import { untilAborted } from './abort.js';
+import { Stop } from './abort.js';
 import type { CredentialHeader } from './authorizer.js';
 import {
   clean,
@@ -45,7 +45,9 @@ type Phase = 'credential' | 'proxy' | 'name lookup' | 'TCP connection' | 'TLS ha
 interface Attempt {
   readonly target: UpstreamTarget;
   readonly options: DialOptions;
-  readonly stop: AbortSignal;
+  readonly stop: Stop;
+  /** A proxy's half-open tunnel is reached by nothing but this. */
+  tunnel: AbortController | null;
   phase: Phase;
 }
 
@@ -65,10 +67,10 @@ const closeMs = 5000;
  */
 export async function dial(target: UpstreamTarget, options: DialOptions): Promise<Dialed> {
   if (options.signal.aborted) throw departure(options.signal);
-  const stop = new AbortController();
-  const attempt: Attempt = { target, options, stop: stop.signal, phase: 'credential' };
-  const leave = () => stop.abort(departure(options.signal));
-  const timer = setTimeout(() => stop.abort(expiry(attempt)), options.timeoutSeconds * 1000);
+  const stop = new Stop();
+  const attempt: Attempt = { target, options, stop, tunnel: null, phase: 'credential' };
+  const leave = () => stop.because(departure(options.signal));
+  const timer = setTimeout(() => stop.because(expiry(attempt)), options.timeoutSeconds * 1000);
   options.signal.addEventListener('abort', leave, { once: true });
   try {
     const header = await credential(attempt, () => target.authorize.header());
@@ -81,8 +83,7 @@ export async function dial(target: UpstreamTarget, options: DialOptions): Promis
       return await connect(attempt, renewed);
     }
   } catch (error) {
-    // A proxy's half-open tunnel is reached by nothing but this signal.
-    stop.abort(error);
+    attempt.tunnel?.abort(error);
     throw error;
   } finally {
     clearTimeout(timer);
@@ -107,9 +108,9 @@ function isRefusedCredential(error: unknown): boolean {
 async function credential<T>(attempt: Attempt, get: () => Promise<T>): Promise<T> {
   attempt.phase = 'credential';
   try {
-    return await untilAborted(get(), attempt.stop);
+    return await unlessStopped(attempt.stop, get());
   } catch (error) {
-    attempt.stop.throwIfAborted();
+    if (attempt.stop.reason !== null) throw attempt.stop.reason;
     const detail = error instanceof RelayError && error.cause instanceof Error ? error.cause : error;
     const failure = new DialFailure(
       'credential',
@@ -124,9 +125,17 @@ async function renew(attempt: Attempt, header: CredentialHeader): Promise<Creden
   try {
     return await credential(attempt, () => attempt.target.authorize.renew(header.value));
   } catch {
-    attempt.stop.throwIfAborted();
+    if (attempt.stop.reason !== null) throw attempt.stop.reason;
     return null;
   }
+}
+
+/** Settles as `promise` does, or rejects as soon as the dial is stopped. */
+function unlessStopped<T>(stop: Stop, promise: Promise<T>): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    stop.watch(reject);
+    promise.then(resolve, reject);
+  });
 }
 
 function connect(attempt: Attempt, header: CredentialHeader): Promise<Dialed> {
@@ -143,11 +152,10 @@ function connect(attempt: Attempt, header: CredentialHeader): Promise<Dialed> {
     }
     let answered: IncomingMessage;
     const finish = (error: unknown) => {
-      stop.removeEventListener('abort', halt);
+      stop.watch(null);
       reject(error);
       socket.terminate();
     };
-    const halt = () => finish(stop.reason);
     socket.on('error', (error) => finish(failed(error)));
     socket.once('upgrade', (answer) => {
       answered = answer;
@@ -165,15 +173,15 @@ function connect(attempt: Attempt, header: CredentialHeader): Promise<Dialed> {
     socket.once('open', () => {
       // At once: events that came with the handshake are emitted on the next tick.
       socket.pause();
-      stop.removeEventListener('abort', halt);
+      stop.watch(null);
       // The listeners above hold the credential. An error is always followed by `close`, which the owner acts on.
       socket.removeAllListeners();
       socket.on('error', ignored);
-      const requestIds = requestIdsOf(answered.headers, secrets);
-      resolve({ socket, stream: answered.socket, upstream: target, requestIds });
+      const stream = answered.socket;
+      for (const event of steps) stream.removeAllListeners(event);
+      resolve({ socket, stream, upstream: target, requestIds: requestIdsOf(answered.headers, secrets) });
     });
-    stop.addEventListener('abort', halt, { once: true });
-    if (stop.aborted) halt();
+    stop.watch(finish);
   });
 }
 
@@ -181,7 +189,7 @@ function connect(attempt: Attempt, header: CredentialHeader): Promise<Dialed> {
 function ignored(): void {}
 
 function open(attempt: Attempt, header: CredentialHeader): WebSocket {
-  const { target, options, stop } = attempt;
+  const { target, options } = attempt;
   attempt.phase = target.proxy === undefined ? 'name lookup' : 'proxy';
   // The type definitions do not know `closeTimeout`, an option of ws 8.19 and later.
   const socketOptions: ClientOptions & { closeTimeout: number } = {
@@ -195,8 +203,7 @@ function open(attempt: Attempt, header: CredentialHeader): WebSocket {
     maxPayload: options.maxPayload ?? 32 * 1024 * 1024,
     maxFragments: 4096,
     closeTimeout: closeMs,
-    // The agent hands its socket over only once the tunnel stands; until then only the signal can destroy it.
-    ...(target.proxy === undefined ? {} : { agent: new HttpsProxyAgent(target.proxy, { signal: stop }) }),
+    ...(target.proxy !== undefined && { agent: tunnelAgent(attempt, target.proxy) }),
     finishRequest(request) {
       followPhases(attempt, request);
       request.end();
@@ -204,6 +211,15 @@ function open(attempt: Attempt, header: CredentialHeader): WebSocket {
   };
   return new WebSocket(upstreamUrl(target, options), socketOptions);
 }
+
+/** The agent hands its socket over only once the tunnel stands; until then only its signal can destroy it. */
+function tunnelAgent(attempt: Attempt, proxy: string): HttpsProxyAgent<string> {
+  attempt.tunnel = new AbortController();
+  return new HttpsProxyAgent(proxy, { signal: attempt.tunnel.signal });
+}
+
+/** What a socket tells of its way to the upstream; not each of them is told on every way. */
+const steps = ['lookup', 'connect', 'secureConnect'] as const;
 
 function followPhases(attempt: Attempt, request: ClientRequest): void {
   const secure = attempt.target.endpoint.protocol === 'https:';

@@ -70,7 +70,8 @@ export class UpstreamPool {
    */
   async open(options: OpenOptions): Promise<Dialed & { attempts: number }> {
     const { answer, attempts } = await this.reach(options, dial);
-    return { ...answer, attempts };
+    const { socket, stream, upstream, requestIds } = answer;
+    return { socket, stream, upstream, requestIds, attempts };
   }
 
   /** As `open`, with another request than a dial; of the upstreams of one dialect only if it is given. */
@@ -84,7 +85,7 @@ export class UpstreamPool {
     signal.addEventListener('abort', leave, { once: true });
     this.#closing.add(close);
     try {
-      return await this.#reach({ ...options, signal: stop.signal }, ask, dialect);
+      return await this.#reach(options, stop.signal, ask, dialect);
     } finally {
       this.#closing.delete(close);
       if (this.#closing.size === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
@@ -93,30 +94,31 @@ export class UpstreamPool {
   }
 
   async #reach<T>(
-    options: OpenOptions,
+    { requestId, dialSeconds, onDial, intent }: OpenOptions,
+    signal: AbortSignal,
     ask: Ask<T>,
     dialect: Dialect | undefined,
   ): Promise<{ answer: T; attempts: number }> {
-    const deadline = this.#now() + options.dialSeconds * 1000;
+    const deadline = this.#now() + dialSeconds * 1000;
     const fit = this.#members.filter(({ target }) => dialect === undefined || target.dialect === dialect);
     let candidates = fit.filter(({ circuit }) => circuit.wait() === 0);
-    let refusal = this.#unavailable();
+    let refusal: RelayError | null = null;
     for (let attempts = 1; attempts <= attemptsPerOpen; attempts += 1) {
       const member = candidates[0];
       const remaining = deadline - this.#now();
       if (member === undefined || remaining <= 0) break;
       const share = attempts < attemptsPerOpen && candidates.length > 1 ? firstShare : 1;
       try {
-        const { dialSeconds: _, onDial, ...what } = options;
         const timeoutSeconds = (remaining * share) / 1000;
-        return { answer: await this.#dial(member, ask, { ...what, timeoutSeconds }, onDial), attempts };
+        const what = { requestId, signal, timeoutSeconds, intent };
+        return { answer: await this.#dial(member, ask, what, onDial), attempts };
       } catch (error) {
         refusal = RelayError.from(error);
-        if (options.signal.aborted) break;
+        if (signal.aborted) break;
         candidates = this.#next(candidates, member, refusal, fit.length === 1);
       }
     }
-    throw refusal;
+    throw refusal ?? this.#unavailable();
   }
 
   async #dial<T>(

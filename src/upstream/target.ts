@@ -54,7 +54,7 @@ export interface Purpose {
   /** Attaches to a WebRTC or SIP call. */
   readonly callId?: string;
   /** A session that only transcribes: it is configured with the transcription deployment and has no other. */
-  readonly intent?: 'transcription';
+  readonly intent?: 'transcription' | undefined;
 }
 
 /**
@@ -63,18 +63,16 @@ export interface Purpose {
  * and intent; the preview path refuses an intent together with a deployment.
  */
 export function upstreamUrl(target: UpstreamTarget, { callId, intent }: Purpose = {}): URL {
-  const url = new URL(target.endpoint.origin);
-  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+  const { protocol, host } = target.endpoint;
+  const at = (path: string, query: string) =>
+    new URL(`${protocol === 'https:' ? 'wss:' : 'ws:'}//${host}${path}?${query}`);
   const deployment = encodeURIComponent(target.deployment);
   if (target.dialect === 'ga') {
-    url.pathname = '/openai/v1/realtime';
-    if (callId !== undefined) url.search = `call_id=${encodeURIComponent(callId)}`;
-    else url.search = intent === undefined ? `model=${deployment}` : `intent=${intent}`;
-    return url;
+    if (callId !== undefined) return at('/openai/v1/realtime', `call_id=${encodeURIComponent(callId)}`);
+    return at('/openai/v1/realtime', intent === undefined ? `model=${deployment}` : `intent=${intent}`);
   }
   if (callId !== undefined) throw new Error(`Upstream ${target.name} speaks preview, which cannot attach to calls.`);
-  const version = target.apiVersion ?? lastPreview;
-  url.pathname = '/openai/realtime';
-  url.search = `api-version=${encodeURIComponent(version)}&${intent === undefined ? `deployment=${deployment}` : `intent=${intent}`}`;
-  return url;
+  const version = encodeURIComponent(target.apiVersion ?? lastPreview);
+  const purpose = intent === undefined ? `deployment=${deployment}` : `intent=${intent}`;
+  return at('/openai/realtime', `api-version=${version}&${purpose}`);
 }
