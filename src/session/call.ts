@@ -20,7 +20,7 @@ import { type Activity, createActivity } from './activity.js';
 import type { Admission } from './admission.js';
 import { type Deadline, deadlineOf } from './deadline.js';
 import { createGuard } from './guard.js';
-import { createMeter } from './meter.js';
+import { createMeter, type Totals } from './meter.js';
 import { upstreamReader } from './readers.js';
 import { type End, identityOf, reportDial, reportEnd, reportOpening, traced, usageOf } from './report.js';
 import type { Settlements } from './settle.js';
@@ -386,7 +386,7 @@ export class Call {
       refusals: this.#violations,
       heldSecondsUp: 0,
       heldSecondsDown: 0,
-      totals: this.#meter.totals(),
+      totals: this.#totals(),
       detail: message,
       closeCode,
       cause,
@@ -403,12 +403,20 @@ export class Call {
     if (this.#created && !isOver) this.#services.hangUp(this.#created, this.admission);
   }
 
+  /**
+   * Seconds of sound are not known, which is not the same as none. They do not follow from tokens either: upstream counts
+   * the sound of the whole conversation again with every answer.
+   */
+  #totals(): Totals {
+    return { ...this.#meter.totals(), audioSecondsUp: null, audioSecondsDown: null };
+  }
+
   /** Lets go of the sideband, and reports what the call cost. */
   #closeSideband(complete: boolean): void {
     this.#sideband?.close();
     if (this.#readyAt === 0) return;
     const when = { startedAt: this.#readyAt, endedAt: this.#endedAt, complete };
     const { usage } = this.#meter;
-    this.#services.used(usageOf(this.admission, this.#dialed, usage, this.#meter.totals(), when));
+    this.#services.used(usageOf(this.admission, this.#dialed, usage, this.#totals(), when));
   }
 }

@@ -13,8 +13,9 @@ export interface Totals extends CourseTotals {
   readonly turns: number;
   readonly interruptions: number;
   readonly tokens: number;
-  readonly audioSecondsUp: number;
-  readonly audioSecondsDown: number;
+  /** Null where sound does not pass the relay. */
+  readonly audioSecondsUp: number | null;
+  readonly audioSecondsDown: number | null;
 }
 
 export interface Meter {
@@ -117,6 +118,8 @@ export function createMeter(metrics: Metrics, { upstream, spent }: MeterPorts): 
       if (askedAt === 0) asked();
     },
     'response.done': responseDone,
+    // Of a call, whose sound is not seen here.
+    'output_audio_buffer.started': firstAudio,
     'conversation.item.input_audio_transcription.completed': (body) => spent(ledger.transcription(body.usage)),
     'rate_limits.updated': (body) => {
       for (const limit of Array.isArray(body.rate_limits) ? body.rate_limits : []) {

@@ -40,8 +40,9 @@ export interface UsageRecord extends Usage {
   readonly ended_at: string;
   /** From the first to the last moment at which the client could talk. */
   readonly minutes: number;
-  readonly input_audio_seconds: number;
-  readonly output_audio_seconds: number;
+  /** What was relayed; null for calls, whose sound goes past the relay. */
+  readonly input_audio_seconds: number | null;
+  readonly output_audio_seconds: number | null;
   /** False when upstream was gone before it said what everything had cost. */
   readonly complete: boolean;
 }
