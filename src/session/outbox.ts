@@ -1,7 +1,9 @@
-/** What a leg sends in one turn of the event loop: framed by `ws`, and written as one piece. */
+/** What a leg sends in one turn of the event loop, written as one piece or as few pieces as it takes. */
 
 import type { Duplex } from 'node:stream';
 import * as ws from 'ws';
+import { headBytes } from './frames.js';
+import { mask, newKey } from './mask.js';
 
 /** Framing as `ws` does it; exported by the package, but not by its type definitions. */
 interface Framer {
@@ -20,18 +22,25 @@ const { Sender } = ws as unknown as { Sender: Framer };
 const textFrame = { fin: true, opcode: 1, readOnly: false, rsv1: false } as const;
 const fromClient: FrameOptions = { ...textFrame, mask: true };
 const fromServer: FrameOptions = { ...textFrame, mask: false };
-/** Up to here one copy is cheaper than what the system asks for each further piece. */
-const copiedBytes = 64 * 1024;
+const keyBytes = 4;
+/** Pieces smaller than this are cheaper to copy into one than to hand to the system one by one. */
+const smallPiece = 4096;
+/** What is forwarded keeps all alive that came with it. A piece that is a smaller part of that than this is copied. */
+const leastShare = 1 / 4;
 
 /** Collects frames. A masked payload is masked in place: its bytes are of no use to anyone afterwards. */
 export class Outbox {
-  readonly #options: FrameOptions;
+  readonly #masked: boolean;
   #pieces: Buffer[] = [];
   #bytes = 0;
+  /** Frames that are forwarded and stand in a row in the memory they came in. */
+  #run: ArrayBufferLike | null = null;
+  #runStart = 0;
+  #runEnd = 0;
 
   /** @param masked whether this side is the client of its connection (RFC 6455 section 5.3) */
   constructor(masked: boolean) {
-    this.#options = masked ? fromClient : fromServer;
+    this.#masked = masked;
   }
 
   /** Bytes that wait for `flush`. */
@@ -39,32 +48,69 @@ export class Outbox {
     return this.#bytes;
   }
 
+  /** Frames a payload. */
   add(payload: Buffer): void {
-    for (const piece of Sender.frame(payload, this.#options)) {
+    this.#endRun();
+    for (const piece of Sender.frame(payload, this.#masked ? fromClient : fromServer)) {
       this.#pieces.push(piece);
       this.#bytes += piece.length;
     }
   }
 
+  /**
+   * Sends a payload on in the frame it came in, whose head stands before it and is as long as the one it needs now: both
+   * connections of a session mask in the same direction. Only the key is new.
+   */
+  forward(payload: Buffer): void {
+    const { buffer, byteOffset, length } = payload;
+    if (this.#masked) {
+      const key = Buffer.from(buffer, byteOffset - keyBytes, keyBytes);
+      newKey(key);
+      mask(payload, key);
+    }
+    const start = byteOffset - headBytes(length, this.#masked);
+    const end = byteOffset + length;
+    if (this.#run !== buffer || this.#runEnd !== start) {
+      this.#endRun();
+      this.#run = buffer;
+      this.#runStart = start;
+    }
+    this.#runEnd = end;
+    this.#bytes += end - start;
+  }
+
+  #endRun(): void {
+    const buffer = this.#run;
+    if (buffer === null) return;
+    this.#run = null;
+    const piece = Buffer.from(buffer, this.#runStart, this.#runEnd - this.#runStart);
+    this.#pieces.push(piece.length < leastShare * buffer.byteLength ? Buffer.from(piece) : piece);
+  }
+
   clear(): void {
     this.#pieces = [];
     this.#bytes = 0;
+    this.#run = null;
   }
 
   /** Hands everything to the stream; `done` is called when the last of it has been taken. */
   flush(stream: Duplex, done?: () => void): void {
+    this.#endRun();
     const pieces = this.#pieces;
-    if (pieces.length === 0) return;
+    const last = pieces.pop();
+    if (last === undefined) return;
     const bytes = this.#bytes;
     this.clear();
-    if (bytes <= copiedBytes) {
+    if (pieces.length === 0) {
+      stream.write(last, done);
+    } else if (bytes < smallPiece * (pieces.length + 1)) {
+      pieces.push(last);
       stream.write(Buffer.concat(pieces, bytes), done);
-      return;
+    } else {
+      stream.cork();
+      for (const piece of pieces) stream.write(piece);
+      stream.write(last, done);
+      stream.uncork();
     }
-    const last = pieces.pop() as Buffer;
-    stream.cork();
-    for (const piece of pieces) stream.write(piece);
-    stream.write(last, done);
-    stream.uncork();
   }
 }

@@ -57,31 +57,32 @@ export class Pipe {
     this.#waitingBytes = 0;
     for (const message of waiting) {
       if (!this.#flow.isOpen()) return;
-      this.#pass(message);
+      this.#pass(message, false);
     }
     if (wasHeld && this.#heldSince === 0) this.#route?.from.release();
   }
 
-  /** Takes one message from the source's socket. */
-  push(message: Buffer, from: Leg): void {
+  /** Takes one message from the source's socket; `framed` as in LegHandlers. */
+  push(message: Buffer, from: Leg, framed: boolean): void {
     this.active = true;
     if (this.#waiting === null) {
-      this.#pass(message);
+      this.#pass(message, framed);
       return;
     }
-    this.#waiting.push(message);
+    // A copy: what it came with may be much larger than what is counted here.
+    this.#waiting.push(Buffer.from(message));
     this.#waitingBytes += message.length + waitingOverhead;
     if (this.#waitingBytes > this.#waitBytes) from.hold();
   }
 
-  #pass(message: Buffer): void {
+  #pass(message: Buffer, framed: boolean): void {
     const { traffic } = this.#flow;
     const arrived = performance.now();
     this.events++;
     traffic.bytes += message.length;
     try {
       const route = this.#route as Route;
-      this.#run(route, route.read(message), 0);
+      this.#run(route, route.read(message), 0, framed ? message : null);
     } catch (error) {
       this.#flow.failed(error);
     }
@@ -91,25 +92,27 @@ export class Pipe {
   /** Puts an event made by the relay in, at the step with this index. */
   inject(body: JsonObject, atStep: number): void {
     try {
-      this.#run(this.#route as Route, eventOf(body), atStep);
+      this.#run(this.#route as Route, eventOf(body), atStep, null);
     } catch (error) {
       this.#flow.failed(error);
     }
   }
 
-  #run(route: Route, first: RealtimeEvent, atStep: number): void {
+  /** @param framed the message that still stands in its frame, if the event is made of one */
+  #run(route: Route, first: RealtimeEvent, atStep: number, framed: Buffer | null): void {
     let event = first;
     for (let i = atStep; i < route.steps.length; i++) {
       const result = (route.steps[i] as Step)(event);
       if (result === null) return;
       if (isSeveral(result)) {
-        for (const each of result) this.#run(route, each, i + 1);
+        for (const each of result) this.#run(route, each, i + 1, framed);
         return;
       }
       event = result;
     }
     if (!this.#flow.isOpen()) return;
-    route.to.send(encode(event));
+    if (event.raw !== null && event.raw === framed) route.to.forward(framed);
+    else route.to.send(encode(event));
     if (route.to.full && this.#heldSince === 0) {
       this.#heldSince = performance.now();
       route.from.hold();

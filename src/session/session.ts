@@ -22,7 +22,7 @@ import { type Deadline, deadlineOf } from './deadline.js';
 import { createMeter } from './meter.js';
 import { type Facts, overdue } from './overdue.js';
 import { type Flow, Pipe } from './pipe.js';
-import { eventBytesOf } from './readers.js';
+import { eventBytesOf, upstreamBytes } from './readers.js';
 import { Replies } from './replies.js';
 import { type End, identityOf, reportDial, reportEnd, reportOpening, traced, usageOf } from './report.js';
 import { connect, type Route } from './route.js';
@@ -120,7 +120,11 @@ export class Session {
     const { buffer_bytes } = services.limits;
     this.#up = new Pipe(this.#flow('up'), buffer_bytes);
     this.#down = new Pipe(this.#flow('down'), 0);
-    this.#client = new Leg(socket, stream, buffer_bytes, false);
+    this.#client = new Leg(socket, stream, {
+      bufferBytes: buffer_bytes,
+      masked: false,
+      messageBytes: eventBytesOf(admission.profile),
+    });
     this.#replies = new Replies({
       client: this.#client,
       mostBuffered: 2 * buffer_bytes,
@@ -132,7 +136,7 @@ export class Session {
     });
     socket.violated = (code) => this.#violated(code);
     this.#client.start({
-      message: (bytes) => this.#up.push(bytes, this.#client),
+      message: (bytes, framed) => this.#up.push(bytes, this.#client, framed),
       binary: () => this.end('unsupported_data', 'client', { message: 'Events are JSON in text frames, not binary.' }),
       closed: (code) => this.end('normal', 'client', { closeCode: code }),
       drained: () => this.#down.drained(),
@@ -187,7 +191,11 @@ export class Session {
     this.#dialedAt = Date.now();
     this.#configureBy = this.#dialedAt + limits.configure_seconds * 1000;
     this.#dialed = dialed;
-    const upstream = new Leg(dialed.socket, dialed.stream, limits.buffer_bytes, true);
+    const upstream = new Leg(dialed.socket, dialed.stream, {
+      bufferBytes: limits.buffer_bytes,
+      masked: true,
+      messageBytes: upstreamBytes,
+    });
     this.#upstream = upstream;
 
     const session = renderSession(profile, principal.claims);
@@ -209,7 +217,7 @@ export class Session {
       reported: (detail) => this.#reported(detail),
     });
     upstream.start({
-      message: (bytes) => this.#down.push(bytes, upstream),
+      message: (bytes, framed) => this.#down.push(bytes, upstream, framed),
       binary: () => this.end('upstream_failed', 'upstream', { message: 'The upstream sent a binary frame.' }),
       closed: (code, reason) => this.#upstreamClosed(code, reason),
       drained: () => this.#up.drained(),

@@ -2,6 +2,7 @@
 
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
+import { Frames } from './frames.js';
 import { Outbox } from './outbox.js';
 
 /** RFC 6455 section 7.4.1: the connection ended without a close frame. */
@@ -9,7 +10,8 @@ const noCloseFrame = 1006;
 
 /** What a leg tells its session. */
 export interface LegHandlers {
-  message(bytes: Buffer): void;
+  /** A text message came; `framed` when it still stands in its frame, in which the other leg may `forward` it. */
+  message(bytes: Buffer, framed: boolean): void;
   /** A binary frame came; events are text frames. */
   binary(): void;
   /** The connection is gone or of no more use. Called once. */
@@ -38,44 +40,70 @@ export class ClientSocket extends WebSocket {
   }
 }
 
-/** One WebSocket of a session. It is handed over paused; `start` attaches the listeners and lets it flow. */
+/** What a leg must know of its connection. */
+export interface LegOptions {
+  /** Unsent bytes at which `full` turns true; `drained` is called at half of it. */
+  readonly bufferBytes: number;
+  /** Whether we are the client of this connection. */
+  readonly masked: boolean;
+  /** The largest message that is taken; `ws` has been told the same. */
+  readonly messageBytes: number;
+}
+
+/**
+ * One WebSocket of a session. It is handed over before anything was read from it; `start` attaches the listeners and
+ * lets it flow.
+ */
 export class Leg {
   readonly #ws: WebSocket;
   readonly #stream: Duplex;
   readonly #limit: number;
   #handlers: LegHandlers | null = null;
+  readonly #frames: Frames;
   readonly #outbox: Outbox;
   #held = false;
   #heard = true;
   #quietSince = 0;
   #pingedAt = 0;
 
-  /**
-   * @param bufferBytes unsent bytes at which `full` turns true; `drained` is called at half of it
-   * @param masked whether we are the client of this connection
-   */
-  constructor(ws: WebSocket, stream: Duplex, bufferBytes: number, masked: boolean) {
+  constructor(ws: WebSocket, stream: Duplex, { bufferBytes, masked, messageBytes }: LegOptions) {
     this.#ws = ws;
     this.#stream = stream;
     this.#limit = bufferBytes;
     this.#outbox = new Outbox(masked);
+    // The one listener there is on what comes in is that of `ws`.
+    const [read] = stream.listeners('data') as [(this: Duplex, bytes: Buffer) => void];
+    this.#frames = new Frames(!masked, messageBytes, {
+      text: (bytes) => this.#message(bytes, true),
+      other: (bytes) => read.call(stream, bytes),
+    });
+    stream.off('data', read);
   }
 
   start(handlers: LegHandlers): void {
     this.#handlers = handlers;
     const ws = this.#ws;
+    const frames = this.#frames;
+    this.#stream.on('data', (chunk: Buffer) => frames.push(chunk));
     ws.on('message', (data: Buffer, isBinary: boolean) => {
-      this.#heard = true;
       if (isBinary) this.#handlers?.binary();
-      else this.#handlers?.message(data);
+      else this.#message(data, false);
     });
     ws.on('pong', () => {
       this.#heard = true;
     });
     // A peer that breaks the protocol is not read any more, and need not ever answer the close frame that `ws` sends it.
-    ws.on('error', (error: Error) => this.#gone(noCloseFrame, error.message));
+    ws.on('error', (error: Error) => {
+      frames.stop();
+      this.#gone(noCloseFrame, error.message);
+    });
     ws.on('close', (code: number, reason: Buffer) => this.#gone(code, reason.toString()));
     ws.resume();
+  }
+
+  #message(bytes: Buffer, framed: boolean): void {
+    this.#heard = true;
+    this.#handlers?.message(bytes, framed);
   }
 
   #gone(code: number, reason: string): void {
@@ -86,7 +114,7 @@ export class Leg {
 
   /** Bytes accepted by `send` and not yet taken by the operating system. */
   get buffered(): number {
-    return this.#ws.bufferedAmount + this.#outbox.bytes;
+    return this.#stream.writableLength + this.#outbox.bytes;
   }
 
   get full(): boolean {
@@ -95,9 +123,20 @@ export class Leg {
 
   /** Sends one event as a text frame, and may change its bytes; what is sent in one turn of the event loop leaves as one piece. */
   send(bytes: Buffer): void {
-    if (this.#ws.readyState !== WebSocket.OPEN) return;
-    if (this.#outbox.bytes === 0) process.nextTick(this.flush);
+    if (!this.#opensOutbox()) return;
     this.#outbox.add(bytes);
+  }
+
+  /** The same for a message that still stands in the frame in which it came in on the other leg. */
+  forward(bytes: Buffer): void {
+    if (!this.#opensOutbox()) return;
+    this.#outbox.forward(bytes);
+  }
+
+  #opensOutbox(): boolean {
+    if (this.#ws.readyState !== WebSocket.OPEN) return false;
+    if (this.#outbox.bytes === 0) process.nextTick(this.flush);
+    return true;
   }
 
   /** Writes what `send` has collected in this turn now. */
