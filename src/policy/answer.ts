@@ -45,92 +45,117 @@ export function serverEventId(body: JsonObject, nextEventId: () => string): stri
 
 /** Makes the answers of one session. */
 export function createAnswers(memory: Memory, model: string, nextEventId: () => string): Answers {
-  const { updates, responses, sent, locks } = memory;
-  const clients: JsonObject = {};
-  let effective: JsonObject = memory.session;
-  let id = '';
-  let expiresAt = 0;
+  return new AnswerBook(memory, model, nextEventId);
+}
 
-  /** An end user's view never grows, so only it is kept: upstream echoes the whole prompt in every ack. */
-  function keep(upstreamSession: JsonObject): void {
-    effective = memory.trusted ? upstreamSession : publicSession(upstreamSession, { id, model, expiresAt });
+class AnswerBook implements Answers {
+  readonly #memory: Memory;
+  readonly #model: string;
+  readonly #nextEventId: () => string;
+  /** What the client has set of the fields that public views leave out. */
+  #clients: JsonObject | null = null;
+  #effective: JsonObject;
+  #id = '';
+  #expiresAt = 0;
+
+  constructor(memory: Memory, model: string, nextEventId: () => string) {
+    this.#memory = memory;
+    this.#model = model;
+    this.#nextEventId = nextEventId;
+    this.#effective = memory.session;
   }
 
-  function session(): JsonObject {
-    const owned = memory.trusted ? memory.session : undefined;
-    const options: PublicSession = { id, model, expiresAt, owned };
-    const shown = publicSession(effective, options);
+  created(upstreamSession: JsonObject, sessionId: string, expiresAt: number): JsonObject {
+    this.#id = sessionId;
+    this.#expiresAt = expiresAt;
+    this.#keep(upstreamSession);
+    return this.#session();
+  }
+
+  local(): JsonObject | null {
+    if (this.#memory.updates.size === 0) return this.#ack();
+    this.#memory.updates.push({ by: 'local' });
+    return null;
+  }
+
+  updated(body: JsonObject): readonly JsonObject[] {
+    const reported = own(body, 'session');
+    if (isObject(reported)) this.#keep(reported);
+    const settled = this.#memory.updates.next();
+    if (settled?.update.by !== 'client') return this.#locals(settled);
     for (const field of onlyOwn) {
       const path = field.split('.');
-      const value = valueAt(clients, path);
+      const value = valueAt(settled.update.fields, path);
+      if (value === undefined) continue;
+      this.#clients ??= {};
+      setAt(this.#clients, path, value);
+    }
+    return [this.#ack(serverEventId(body, this.#nextEventId)), ...this.#locals(settled)];
+  }
+
+  error(body: JsonObject): readonly JsonObject[] {
+    const { updates, responses, locks, trusted } = this.#memory;
+    const given = own(body, 'error');
+    const error = isObject(given) ? given : {};
+    const named = own(error, 'event_id');
+    const settled = typeof named === 'string' ? updates.refused(named) : this.#unnamedRefusal(error);
+    const key = settled === null || settled.update.by === 'local' ? named : settled.update.eventId;
+    const cause = typeof key === 'string' ? this.#take(key) : undefined;
+    cause?.undo();
+    const byRelay = cause === undefined && typeof key === 'string' && key.startsWith(relayPrefix);
+    if (byRelay || cause?.by === 'relay') return this.#locals(settled);
+    // Upstream does not always say what it refused, and a client must not wait for ever.
+    if (cause === undefined) responses.release();
+    const clientId = cause === undefined ? clientEventId(key) : cause.clientId;
+    const isClients = cause !== undefined || clientId !== null;
+    const param = isClients ? publicParam(error, trusted ? allFields : locks.mayUpdate) : null;
+    const shown = { ...publicError(error), param, event_id: clientId };
+    return [
+      { type: 'error', event_id: serverEventId(body, this.#nextEventId), error: shown },
+      ...this.#locals(settled),
+    ];
+  }
+
+  /** An end user's view never grows, so only it is kept: upstream echoes the whole prompt in every ack. */
+  #keep(upstreamSession: JsonObject): void {
+    this.#effective = this.#memory.trusted ? upstreamSession : publicSession(upstreamSession, this.#options());
+  }
+
+  #options(owned?: JsonObject): PublicSession {
+    return { id: this.#id, model: this.#model, expiresAt: this.#expiresAt, owned };
+  }
+
+  #session(): JsonObject {
+    const { trusted, session } = this.#memory;
+    const shown = publicSession(this.#effective, this.#options(trusted ? session : undefined));
+    if (this.#clients === null) return shown;
+    for (const field of onlyOwn) {
+      const path = field.split('.');
+      const value = valueAt(this.#clients, path);
       if (value !== undefined) setAt(shown, path, value);
     }
     return shown;
   }
 
-  function ack(eventId = nextEventId()): JsonObject {
-    return { type: 'session.updated', event_id: eventId, session: session() };
+  #ack(eventId = this.#nextEventId()): JsonObject {
+    return { type: 'session.updated', event_id: eventId, session: this.#session() };
   }
 
-  function locals(settled: Settled | null): JsonObject[] {
-    return Array.from({ length: settled?.locals ?? 0 }, () => ack());
+  #locals(settled: Settled | null): JsonObject[] {
+    return Array.from({ length: settled?.locals ?? 0 }, () => this.#ack());
   }
 
   /** Which update an error without an id is about, if it is about one. */
-  function unnamedRefusal(error: JsonObject): Settled | null {
+  #unnamedRefusal(error: JsonObject): Settled | null {
     const param = own(error, 'param');
     const isAboutUpdate =
       typeof param === 'string' ? /^session(?:\.|$)/.test(param) : updateCodes.has(own(error, 'code'));
-    return isAboutUpdate ? updates.next() : null;
+    return isAboutUpdate ? this.#memory.updates.next() : null;
   }
 
-  function take(eventId: string): Sent | undefined {
-    const cause = sent.get(eventId);
-    sent.delete(eventId);
+  #take(eventId: string): Sent | undefined {
+    const cause = this.#memory.sent.get(eventId);
+    this.#memory.sent.delete(eventId);
     return cause;
   }
-
-  return {
-    created(upstreamSession, sessionId, end) {
-      id = sessionId;
-      expiresAt = end;
-      keep(upstreamSession);
-      return session();
-    },
-    local() {
-      if (updates.size === 0) return ack();
-      updates.push({ by: 'local' });
-      return null;
-    },
-    updated(body) {
-      const reported = own(body, 'session');
-      if (isObject(reported)) keep(reported);
-      const settled = updates.next();
-      if (settled?.update.by !== 'client') return locals(settled);
-      for (const field of onlyOwn) {
-        const path = field.split('.');
-        const value = valueAt(settled.update.fields, path);
-        if (value !== undefined) setAt(clients, path, value);
-      }
-      return [ack(serverEventId(body, nextEventId)), ...locals(settled)];
-    },
-    error(body) {
-      const given = own(body, 'error');
-      const error = isObject(given) ? given : {};
-      const named = own(error, 'event_id');
-      const settled = typeof named === 'string' ? updates.refused(named) : unnamedRefusal(error);
-      const key = settled === null || settled.update.by === 'local' ? named : settled.update.eventId;
-      const cause = typeof key === 'string' ? take(key) : undefined;
-      cause?.undo();
-      const byRelay = cause === undefined && typeof key === 'string' && key.startsWith(relayPrefix);
-      if (byRelay || cause?.by === 'relay') return locals(settled);
-      // Upstream does not always say what it refused, and a client must not wait for ever.
-      if (cause === undefined) responses.release();
-      const clientId = cause === undefined ? clientEventId(key) : cause.clientId;
-      const isClients = cause !== undefined || clientId !== null;
-      const param = isClients ? publicParam(error, memory.trusted ? allFields : locks.mayUpdate) : null;
-      const shown = { ...publicError(error), param, event_id: clientId };
-      return [{ type: 'error', event_id: serverEventId(body, nextEventId), error: shown }, ...locals(settled)];
-    },
-  };
 }

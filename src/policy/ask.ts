@@ -2,12 +2,9 @@
 
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { JsonObject } from '../protocol/event.js';
-import { remember } from './bounded.js';
 import { setFields } from './locks.js';
-import { keepSent, type Memory } from './memory.js';
+import type { Memory } from './memory.js';
 import { isObject, own } from './shape.js';
-
-const maxRetrievals = 256;
 
 /** Prepares events of one session for upstream. */
 export interface Asking {
@@ -19,22 +16,76 @@ export interface Asking {
 
 /** Makes what prepares the events of one session. */
 export function createAsking(memory: Memory): Asking {
-  const { items, responses, updates } = memory;
-  let ids = 0;
-  const nextId = (kind: string): string => `${relayPrefix}${kind}${++ids}`;
+  return new Preparation(memory);
+}
 
-  function sendUpdate(body: JsonObject, clientId: string | null): JsonObject | null {
+class Preparation implements Asking {
+  readonly #memory: Memory;
+  #ids = 0;
+
+  constructor(memory: Memory) {
+    this.#memory = memory;
+  }
+
+  client(body: JsonObject, clientId: string | null): JsonObject | null {
+    if (body.type === 'session.update') return this.#update(body, clientId);
+    let out: JsonObject = { ...body };
+    let undo: (() => void) | null = null;
+    if (body.type === 'response.create') ({ body: out, undo } = this.#response(body));
+    else if (body.type === 'conversation.item.create') undo = this.#item(body);
+    else if (body.type === 'conversation.item.retrieve') undo = this.#retrieval(body);
+    if (undo === null) {
+      if (clientId === null) delete out.event_id;
+      else out.event_id = clientId;
+      return out;
+    }
+    const { sent } = this.#memory;
+    // An error must lead back to this very event, even when a client uses one id for all.
+    const eventId = clientId === null || sent.has(clientId) ? this.#nextId('c') : clientId;
+    sent.set(eventId, { by: 'client', clientId, undo });
+    return { ...out, event_id: eventId };
+  }
+
+  relay(body: JsonObject): JsonObject {
+    const { items, responses, updates, sent, trusted } = this.#memory;
+    const eventId = this.#nextId('');
+    const out: JsonObject = { ...body, event_id: eventId };
+    if (body.type === 'session.update') updates.push({ by: 'relay', eventId });
+    if (body.type === 'conversation.item.create' && isObject(body.item)) {
+      const given = own(body.item, 'id');
+      const id = typeof given === 'string' ? given : this.#nextId('i');
+      // A trusted client sees what its tools return, but never what the relay says to the model.
+      if (!trusted || body.item.type === 'message') items.hide(id, own(body, 'previous_item_id'));
+      out.item = { ...body.item, id };
+    }
+    if (body.type === 'response.create') {
+      const response = isObject(body.response) ? body.response : {};
+      const ask = responses.ask({ by: 'relay', hidden: own(response, 'conversation') === 'none', metadata: null });
+      const metadata = own(response, 'metadata');
+      out.response = { ...response, metadata: { ...(isObject(metadata) ? metadata : {}), ...ask.metadata } };
+      sent.set(eventId, { by: 'relay', clientId: null, undo: () => responses.forget(ask.tag) });
+    }
+    return out;
+  }
+
+  #nextId(kind: string): string {
+    return `${relayPrefix}${kind}${++this.#ids}`;
+  }
+
+  #update(body: JsonObject, clientId: string | null): JsonObject | null {
+    const { updates, sent, profile } = this.#memory;
     const session = own(body, 'session');
     const fields = isObject(session) ? session : {};
     if (setFields(fields).length === 0 && isObject(session)) return null;
-    const eventId = nextId('c');
+    const eventId = this.#nextId('c');
     updates.push({ by: 'client', eventId, fields });
-    keepSent(memory, eventId, { by: 'client', clientId, undo: () => undefined });
+    sent.set(eventId, { by: 'client', clientId, undo: () => undefined });
     if (!isObject(session)) return { ...body, event_id: eventId };
-    return { ...body, event_id: eventId, session: { type: memory.profile.session.type, ...session } };
+    return { ...body, event_id: eventId, session: { type: profile.session.type, ...session } };
   }
 
-  function sendResponse(body: JsonObject): { body: JsonObject; undo: () => void } {
+  #response(body: JsonObject): { body: JsonObject; undo: () => void } {
+    const { responses } = this.#memory;
     const wish = own(body, 'response');
     const response = isObject(wish) ? wish : {};
     const metadata = own(response, 'metadata');
@@ -45,7 +96,8 @@ export function createAsking(memory: Memory): Asking {
     };
   }
 
-  function sendItem(body: JsonObject): () => void {
+  #item(body: JsonObject): () => void {
+    const memory = this.#memory;
     const given = own(body, 'item');
     const item = isObject(given) ? given : {};
     const id = own(item, 'id');
@@ -58,8 +110,8 @@ export function createAsking(memory: Memory): Asking {
     if (own(item, 'type') !== 'message') return () => undefined;
     if (typeof id === 'string') {
       const role = own(item, 'role');
-      items.show(id, { kind: typeof role === 'string' ? role : '', byClient: true }, undefined);
-      return () => items.forget(id);
+      memory.items.show(id, { kind: typeof role === 'string' ? role : '', byClient: true }, undefined);
+      return () => memory.items.forget(id);
     }
     memory.unnamed++;
     return () => {
@@ -67,50 +119,11 @@ export function createAsking(memory: Memory): Asking {
     };
   }
 
-  function sendRetrieval(body: JsonObject): () => void {
+  #retrieval(body: JsonObject): () => void {
+    const { retrieving } = this.#memory;
     const itemId = own(body, 'item_id');
     if (typeof itemId !== 'string') return () => undefined;
-    remember(memory.retrieving, itemId, true, maxRetrievals);
-    return () => void memory.retrieving.delete(itemId);
+    retrieving.set(itemId, true);
+    return () => void retrieving.delete(itemId);
   }
-
-  return {
-    client(body, clientId) {
-      if (body.type === 'session.update') return sendUpdate(body, clientId);
-      let out: JsonObject = { ...body };
-      let undo: (() => void) | null = null;
-      if (body.type === 'response.create') ({ body: out, undo } = sendResponse(body));
-      else if (body.type === 'conversation.item.create') undo = sendItem(body);
-      else if (body.type === 'conversation.item.retrieve') undo = sendRetrieval(body);
-      if (undo === null) {
-        if (clientId === null) delete out.event_id;
-        else out.event_id = clientId;
-        return out;
-      }
-      // An error must lead back to this very event, even when a client uses one id for all.
-      const eventId = clientId === null || memory.sent.has(clientId) ? nextId('c') : clientId;
-      keepSent(memory, eventId, { by: 'client', clientId, undo });
-      return { ...out, event_id: eventId };
-    },
-    relay(body) {
-      const eventId = nextId('');
-      const out: JsonObject = { ...body, event_id: eventId };
-      if (body.type === 'session.update') updates.push({ by: 'relay', eventId });
-      if (body.type === 'conversation.item.create' && isObject(body.item)) {
-        const given = own(body.item, 'id');
-        const id = typeof given === 'string' ? given : nextId('i');
-        // A trusted client sees what its tools return, but never what the relay says to the model.
-        if (!memory.trusted || body.item.type === 'message') items.hide(id, own(body, 'previous_item_id'));
-        out.item = { ...body.item, id };
-      }
-      if (body.type === 'response.create') {
-        const response = isObject(body.response) ? body.response : {};
-        const ask = responses.ask({ by: 'relay', hidden: own(response, 'conversation') === 'none', metadata: null });
-        const metadata = own(response, 'metadata');
-        out.response = { ...response, metadata: { ...(isObject(metadata) ? metadata : {}), ...ask.metadata } };
-        keepSent(memory, eventId, { by: 'relay', clientId: null, undo: () => responses.forget(ask.tag) });
-      }
-      return out;
-    },
-  };
 }

@@ -90,8 +90,7 @@ function createItem(body: JsonObject, memory: Memory): Ruling {
   if (!isObject(item)) return { fault: invalid('item', 'an object') };
   const permitted = permittedItem(item);
   if ('fault' in permitted) return permitted;
-  const fault =
-    idFault(permitted.item.id, memory.items.knows) ?? answerFault(permitted.item, memory) ?? budgetFault(memory);
+  const fault = idFault(permitted.item.id, memory.items) ?? answerFault(permitted.item, memory) ?? budgetFault(memory);
   if (fault !== null) return { fault };
   const rebuilt: JsonObject = { type: 'conversation.item.create', item: permitted.item };
   const previous = own(body, 'previous_item_id');

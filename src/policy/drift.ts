@@ -2,7 +2,7 @@
 
 import type { Json, JsonObject } from '../protocol/event.js';
 import { checkField } from './configuration.js';
-import { createLocks } from './locks.js';
+import { locksOf } from './locks.js';
 import type { Profile, SessionField } from './profile.js';
 import { isObject, own, setAt, valueAt } from './shape.js';
 
@@ -39,7 +39,7 @@ const watched = [
  * upstream made of it before any client could reach it; a field that is in neither is taken as it is first seen.
  */
 export function createWatch(profile: Profile, session: JsonObject, echoed: JsonObject): Watch {
-  const locks = createLocks(profile, session);
+  const locks = locksOf(profile, session);
   const trusted = profile.client.trust === 'trusted';
   const guarded = watched.filter((path) => !trusted || locks.isLocked(path));
   const mayUpdate: readonly string[] = locks.mayUpdate;

@@ -20,6 +20,7 @@ import {
   type Shape,
   text,
 } from './shape.js';
+import type { Visibility } from './visibility.js';
 
 // UTF-16 code units: a long document fits, a session's whole context does not.
 const maxText = 128 * 1024;
@@ -73,10 +74,10 @@ function notAllowed(param: string, what: string): { fault: Fault } {
   return { fault: { code: 'item_not_allowed', message, param } };
 }
 
-/** Why a client may not give a new item this id, if so; `isTaken` tells of ids already in use. */
-export function idFault(id: Json | undefined, isTaken: (id: string) => boolean): Fault | null {
+/** Why a client may not give a new item this id, if so. */
+export function idFault(id: Json | undefined, items: Pick<Visibility, 'knows'>): Fault | null {
   if (id === undefined || id === null) return null;
-  if (typeof id === 'string' && !id.startsWith(relayPrefix) && !isTaken(id)) return null;
+  if (typeof id === 'string' && !id.startsWith(relayPrefix) && !items.knows(id)) return null;
   return invalid('item.id', 'an id that is not in use');
 }
 

@@ -15,8 +15,19 @@ export interface Locks {
 // A stored prompt brings instructions and tools of its own.
 const promptReplaces = ['instructions', 'tools', 'prompt'];
 
-/** What follows from a profile and the session that was rendered from it. */
-export function createLocks(profile: Profile, session: JsonObject): Locks {
+const known = new WeakMap<Profile, Locks>();
+
+/** What follows from a profile and a session that was rendered from it; every one of them sets the same fields. */
+export function locksOf(profile: Profile, session: JsonObject): Locks {
+  let locks = known.get(profile);
+  if (locks === undefined) {
+    locks = createLocks(profile, session);
+    known.set(profile, locks);
+  }
+  return locks;
+}
+
+function createLocks(profile: Profile, session: JsonObject): Locks {
   const written = profile.client.may_update;
   const locked = new Set(setFields(session));
   if (promptReplaces.some((field) => locked.has(field))) locked.add('prompt');

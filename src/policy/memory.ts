@@ -2,8 +2,8 @@
 
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject } from '../protocol/event.js';
-import { remember } from './bounded.js';
-import { createLocks, type Locks } from './locks.js';
+import { Bounded } from './bounded.js';
+import { type Locks, locksOf } from './locks.js';
 import type { Profile } from './profile.js';
 import { createResponses, type Responses } from './responses.js';
 import { own } from './shape.js';
@@ -30,11 +30,11 @@ export interface Memory {
   readonly responses: Responses;
   readonly updates: Updates;
   /** By the `event_id` they went upstream with. */
-  readonly sent: Map<string, Sent>;
+  readonly sent: Bounded<Sent>;
   /** Calls of client-side tools shown to this client, by `call_id`: whether it has answered. */
-  readonly calls: Map<string, boolean>;
+  readonly calls: Bounded<boolean>;
   /** Items the client asked to see again. */
-  readonly retrieving: Map<string, true>;
+  readonly retrieving: Bounded<true>;
   /** Names of the tools that run on the client. */
   readonly clientTools: ReadonlySet<string>;
   /** Items the client has created, and those of them that upstream has yet to name. */
@@ -44,6 +44,7 @@ export interface Memory {
 
 const maxSent = 1024;
 const maxCalls = 4096;
+const maxRetrievals = 256;
 
 /** Makes the memory of a session that begins. */
 export function createMemory(profile: Profile, session: JsonObject): Memory {
@@ -51,22 +52,29 @@ export function createMemory(profile: Profile, session: JsonObject): Memory {
     profile,
     trusted: profile.client.trust === 'trusted',
     session,
-    locks: createLocks(profile, session),
+    locks: locksOf(profile, session),
     items: createVisibility(),
     responses: createResponses(),
     updates: createUpdates(),
-    sent: new Map(),
-    calls: new Map(),
-    retrieving: new Map(),
-    clientTools: new Set(profile.tools.filter((tool) => tool.runs === 'client').map((tool) => tool.name)),
+    sent: new Bounded(maxSent),
+    calls: new Bounded(maxCalls),
+    retrieving: new Bounded(maxRetrievals),
+    clientTools: clientToolsOf(profile),
     created: 0,
     unnamed: 0,
   };
 }
 
-/** Keeps what was sent until upstream has had time to refuse it. */
-export function keepSent(memory: Memory, eventId: string, sent: Sent): void {
-  remember(memory.sent, eventId, sent, maxSent);
+const clientTools = new WeakMap<Profile, ReadonlySet<string>>();
+
+/** Worked out once for each profile. */
+function clientToolsOf(profile: Profile): ReadonlySet<string> {
+  let names = clientTools.get(profile);
+  if (names === undefined) {
+    names = new Set(profile.tools.filter((tool) => tool.runs === 'client').map((tool) => tool.name));
+    clientTools.set(profile, names);
+  }
+  return names;
 }
 
 /**
@@ -86,7 +94,7 @@ export function judgeItem(memory: Memory, item: JsonObject, kind: string, previo
   const byClient = isEcho || kind === 'function_call_output';
   const callId = own(item, 'call_id');
   if (kind === 'function_call' && typeof callId === 'string' && !memory.calls.has(callId)) {
-    remember(memory.calls, callId, false, maxCalls);
+    memory.calls.set(callId, false);
   }
   return memory.items.show(id, { kind, byClient }, previous);
 }

@@ -3,10 +3,10 @@
 import { isDeepStrictEqual } from 'node:util';
 import { audioDown, audioUp, clientEvents, type Direction, serverEvents, textDown } from '../protocol/catalogue.js';
 import { eventOf, type Json, type JsonObject, type RealtimeEvent, type Refusal, type Step } from '../protocol/event.js';
-import { createAnswers, serverEventId } from './answer.js';
-import { createAsking } from './ask.js';
+import { type Answers, createAnswers, serverEventId } from './answer.js';
+import { type Asking, createAsking } from './ask.js';
 import { clientEventId, judgeEndUser } from './client.js';
-import { createMemory } from './memory.js';
+import { createMemory, type Memory } from './memory.js';
 import type { Profile } from './profile.js';
 import { views } from './server.js';
 import { own } from './shape.js';
@@ -64,108 +64,117 @@ const protocolNames: ReadonlySet<string> = new Set([...clientEvents, ...serverEv
  * the model name the client may know.
  */
 export function createPolicy(profile: Profile, session: JsonObject, publicModel: string, ports: PolicyPorts): Policy {
-  const memory = createMemory(profile, session);
-  const asking = createAsking(memory);
-  const answers = createAnswers(memory, publicModel, ports.eventId);
-  const judge = memory.trusted ? judgeTrusted : judgeEndUser;
-  const reportOnly = profile.client.report_only;
-  const forwardsUnknown = profile.client.unknown_events === 'forward';
-  // The last pair of ids of speech that was let through.
-  let speechItem: string | null = null;
-  let speechResponse: string | null = null;
+  return new SessionPolicy(profile, session, publicModel, ports);
+}
 
-  function decided(direction: Direction, type: Json | undefined, decision: Decision): void {
-    ports.decided(direction, typeof type === 'string' && protocolNames.has(type) ? type : 'other', decision);
+class SessionPolicy implements Policy {
+  readonly #ports: PolicyPorts;
+  readonly #memory: Memory;
+  readonly #asking: Asking;
+  readonly #answers: Answers;
+  // The last pair of ids of speech that was let through.
+  #speechItem: string | null = null;
+  #speechResponse: string | null = null;
+
+  constructor(profile: Profile, session: JsonObject, publicModel: string, ports: PolicyPorts) {
+    this.#ports = ports;
+    this.#memory = createMemory(profile, session);
+    this.#asking = createAsking(this.#memory);
+    this.#answers = createAnswers(this.#memory, publicModel, ports.eventId);
   }
 
-  function up(event: RealtimeEvent): RealtimeEvent | null {
+  readonly up = (event: RealtimeEvent): RealtimeEvent | null => {
     if (event.raw !== null && event.type === audioUp) {
-      ports.decided('up', audioUp, 'forward');
+      this.#ports.decided('up', audioUp, 'forward');
       return event;
     }
     const body = event.body ?? { type: event.type };
     const clientId = clientEventId(own(body, 'event_id'));
-    const ruling = judge(body, memory);
-    if (reportOnly && ('fault' in ruling || !isWhole(ruling.body, body))) {
-      decided('up', body.type, 'report');
-      ports.reported(
+    const { trusted, profile } = this.#memory;
+    const ruling = trusted ? judgeTrusted(body, this.#memory) : judgeEndUser(body, this.#memory);
+    if (profile.client.report_only && ('fault' in ruling || !isWhole(ruling.body, body))) {
+      this.#decided('up', body.type, 'report');
+      this.#ports.reported(
         'fault' in ruling ? ruling.fault.message : 'Fields that this profile does not let through were sent.',
       );
-      return send(body, clientId);
+      return this.#send(body, clientId);
     }
     if ('fault' in ruling) {
       const { code, message, param, race } = ruling.fault;
-      decided('up', body.type, 'refuse');
-      ports.refuse({ code, message, param, eventId: clientId }, race === true);
+      this.#decided('up', body.type, 'refuse');
+      this.#ports.refuse({ code, message, param, eventId: clientId }, race === true);
       return null;
     }
-    const sent = send(ruling.body, clientId);
-    decided('up', body.type, sent === null ? 'answer' : 'rebuild');
+    const sent = this.#send(ruling.body, clientId);
+    this.#decided('up', body.type, sent === null ? 'answer' : 'rebuild');
     return sent;
-  }
+  };
 
-  function send(body: JsonObject, clientId: string | null): RealtimeEvent | null {
-    const out = asking.client(body, clientId);
-    if (out !== null) return eventOf(out);
-    const ack = answers.local();
-    if (ack !== null) ports.answer(ack);
-    return null;
-  }
-
-  function down(event: RealtimeEvent): RealtimeEvent | readonly RealtimeEvent[] | null {
+  readonly down = (event: RealtimeEvent): RealtimeEvent | readonly RealtimeEvent[] | null => {
     const { body } = event;
-    if (body === null) return speech(event);
+    if (body === null) return this.#speech(event);
     // Whatever happens here may change who sees what.
-    speechItem = null;
+    this.#speechItem = null;
     const type = own(body, 'type');
-    const shown = visible(type, body);
-    decided('down', type, shown.length === 0 ? 'drop' : 'rebuild');
+    const shown = this.#visible(type, body);
+    this.#decided('down', type, shown.length === 0 ? 'drop' : 'rebuild');
     const [first] = shown;
     if (first === undefined) return null;
     return shown.length === 1 ? eventOf(first) : shown.map(eventOf);
+  };
+
+  injected(body: JsonObject): JsonObject {
+    this.#speechItem = null;
+    return this.#asking.relay(body);
   }
 
-  function visible(type: Json | undefined, body: JsonObject): readonly JsonObject[] {
-    if (type === 'error') return answers.error(body);
-    if (type === 'session.updated') return answers.updated(body);
+  sessionCreated(upstreamSession: JsonObject, sessionId: string, expiresAt: number): JsonObject {
+    return this.#answers.created(upstreamSession, sessionId, expiresAt);
+  }
+
+  #decided(direction: Direction, type: Json | undefined, decision: Decision): void {
+    this.#ports.decided(direction, typeof type === 'string' && protocolNames.has(type) ? type : 'other', decision);
+  }
+
+  #send(body: JsonObject, clientId: string | null): RealtimeEvent | null {
+    const out = this.#asking.client(body, clientId);
+    if (out !== null) return eventOf(out);
+    const ack = this.#answers.local();
+    if (ack !== null) this.#ports.answer(ack);
+    return null;
+  }
+
+  #visible(type: Json | undefined, body: JsonObject): readonly JsonObject[] {
+    if (type === 'error') return this.#answers.error(body);
+    if (type === 'session.updated') return this.#answers.updated(body);
+    const { eventId } = this.#ports;
     const view = views.get(type);
     if (view !== undefined) {
-      const shown = view(body, memory);
-      return shown === null ? [] : [{ type: type as string, event_id: serverEventId(body, ports.eventId), ...shown }];
+      const shown = view(body, this.#memory);
+      return shown === null ? [] : [{ type: type as string, event_id: serverEventId(body, eventId), ...shown }];
     }
     const isNew = typeof type === 'string' && !protocolNames.has(type);
-    return isNew && forwardsUnknown && isHarmless(body, memory)
-      ? [{ ...body, event_id: serverEventId(body, ports.eventId) }]
-      : [];
+    const forwards = isNew && this.#memory.profile.client.unknown_events === 'forward';
+    return forwards && isHarmless(body, this.#memory) ? [{ ...body, event_id: serverEventId(body, eventId) }] : [];
   }
 
-  function speech(event: RealtimeEvent): RealtimeEvent | null {
+  #speech(event: RealtimeEvent): RealtimeEvent | null {
     const { itemId, responseId } = event;
     if (event.raw === null || !plainDown.has(event.type) || itemId === null || responseId === null) {
-      decided('down', event.type, 'drop');
+      this.#decided('down', event.type, 'drop');
       return null;
     }
-    if (itemId !== speechItem || responseId !== speechResponse) {
-      if (memory.items.shown(itemId) === undefined || !memory.responses.shows(responseId)) {
-        ports.decided('down', event.type, 'drop');
+    if (itemId !== this.#speechItem || responseId !== this.#speechResponse) {
+      if (this.#memory.items.shown(itemId) === undefined || !this.#memory.responses.shows(responseId)) {
+        this.#ports.decided('down', event.type, 'drop');
         return null;
       }
-      speechItem = itemId;
-      speechResponse = responseId;
+      this.#speechItem = itemId;
+      this.#speechResponse = responseId;
     }
-    ports.decided('down', event.type, 'forward');
+    this.#ports.decided('down', event.type, 'forward');
     return event;
   }
-
-  return {
-    up,
-    down,
-    injected(body) {
-      speechItem = null;
-      return asking.relay(body);
-    },
-    sessionCreated: (upstreamSession, sessionId, expiresAt) => answers.created(upstreamSession, sessionId, expiresAt),
-  };
 }
 
 /** Whether the rules took nothing away. The `event_id` is not the rules' business. */

@@ -14,6 +14,29 @@ const maxClaim = 256;
  * is inserted as it is, never expanded again, without control characters and cut at 256 characters.
  */
 export function renderSession(profile: Profile, claims: Readonly<Record<string, unknown>>): JsonObject {
+  let shared = forAll.get(profile);
+  if (shared === undefined) {
+    shared = isPersonal(profile.session) ? null : frozen(renderFor(profile, {}));
+    forAll.set(profile, shared);
+  }
+  return shared ?? renderFor(profile, claims);
+}
+
+/** The sessions of profiles that ask for no claim: one object for all users. Null for the others. */
+const forAll = new WeakMap<Profile, JsonObject | null>();
+
+function isPersonal(value: unknown): boolean {
+  if (typeof value === 'string') return value.search(placeholder) >= 0;
+  return typeof value === 'object' && value !== null && Object.values(value).some(isPersonal);
+}
+
+function frozen<T>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value;
+  for (const inner of Object.values(value)) frozen(inner);
+  return Object.freeze(value);
+}
+
+function renderFor(profile: Profile, claims: Readonly<Record<string, unknown>>): JsonObject {
   const session = render(profile.session, claims) as JsonObject;
   const tools = profile.tools.map(({ name, description, parameters }) => {
     const tool: JsonObject = { type: 'function', name };

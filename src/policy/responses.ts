@@ -6,7 +6,7 @@
 
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject } from '../protocol/event.js';
-import { remember } from './bounded.js';
+import { Bounded } from './bounded.js';
 import { isObject, own } from './shape.js';
 
 /** Who asked for a response, and what is to be known when it begins. */
@@ -42,62 +42,77 @@ const maxAsks = 256;
 
 /** Makes the memory of one session's responses. */
 export function createResponses(): Responses {
-  const shown = new Map<string, JsonObject | null>();
-  const hidden = new Map<string, true>();
-  const running = new Map<string, true>();
-  const asks = new Map<string, Ask & { waits: boolean }>();
-  let tags = 0;
-  let upstreamEchoes = false;
+  return new ResponseMemory();
+}
 
-  function answered(metadata: Json | undefined): Ask | undefined {
+class ResponseMemory implements Responses {
+  readonly #shown = new Bounded<JsonObject | null>(maxResponses);
+  readonly #hidden = new Bounded<true>(maxResponses);
+  readonly #running = new Bounded<true>(maxResponses);
+  readonly #asks = new Bounded<Ask & { waits: boolean }>(maxAsks);
+  #tags = 0;
+  #upstreamEchoes = false;
+
+  ask(ask: Ask): { tag: string; metadata: JsonObject } {
+    const tag = String(++this.#tags);
+    this.#asks.set(tag, { ...ask, waits: ask.by === 'client' });
+    return { tag, metadata: { [tagKey]: tag } };
+  }
+
+  forget(tag: string): void {
+    this.#asks.delete(tag);
+  }
+
+  release(): void {
+    for (const ask of this.#asks.values()) ask.waits = false;
+  }
+
+  created(id: string, metadata: Json | undefined): boolean {
+    if (this.#hidden.has(id) || id.startsWith(relayPrefix)) return false;
+    if (this.#shown.has(id)) return true;
+    const ask = this.#answered(metadata);
+    if (ask?.hidden === true) {
+      this.#hidden.set(id, true);
+      return false;
+    }
+    this.#shown.set(id, ask?.metadata ?? null);
+    this.#running.set(id, true);
+    return true;
+  }
+
+  #answered(metadata: Json | undefined): Ask | undefined {
     const tag = isObject(metadata) ? own(metadata, tagKey) : undefined;
     if (typeof tag === 'string') {
-      upstreamEchoes = true;
-      const ask = asks.get(tag);
-      asks.delete(tag);
+      this.#upstreamEchoes = true;
+      const ask = this.#asks.get(tag);
+      this.#asks.delete(tag);
       return ask;
     }
-    if (upstreamEchoes) return undefined;
+    if (this.#upstreamEchoes) return undefined;
     // An upstream that was never seen to echo metadata answers in order, as far as can be known.
-    const [first] = asks;
+    const first = this.#asks.first();
     if (first === undefined) return undefined;
-    asks.delete(first[0]);
+    this.#asks.delete(first[0]);
     return first[1];
   }
 
-  return {
-    ask(ask) {
-      const tag = String(++tags);
-      remember(asks, tag, { ...ask, waits: ask.by === 'client' }, maxAsks);
-      return { tag, metadata: { [tagKey]: tag } };
-    },
-    forget: (tag) => void asks.delete(tag),
-    release() {
-      for (const ask of asks.values()) ask.waits = false;
-    },
-    created(id, metadata) {
-      if (hidden.has(id) || id.startsWith(relayPrefix)) return false;
-      if (shown.has(id)) return true;
-      const ask = answered(metadata);
-      if (ask?.hidden === true) {
-        remember(hidden, id, true, maxResponses);
-        return false;
-      }
-      remember(shown, id, ask?.metadata ?? null, maxResponses);
-      remember(running, id, true, maxResponses);
-      return true;
-    },
-    done(id) {
-      running.delete(id);
-      // Sixteen long values for each of thousands of responses would be megabytes a session.
-      if (shown.has(id)) shown.set(id, null);
-    },
-    shows: (id) => typeof id === 'string' && shown.has(id),
-    metadata: (id) => shown.get(id) ?? null,
-    get busy() {
-      if (running.size > 0) return true;
-      for (const ask of asks.values()) if (ask.waits) return true;
-      return false;
-    },
-  };
+  done(id: string): void {
+    this.#running.delete(id);
+    // Sixteen long values for each of thousands of responses would be megabytes a session.
+    if (this.#shown.has(id)) this.#shown.set(id, null);
+  }
+
+  shows(id: Json | undefined): boolean {
+    return typeof id === 'string' && this.#shown.has(id);
+  }
+
+  metadata(id: string): JsonObject | null {
+    return this.#shown.get(id) ?? null;
+  }
+
+  get busy(): boolean {
+    if (this.#running.size > 0) return true;
+    for (const ask of this.#asks.values()) if (ask.waits) return true;
+    return false;
+  }
 }

@@ -39,7 +39,7 @@ function updateSession(body: JsonObject, memory: Memory): Ruling {
 function createItem(body: JsonObject, memory: Memory): Ruling {
   const item = own(body, 'item');
   if (!isObject(item)) return { fault: item === undefined ? missing('item') : invalid('item', 'an object') };
-  const fault = idFault(own(item, 'id'), memory.items.knows);
+  const fault = idFault(own(item, 'id'), memory.items);
   return fault === null ? { body: { ...body } } : { fault };
 }
 

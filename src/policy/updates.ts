@@ -32,28 +32,37 @@ export const maxUpdates = 64;
 
 /** Makes the memory of one session's updates. */
 export function createUpdates(): Updates {
-  const queue: Update[] = [];
+  return new UpdateQueue();
+}
 
-  function take(at: number): Settled | null {
-    const [update] = queue.splice(at, 1);
+class UpdateQueue implements Updates {
+  readonly #queue: Update[] = [];
+
+  get size(): number {
+    return this.#queue.length;
+  }
+
+  push(update: Update): void {
+    this.#queue.push(update);
+  }
+
+  next(): Settled | null {
+    return this.#take(0);
+  }
+
+  refused(eventId: string): Settled | null {
+    const at = this.#queue.findIndex((update) => update.by !== 'local' && update.eventId === eventId);
+    return at < 0 ? null : this.#take(at);
+  }
+
+  #take(at: number): Settled | null {
+    const [update] = this.#queue.splice(at, 1);
     if (update === undefined) return null;
     let locals = 0;
-    while (queue[0]?.by === 'local') {
-      queue.shift();
+    while (this.#queue[0]?.by === 'local') {
+      this.#queue.shift();
       locals++;
     }
     return { update, locals };
   }
-
-  return {
-    get size() {
-      return queue.length;
-    },
-    push: (update) => void queue.push(update),
-    next: () => take(0),
-    refused(eventId) {
-      const at = queue.findIndex((update) => update.by !== 'local' && update.eventId === eventId);
-      return at < 0 ? null : take(at);
-    },
-  };
 }

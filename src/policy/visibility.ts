@@ -1,7 +1,7 @@
 /** Which items of the conversation a client was shown, and which are kept from it. What is not known is not shown. */
 
 import type { Json } from '../protocol/event.js';
-import { remember } from './bounded.js';
+import { Bounded } from './bounded.js';
 
 /** What is known of an item the client was shown. */
 interface ShownItem {
@@ -43,49 +43,60 @@ const maxHops = 64;
 
 /** Makes the memory of one session's items. */
 export function createVisibility(): Visibility {
-  const seen = new Map<string, Record>();
-  const hidden = new Map<string, string | null>();
+  return new ItemMemory();
+}
 
-  function nearest(id: Json | undefined): string | null {
+class ItemMemory implements Visibility {
+  readonly #seen = new Bounded<Record>(maxIds);
+  readonly #hidden = new Bounded<string | null>(maxIds);
+
+  shown(id: Json | undefined): ShownItem | undefined {
+    const record = typeof id === 'string' ? this.#seen.get(id) : undefined;
+    return record === undefined || record.gone ? undefined : record;
+  }
+
+  knows(id: string): boolean {
+    return this.#seen.has(id) || this.#hidden.has(id);
+  }
+
+  isHidden(id: string): boolean {
+    return this.#hidden.has(id);
+  }
+
+  show(id: string, item: ShownItem, previous: Json | undefined): boolean {
+    if (this.#hidden.has(id)) return false;
+    const record = this.#seen.get(id);
+    if (record === undefined) {
+      this.#seen.set(id, { ...item, before: this.nearest(previous), gone: false });
+      return true;
+    }
+    record.before ??= this.nearest(previous);
+    if (item.byClient) record.byClient = true;
+    return !record.gone;
+  }
+
+  hide(id: string, previous: Json | undefined): void {
+    const before = this.nearest(previous) ?? this.#hidden.get(id) ?? this.#seen.get(id)?.before ?? null;
+    this.#seen.delete(id);
+    this.#hidden.set(id, before === id ? null : before);
+  }
+
+  remove(id: string): void {
+    const record = this.#seen.get(id);
+    if (record !== undefined) record.gone = true;
+  }
+
+  forget(id: string): void {
+    this.#seen.delete(id);
+  }
+
+  nearest(id: Json | undefined): string | null {
     let at: string | null = typeof id === 'string' ? id : null;
     for (let hops = 0; at !== null && hops < maxHops; hops++) {
-      const record = seen.get(at);
+      const record = this.#seen.get(at);
       if (record !== undefined && !record.gone) return at;
-      at = record === undefined ? (hidden.get(at) ?? null) : record.before;
+      at = record === undefined ? (this.#hidden.get(at) ?? null) : record.before;
     }
     return null;
   }
-
-  return {
-    shown(id) {
-      const record = typeof id === 'string' ? seen.get(id) : undefined;
-      return record === undefined || record.gone ? undefined : record;
-    },
-    knows: (id) => seen.has(id) || hidden.has(id),
-    isHidden: (id) => hidden.has(id),
-    show(id, item, previous) {
-      if (hidden.has(id)) return false;
-      const record = seen.get(id);
-      if (record === undefined) {
-        remember(seen, id, { ...item, before: nearest(previous), gone: false }, maxIds);
-        return true;
-      }
-      record.before ??= nearest(previous);
-      if (item.byClient) record.byClient = true;
-      return !record.gone;
-    },
-    hide(id, previous) {
-      const before = nearest(previous) ?? hidden.get(id) ?? seen.get(id)?.before ?? null;
-      seen.delete(id);
-      remember(hidden, id, before === id ? null : before, maxIds);
-    },
-    remove(id) {
-      const record = seen.get(id);
-      if (record !== undefined) record.gone = true;
-    },
-    forget(id) {
-      seen.delete(id);
-    },
-    nearest,
-  };
 }
