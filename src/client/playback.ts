@@ -23,6 +23,8 @@ const longestCushionSeconds = 0.3;
 const maxQueuedSeconds = 900;
 /** Long enough that cutting a wave off does not click, too short to hear as a fade. */
 const fadeSeconds = 0.01;
+/** What of a media stream is still on its way, and in the browser's buffer, when upstream has stopped sending. */
+const wakeSeconds = 0.4;
 
 /** A queue of PCM16 at 24 kHz before the loudspeaker. */
 export class Playback {
@@ -35,7 +37,7 @@ export class Playback {
   #finished = new Map<string, number>();
   #endsAt = 0;
   #cushion = cushionSeconds;
-  #remote: { element: HTMLAudioElement; source: MediaStreamAudioSourceNode | null } | null = null;
+  #remote: { element: HTMLAudioElement; output: GainNode | null } | null = null;
 
   constructor(context: AudioContext) {
     this.#context = context;
@@ -95,6 +97,7 @@ export class Playback {
     const faded = this.#output;
     faded.gain.setValueAtTime(1, now);
     faded.gain.linearRampToValueAtTime(0, now + fadeSeconds);
+    this.#muffle(now);
     for (const { source } of this.#queued) source.stop(now + fadeSeconds);
     this.#output = this.#newOutput();
     this.#queued = [];
@@ -105,30 +108,47 @@ export class Playback {
 
   /** Plays a media stream beside the queue, as WebRTC delivers it; null ends it. */
   playStream(stream: MediaStream | null): void {
-    this.#remote?.source?.disconnect();
+    this.#remote?.output?.disconnect();
     if (this.#remote) this.#remote.element.srcObject = null;
     this.#remote = null;
     if (!stream) return;
     const element = new Audio();
     element.srcObject = stream;
-    const source = this.#sourceOf(stream);
+    const output = this.#outputOf(stream);
     // Chromium lets remote sound into the graph only while an element plays the stream, so a silent one does.
-    element.muted = source !== null;
-    this.#remote = { element, source };
+    element.muted = output !== null;
+    this.#remote = { element, output };
     element.play().catch(() => {
       if (this.#remote?.element === element) this.playStream(null);
     });
   }
 
+  /** Another answer begins on the media stream: it is to be heard from its first sound on. */
+  openStream(): void {
+    const now = this.#context.currentTime;
+    const gain = this.#remote?.output?.gain;
+    gain?.cancelScheduledValues(now);
+    gain?.setTargetAtTime(1, now, fadeSeconds / 3);
+  }
+
   /** The stream in the graph; null where its rate is not the graph's and the browser does not convert, as Firefox. */
-  #sourceOf(stream: MediaStream): MediaStreamAudioSourceNode | null {
+  #outputOf(stream: MediaStream): GainNode | null {
     try {
       const source = this.#context.createMediaStreamSource(stream);
-      source.connect(this.#analyser);
-      return source;
+      const output = this.#newOutput();
+      source.connect(output);
+      return output;
     } catch {
       return null;
     }
+  }
+
+  /** Upstream stops its stream by itself, but a round trip later than the user wants it. */
+  #muffle(now: number): void {
+    const gain = this.#remote?.output?.gain;
+    gain?.cancelScheduledValues(now);
+    gain?.setTargetAtTime(0, now, fadeSeconds / 3);
+    gain?.setTargetAtTime(1, now + wakeSeconds, fadeSeconds / 3);
   }
 
   #newOutput(): GainNode {

@@ -231,6 +231,7 @@ export class RelayClient extends Emitter<RelayClientEvents> {
         return;
       case 'output_audio_buffer.started':
         this.#responseId = String(event.response_id);
+        this.#playback?.openStream();
         this.#answered();
         return;
       case 'output_audio_buffer.stopped':

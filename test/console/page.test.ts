@@ -194,16 +194,24 @@ describe.skipIf(noBrowser)('the console of the demo', { timeout: 30_000 }, () =>
     expect(await page.locator('#waves').isVisible()).toBe(false);
   });
 
-  it('talks over WebRTC', async () => {
+  it('talks over WebRTC, is heard and answered aloud, and is interrupted by the next question', async () => {
     await page.getByLabel('WebRTC').check();
+    await page.evaluate(record);
     await connect();
     await page.getByRole('button', { name: 'Microphone off' }).click();
     await lines('Model').first().getByText('Your order arrives tomorrow').waitFor();
-    await page.waitForFunction(() => (window as unknown as Recording).relay.levels.model > 0.02);
     await expect.poll(() => lines('You').first().textContent()).toContain('When will my order');
+    await page.waitForFunction(() => (window as unknown as Recording).recording.isSettled);
+    await page.screenshot({ path: artefact('console-webrtc.png') });
+    const { loudest, loudFrom, loudUntil, speechStartedAt } = await page.evaluate(recording);
+    expect(loudest, 'the answer is heard').toBeGreaterThan(0.02);
+    expect(speechStartedAt - loudFrom, 'ms of the answer that were heard').toBeGreaterThan(300);
+    expect(loudUntil - speechStartedAt, 'ms of sound after the interruption').toBeLessThan(150);
     await page.getByRole('button', { name: 'Disconnect' }).click();
     await state().getByText('Not connected').waitFor();
     expect(browser.complaints).toEqual([]);
+    const host = new URL(url).host;
+    expect(browser.requests.filter((address) => new URL(address).host !== host)).toEqual([]);
   });
 
   it('says so kindly when the relay does not offer WebRTC', async () => {

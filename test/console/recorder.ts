@@ -27,7 +27,9 @@ export function record(): void {
   page.recording = { ...made, isSettled: false };
   const { recording } = page;
   relay.on('event', ({ event }) => {
-    if (event.type === 'input_audio_buffer.speech_started' && relay.isSpeaking && !recording.speechStartedAt) {
+    // Of a call only the loudspeaker knows whether the model speaks.
+    const isSpeaking = relay.isSpeaking || (relay.carriesAudio && recording.loudUntil > performance.now() - 100);
+    if (event.type === 'input_audio_buffer.speech_started' && isSpeaking && !recording.speechStartedAt) {
       recording.speechStartedAt = performance.now();
     }
     if (event.type === 'conversation.item.truncate') {
