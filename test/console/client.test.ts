@@ -4,7 +4,7 @@ import { RelayClient } from '../../src/client/relay-client.js';
 import { maxAttempts, nextAfter } from '../../src/client/retry.js';
 import type { OpenTransport, RealtimeEvent, TransportHandlers } from '../../src/client/transport.js';
 import { type ExitId, errorBody, exitIds, exits, RelayError } from '../../src/errors.js';
-import { FakeAudioContext, FakeSource } from './sound.js';
+import { FakeAudio, FakeAudioContext, FakeSource } from './sound.js';
 
 /** A transport in the hands of the test: every connection that was opened, in order. */
 function fakeTransport() {
@@ -232,6 +232,23 @@ describe('a client', () => {
     expect(context.sources.every(({ stoppedAt }) => stoppedAt !== null)).toBe(true);
     speak('item_1', 'resp_1');
     expect(context.sources, 'a late piece is not played').toHaveLength(10);
+  });
+
+  it('silences a call at once when the user speaks, and lets the next answer be heard from its start', async () => {
+    vi.stubGlobal('Audio', FakeAudio);
+    const { transport, client, context, receive } = await talking();
+    const { handlers } = transport.last();
+    handlers.opened?.();
+    handlers.heard?.({} as MediaStream);
+    expect(FakeAudio.last?.muted, 'it is heard by the graph alone').toBe(true);
+    const volume = context.volumes.at(-1);
+    context.currentTime = 10;
+    receive({ type: 'input_audio_buffer.speech_started' });
+    expect([9.9, 10, 10.39, 10.5].map((time) => volume?.at(time))).toEqual([1, 0, 0, 1]);
+    context.currentTime = 10.1;
+    receive({ type: 'output_audio_buffer.started', response_id: 'resp_2' });
+    expect([10.05, 10.1, 10.2].map((time) => volume?.at(time))).toEqual([0, 1, 1]);
+    client.disconnect();
   });
 
   it('counts only what came out of the loudspeaker', async () => {

@@ -19,9 +19,44 @@ export class FakeSource {
   }
 }
 
+/** An element that plays a media stream. */
+export class FakeAudio {
+  static last: FakeAudio | null = null;
+  srcObject: unknown = null;
+  muted = false;
+
+  constructor() {
+    FakeAudio.last = this;
+  }
+
+  async play(): Promise<void> {}
+}
+
+/** A volume, as far as it is set by targets. */
+class FakeVolume {
+  #targets: { readonly value: number; readonly from: number }[] = [];
+
+  setValueAtTime(): void {}
+
+  linearRampToValueAtTime(): void {}
+
+  cancelScheduledValues(from: number): void {
+    this.#targets = this.#targets.filter((target) => target.from < from);
+  }
+
+  setTargetAtTime(value: number, from: number): void {
+    this.#targets.push({ value, from });
+  }
+
+  at(time: number): number {
+    return this.#targets.findLast(({ from }) => from <= time)?.value ?? 1;
+  }
+}
+
 export class FakeAudioContext {
   static last: FakeAudioContext | null = null;
   readonly sources: FakeSource[] = [];
+  readonly volumes: FakeVolume[] = [];
   readonly destination = {};
   currentTime = 0;
   outputLatency = 0;
@@ -37,8 +72,13 @@ export class FakeAudioContext {
   }
 
   createGain() {
-    const gain = { setValueAtTime: () => undefined, linearRampToValueAtTime: () => undefined };
-    return { gain, connect: () => undefined };
+    const gain = new FakeVolume();
+    this.volumes.push(gain);
+    return { gain, connect: () => undefined, disconnect: () => undefined };
+  }
+
+  createMediaStreamSource() {
+    return { connect: () => undefined };
   }
 
   createBuffer(_channels: number, length: number, sampleRate: number) {
