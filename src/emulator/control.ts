@@ -23,7 +23,7 @@ export interface EmulatorControl {
   clearScripts(): void;
   readonly received: Received;
   /** What became of calls. */
-  readonly calls: Pick<CallDesk, 'records' | 'cutSidebands'>;
+  readonly calls: Pick<CallDesk, 'records' | 'loseSidebands'>;
 }
 
 const text = string();

@@ -28,6 +28,9 @@ const filtered: ReadonlySet<string> = new Set([
 ]);
 const maxMessageBytes = 256 * 1024;
 
+/** How a sideband is lost: without a word, with a goodbye, or still open and dead. */
+export type Loss = 'cut' | 'closed' | 'frozen';
+
 /** Who sends an event: where the errors about it go. */
 type Sender = (event: JsonObject) => void;
 
@@ -125,12 +128,21 @@ export class EmulatedCall {
     this.#session.drop();
     this.#peer?.close();
     this.#terms.ended();
-    for (const socket of this.#sidebands.keys()) socket.close(1000);
+    for (const socket of this.#sidebands.keys()) {
+      // One that is frozen would not hear the answer to its goodbye.
+      socket.resume();
+      socket.close(1000);
+    }
   }
 
-  /** Cuts the sidebands without a goodbye; the call goes on. */
-  cutSidebands(): void {
-    for (const socket of this.#sidebands.keys()) socket.terminate();
+  /** Takes the sidebands from their owners; the call goes on. */
+  loseSidebands(how: Loss): void {
+    for (const socket of this.#sidebands.keys()) {
+      if (how === 'cut') socket.terminate();
+      else if (how === 'closed') socket.close(1000);
+      // Neither reads nor answers pings any more.
+      else socket.pause();
+    }
   }
 
   readonly #toChannel: Sender = (event) => {

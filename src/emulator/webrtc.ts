@@ -11,7 +11,7 @@ import type { ReceivedConnection } from './received.js';
 import { bodyOf, correlation, type Refusal, refusals } from './refusals.js';
 import { isObject } from './schema.js';
 import { echo, type Settings, updated, vendorDefaults } from './settings.js';
-import { EmulatedCall } from './webrtc-call.js';
+import { EmulatedCall, type Loss } from './webrtc-call.js';
 import { loadWerift } from './webrtc-peer.js';
 
 const secrets = '/openai/v1/realtime/client_secrets';
@@ -81,9 +81,9 @@ export class CallDesk {
     else socket.close(1000);
   }
 
-  /** Cuts every sideband; the calls go on. */
-  cutSidebands(): void {
-    for (const { call } of this.#calls.values()) call.cutSidebands();
+  /** Takes every sideband from its owner; the calls go on. */
+  loseSidebands(how: Loss): void {
+    for (const { call } of this.#calls.values()) call.loseSidebands(how);
   }
 
   /** Ends every call. */

@@ -399,8 +399,8 @@ export class Call {
     this.#trace.end(id, now, traced.end(end, this.#dialed));
     // First of all asks for the last answer's end, which the call may not outlive.
     this.#account.close(now, initiator !== 'upstream' && this.#readyAt > 0 ? settlements : null);
-    const isOver = initiator === 'upstream' && id === 'normal';
-    if (this.#created && !isOver) this.#services.hangUp(this.#created, this.admission);
+    // Also when upstream has said goodbye on the sideband, which is not proof that the call is over.
+    if (this.#created) this.#services.hangUp(this.#created, this.admission);
   }
 
   /**

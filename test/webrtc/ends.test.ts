@@ -109,14 +109,21 @@ describe('a call ends', () => {
     expect(calls.records.hungUp).toHaveLength(1);
   });
 
-  it('with upstream_lost when the sideband is cut, and is hung up', async () => {
-    const { relay, calls } = await opened();
+  // Without the relay beside it a call would have no limits, so it does not go on.
+  it.each([
+    ['cut', 'upstream_lost'],
+    ['frozen', 'upstream_lost'],
+    ['closed', 'normal'],
+  ] as const)('when the sideband is %s although the call goes on: as %s, and is hung up', async (how, reason) => {
+    const { relay, calls } = await opened({ yaml: 'limits: { ping_seconds: 1, pong_seconds: 1 }' });
     const { caller } = await call(relay);
     await relay.logged('session.opened');
-    calls.cutSidebands();
+    const since = Date.now();
+    calls.loseSidebands(how);
     await caller.closed();
-    expect(await relay.logged('session.ended')).toMatchObject({ reason: 'upstream_lost', initiator: 'upstream' });
-    expect(calls.records.hungUp).toHaveLength(1);
+    expect(Date.now() - since).toBeLessThan(5000);
+    expect(await relay.logged('session.ended')).toMatchObject({ reason, initiator: 'upstream' });
+    expect(calls.records).toMatchObject({ open: [], hungUp: [expect.stringMatching(/^rtc_/)] });
   });
 
   it('when the relay is not let into it', async () => {
