@@ -78,7 +78,7 @@ export class Account {
       this.#settlement =
         settlements?.begin({
           running: this.#turns.running,
-          isUnsettled: this.#turns.isUnsettled,
+          isUnsettled: () => this.#turns.isUnsettled(),
           cancel: (id) => this.#ports.cancel(id),
           settled: (complete) => this.#final(complete),
         }) ?? null;

@@ -34,36 +34,47 @@ const statuses = new Set<unknown>(['completed', 'cancelled', 'failed', 'incomple
 
 /** Starts to follow a session that begins now. */
 export function createCourse(): Course {
-  const startedAt = performance.now();
-  const turns: Turn[] = [];
-  const errors = new Map<string, number>();
-  let audio: Pick<Turn, 'audioAt' | 'firstAudioMs'> = {};
-  let slowest = 0;
+  return new SessionCourse();
+}
 
-  const sinceStart = () => Math.round(performance.now() - startedAt) / 1000;
+class SessionCourse implements Course {
+  readonly #startedAt = performance.now();
+  #turns: Turn[] | null = null;
+  #errors: Map<string, number> | null = null;
+  #audio: Pick<Turn, 'audioAt' | 'firstAudioMs'> | null = null;
+  #slowest = 0;
 
-  return {
-    firstAudio(waitedMs) {
-      const firstAudioMs = Math.round(waitedMs);
-      audio = { audioAt: sinceStart(), firstAudioMs };
-      slowest = Math.max(slowest, firstAudioMs);
-    },
-    answered(status, interrupted) {
-      const said = interrupted ? 'interrupted' : statuses.has(status) ? String(status) : 'other';
-      turns.push({ ...audio, doneAt: sinceStart(), status: said });
-      if (turns.length > turnsKept) turns.shift();
-      audio = {};
-    },
-    failed(code) {
-      // A code is upstream's text: only what looks like one, and few of them, may reach the log.
-      const known = typeof code === 'string' && /^[a-z][a-z0-9_]{0,63}$/.test(code) ? code : 'other';
-      const name = errors.has(known) || errors.size < codesKept ? known : 'other';
-      errors.set(name, (errors.get(name) ?? 0) + 1);
-    },
-    totals: () => ({
-      ...(turns.length > 0 && { lastTurns: turns }),
-      ...(slowest > 0 && { slowestFirstAudioMs: slowest }),
-      ...(errors.size > 0 && { errors: Object.fromEntries(errors) }),
-    }),
-  };
+  firstAudio(waitedMs: number): void {
+    const firstAudioMs = Math.round(waitedMs);
+    this.#audio = { audioAt: this.#sinceStart(), firstAudioMs };
+    this.#slowest = Math.max(this.#slowest, firstAudioMs);
+  }
+
+  answered(status: unknown, interrupted: boolean): void {
+    const said = interrupted ? 'interrupted' : statuses.has(status) ? String(status) : 'other';
+    this.#turns ??= [];
+    this.#turns.push({ ...this.#audio, doneAt: this.#sinceStart(), status: said });
+    if (this.#turns.length > turnsKept) this.#turns.shift();
+    this.#audio = null;
+  }
+
+  failed(code: unknown): void {
+    this.#errors ??= new Map();
+    // A code is upstream's text: only what looks like one, and few of them, may reach the log.
+    const known = typeof code === 'string' && /^[a-z][a-z0-9_]{0,63}$/.test(code) ? code : 'other';
+    const name = this.#errors.has(known) || this.#errors.size < codesKept ? known : 'other';
+    this.#errors.set(name, (this.#errors.get(name) ?? 0) + 1);
+  }
+
+  totals(): CourseTotals {
+    return {
+      ...(this.#turns && { lastTurns: this.#turns }),
+      ...(this.#slowest > 0 && { slowestFirstAudioMs: this.#slowest }),
+      ...(this.#errors && { errors: Object.fromEntries(this.#errors) }),
+    };
+  }
+
+  #sinceStart(): number {
+    return Math.round(performance.now() - this.#startedAt) / 1000;
+  }
 }

@@ -3,7 +3,7 @@
 import { audioDown, audioUp } from '../protocol/catalogue.js';
 import type { JsonObject, Step } from '../protocol/event.js';
 import type { Metrics, Origin } from '../telemetry/metrics.js';
-import { createLedger, type Usage } from '../telemetry/usage.js';
+import { createLedger, type Ledger, type Usage } from '../telemetry/usage.js';
 import { type CourseTotals, createCourse } from './course.js';
 import { base64Bytes, bytesPerSecond } from './limits.js';
 import { createTurns, type Turns } from './turns.js';
@@ -53,134 +53,161 @@ const upstreamTrouble = new Set<unknown>([
 ]);
 
 /** Makes the meter of one session. */
-export function createMeter(metrics: Metrics, { upstream, spent }: MeterPorts): Meter {
-  const open = createTurns();
-  const ledger = createLedger(metrics.tokens);
-  const injections = new Set<string>();
-  const course = createCourse();
-  let askedAt = 0;
-  let turns = 0;
-  let interruptions = 0;
-  let up = 0;
-  let down = 0;
-  let inputRate = bytesPerSecond(null);
-  let outputRate = bytesPerSecond(null);
+export function createMeter(metrics: Metrics, ports: MeterPorts): Meter {
+  return new SessionMeter(metrics, ports);
+}
+
+class SessionMeter implements Meter {
+  readonly metrics: Metrics;
+  readonly ports: MeterPorts;
+  readonly turns = createTurns();
+  readonly ledger: Ledger;
+  readonly course = createCourse();
+  readonly #injections: string[] = [];
+  #askedAt = 0;
+  #responses = 0;
+  #interruptions = 0;
+  #up = 0;
+  #down = 0;
+  #inputRate = bytesPerSecond(null);
+  #outputRate = bytesPerSecond(null);
+
+  constructor(metrics: Metrics, ports: MeterPorts) {
+    this.metrics = metrics;
+    this.ports = ports;
+    this.ledger = createLedger(metrics.tokens);
+  }
+
+  readonly up: Step = (event) => {
+    if (event.type === audioUp) {
+      const seconds = (event.raw ? event.audioBytes : base64Bytes(event.body?.audio)) / this.#inputRate;
+      this.#up += seconds;
+      this.metrics.traffic.up.audioSeconds += seconds;
+    } else if (event.type === 'input_audio_buffer.commit' || event.type === 'response.create') {
+      this.asked();
+    }
+    if (event.body) this.turns.up(event.body);
+    return event;
+  };
+
+  readonly down: Step = (event) => {
+    if (event.type === audioDown.ga) {
+      if (this.#askedAt !== 0) this.firstAudio();
+      const seconds = (event.raw ? event.audioBytes : base64Bytes(event.body?.delta)) / this.#outputRate;
+      this.#down += seconds;
+      this.metrics.traffic.down.audioSeconds += seconds;
+    } else if (event.body) {
+      this.turns.down(event.type, event.body);
+      onDown.get(event.type)?.(this, event.body);
+    }
+    return event;
+  };
+
+  configured(session: JsonObject): void {
+    const { input, output } = object(session.audio);
+    this.#inputRate = bytesPerSecond(object(input).format);
+    this.#outputRate = bytesPerSecond(object(output).format);
+    this.turns.configured(session);
+  }
+
+  injected(body: JsonObject): void {
+    this.turns.up(body);
+    if (typeof body.event_id !== 'string') return;
+    this.#injections.push(body.event_id);
+    if (this.#injections.length > injectionsKept) this.#injections.shift();
+  }
+
+  get usage(): Readonly<Usage> {
+    return this.ledger.usage;
+  }
+
+  readonly inputRate = (): number => this.#inputRate;
+
+  totals(): Totals {
+    const { total_tokens, transcription_tokens } = this.usage;
+    return {
+      turns: this.#responses,
+      interruptions: this.#interruptions,
+      tokens: total_tokens + transcription_tokens,
+      audioSecondsUp: round(this.#up),
+      audioSecondsDown: round(this.#down),
+      ...this.course.totals(),
+    };
+  }
 
   /** Starts the clock of `relay_first_audio_seconds`; the latest of speech end, commit and response.create counts. */
-  const asked = () => {
-    askedAt = performance.now();
-  };
+  asked(): void {
+    this.#askedAt = performance.now();
+  }
 
-  const firstAudio = () => {
-    if (askedAt === 0) return;
-    const waitedMs = performance.now() - askedAt;
-    metrics.firstAudio(waitedMs / 1000);
-    course.firstAudio(waitedMs);
-    askedAt = 0;
-  };
+  begun(): void {
+    if (this.#askedAt === 0) this.asked();
+  }
 
-  /** Whose fault an error event is: that of whoever sent what it is about, unless upstream has trouble of its own. */
-  const originOf = ({ type, code, event_id }: JsonObject): Origin => {
-    if (type === 'server_error' || upstreamTrouble.has(code)) return 'upstream';
-    return typeof event_id === 'string' && injections.has(event_id) ? 'relay' : 'client';
-  };
+  firstAudio(): void {
+    if (this.#askedAt === 0) return;
+    const waitedMs = performance.now() - this.#askedAt;
+    this.metrics.firstAudio(waitedMs / 1000);
+    this.course.firstAudio(waitedMs);
+    this.#askedAt = 0;
+  }
 
-  const responseDone = (body: JsonObject): void => {
-    const response = object(body.response);
-    turns++;
-    askedAt = 0;
-    spent(ledger.response(response.usage));
+  done(response: JsonObject): void {
+    this.#responses++;
+    this.#askedAt = 0;
+    this.ports.spent(this.ledger.response(response.usage));
     const details = object(response.status_details);
     const interrupted = response.status === 'cancelled' && details.reason === 'turn_detected';
-    course.answered(response.status, interrupted);
+    this.course.answered(response.status, interrupted);
     if (interrupted) {
-      interruptions++;
-      metrics.interrupted();
+      this.#interruptions++;
+      this.metrics.interrupted();
     }
     if (response.status === 'failed') {
       const { code } = object(details.error);
-      course.failed(code);
-      metrics.upstreamError('upstream', String(code));
+      this.course.failed(code);
+      this.metrics.upstreamError('upstream', String(code));
     }
-  };
+  }
 
-  const configured = (session: JsonObject): void => {
-    const { input, output } = object(session.audio);
-    inputRate = bytesPerSecond(object(input).format);
-    outputRate = bytesPerSecond(object(output).format);
-    open.configured(session);
-  };
+  /** Whose fault an error event is: that of whoever sent what it is about, unless upstream has trouble of its own. */
+  originOf({ type, code, event_id }: JsonObject): Origin {
+    if (type === 'server_error' || upstreamTrouble.has(code)) return 'upstream';
+    return typeof event_id === 'string' && this.#injections.includes(event_id) ? 'relay' : 'client';
+  }
+}
 
-  const onDown: Record<string, (body: JsonObject) => void> = {
-    'session.updated': (body) => configured(object(body.session)),
-    'input_audio_buffer.speech_stopped': asked,
-    'response.created': () => {
-      if (askedAt === 0) asked();
-    },
-    'response.done': responseDone,
-    // Of a call, whose sound is not seen here.
-    'output_audio_buffer.started': firstAudio,
-    'conversation.item.input_audio_transcription.completed': (body) => spent(ledger.transcription(body.usage)),
-    'rate_limits.updated': (body) => {
+const onDown: ReadonlyMap<string, (meter: SessionMeter, body: JsonObject) => void> = new Map([
+  ['session.updated', (meter: SessionMeter, body: JsonObject) => meter.configured(object(body.session))],
+  ['input_audio_buffer.speech_stopped', (meter: SessionMeter) => meter.asked()],
+  ['response.created', (meter: SessionMeter) => meter.begun()],
+  ['response.done', (meter: SessionMeter, body: JsonObject) => meter.done(object(body.response))],
+  // Of a call, whose sound is not seen here.
+  ['output_audio_buffer.started', (meter: SessionMeter) => meter.firstAudio()],
+  [
+    'conversation.item.input_audio_transcription.completed',
+    ({ ports, ledger }: SessionMeter, body: JsonObject) => ports.spent(ledger.transcription(body.usage)),
+  ],
+  [
+    'rate_limits.updated',
+    ({ metrics, ports }: SessionMeter, body: JsonObject) => {
       for (const limit of Array.isArray(body.rate_limits) ? body.rate_limits : []) {
         const { name, remaining } = object(limit);
         if ((name === 'requests' || name === 'tokens') && typeof remaining === 'number') {
-          metrics.rateLimit(upstream(), name, remaining);
+          metrics.rateLimit(ports.upstream(), name, remaining);
         }
       }
     },
-    error: (body) => {
+  ],
+  [
+    'error',
+    (meter: SessionMeter, body: JsonObject) => {
       const error = object(body.error);
-      course.failed(error.code);
-      metrics.upstreamError(originOf(error), String(error.code));
+      meter.course.failed(error.code);
+      meter.metrics.upstreamError(meter.originOf(error), String(error.code));
     },
-  };
-
-  return {
-    up(event) {
-      if (event.type === audioUp) {
-        const seconds = (event.raw ? event.audioBytes : base64Bytes(event.body?.audio)) / inputRate;
-        up += seconds;
-        metrics.traffic.up.audioSeconds += seconds;
-      } else if (event.type === 'input_audio_buffer.commit' || event.type === 'response.create') {
-        asked();
-      }
-      if (event.body) open.up(event.body);
-      return event;
-    },
-    down(event) {
-      if (event.type === audioDown.ga) {
-        if (askedAt !== 0) firstAudio();
-        const seconds = (event.raw ? event.audioBytes : base64Bytes(event.body?.delta)) / outputRate;
-        down += seconds;
-        metrics.traffic.down.audioSeconds += seconds;
-      } else if (event.body) {
-        open.down(event.type, event.body);
-        if (Object.hasOwn(onDown, event.type)) onDown[event.type]?.(event.body);
-      }
-      return event;
-    },
-    configured,
-    injected(body) {
-      open.up(body);
-      if (typeof body.event_id !== 'string') return;
-      injections.add(body.event_id);
-      const [oldest] = injections;
-      if (injections.size > injectionsKept && oldest !== undefined) injections.delete(oldest);
-    },
-    turns: open,
-    usage: ledger.usage,
-    inputRate: () => inputRate,
-    totals: () => ({
-      turns,
-      interruptions,
-      tokens: ledger.usage.total_tokens + ledger.usage.transcription_tokens,
-      audioSecondsUp: round(up),
-      audioSecondsDown: round(down),
-      ...course.totals(),
-    }),
-  };
-}
+  ],
+]);
 
 function object(value: unknown): JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : {};

@@ -25,92 +25,135 @@ const most = 64;
 
 /** Makes the record of a session without open turns. */
 export function createTurns(): Turns {
-  const running = new Set<string>();
+  return new OpenTurns();
+}
+
+class OpenTurns implements Turns {
+  readonly running = new Set<string>();
   /** By the `event_id` of the `response.create`. */
-  const asked = new Set<string>();
+  readonly asked: string[] = [];
   /** Items of upstream's own tools, which may take their time. */
-  const working = new Set<string>();
-  const transcribing = new Set<string>();
+  readonly working: string[] = [];
+  readonly transcribing: string[] = [];
   /** The user has spoken, and upstream answers by itself. */
-  let spoken = false;
-  let committing = false;
-  let answersSpeech = true;
-  let detectsTurns = false;
-  let transcribes = false;
+  spoken = false;
+  committing = false;
+  answersSpeech = true;
+  detectsTurns = false;
+  transcribes = false;
 
-  const add = (set: Set<string>, id: unknown): void => {
-    if (typeof id === 'string' && set.size < most) set.add(id);
-  };
-  const isBusy = () => running.size > 0 || asked.size > 0 || spoken;
+  configured(session: JsonObject): void {
+    const input = object(object(session.audio).input);
+    this.transcribes = isObject(input.transcription);
+    this.detectsTurns = isObject(input.turn_detection);
+    this.answersSpeech = session.type !== 'transcription' && object(input.turn_detection).create_response !== false;
+  }
 
-  const refused = (error: JsonObject): void => {
-    const id = error.event_id;
-    if (typeof id === 'string' && asked.delete(id)) return;
-    // Upstream does not always say what it refused; it is not silent, at least.
-    if (typeof id !== 'string') asked.clear();
-    spoken = false;
-    committing = false;
-  };
+  up({ type, event_id }: JsonObject): void {
+    if (type === 'response.create') add(this.asked, event_id);
+    else if (type === 'input_audio_buffer.commit') this.committing = this.detectsTurns && this.answersSpeech;
+    else if (type === 'input_audio_buffer.clear' || type === 'response.cancel') this.spoken = false;
+  }
 
-  const onDown: Readonly<Record<string, (body: JsonObject) => void>> = {
-    'response.created': ({ response }) => {
-      spoken = false;
-      const [first] = asked;
-      if (first !== undefined) asked.delete(first);
-      add(running, object(response).id);
-    },
-    'response.done': ({ response }) => {
-      running.delete(String(object(response).id));
-      if (running.size === 0) working.clear();
-    },
+  down(type: string, body: JsonObject): void {
+    onDown.get(type)?.(this, body);
+  }
+
+  isBusy(): boolean {
+    return this.running.size > 0 || this.asked.length > 0 || this.spoken;
+  }
+
+  isOwed(): boolean {
+    return (this.isBusy() || this.committing) && this.working.length === 0;
+  }
+
+  isUnsettled(): boolean {
+    return this.isBusy() || this.transcribing.length > 0;
+  }
+}
+
+function begin(turns: OpenTurns, { response }: JsonObject): void {
+  turns.spoken = false;
+  turns.asked.shift();
+  const { id } = object(response);
+  if (typeof id === 'string' && turns.running.size < most) turns.running.add(id);
+}
+
+function finish(turns: OpenTurns, { response }: JsonObject): void {
+  turns.running.delete(String(object(response).id));
+  if (turns.running.size === 0) turns.working.length = 0;
+}
+
+function hear(turns: OpenTurns): void {
+  if (turns.answersSpeech && turns.running.size === 0) turns.spoken = true;
+}
+
+function refuse(turns: OpenTurns, { error }: JsonObject): void {
+  const id = object(error).event_id;
+  if (typeof id === 'string' && remove(turns.asked, id)) return;
+  // Upstream does not always say what it refused; it is not silent, at least.
+  if (typeof id !== 'string') turns.asked.length = 0;
+  turns.spoken = false;
+  turns.committing = false;
+}
+
+function transcribed(turns: OpenTurns, { item_id }: JsonObject): void {
+  remove(turns.transcribing, item_id);
+}
+
+function work(turns: OpenTurns, { item_id }: JsonObject): void {
+  add(turns.working, item_id);
+}
+
+function rest(turns: OpenTurns, { item_id }: JsonObject): void {
+  remove(turns.working, item_id);
+}
+
+const onDown: ReadonlyMap<string, (turns: OpenTurns, body: JsonObject) => void> = new Map([
+  ['response.created', begin],
+  ['response.done', finish],
+  [
+    'input_audio_buffer.speech_started',
     // Whoever goes on speaking is answered when they are done.
-    'input_audio_buffer.speech_started': () => {
-      spoken = false;
+    (turns: OpenTurns) => {
+      turns.spoken = false;
     },
-    'input_audio_buffer.speech_stopped': () => {
-      if (answersSpeech && running.size === 0) spoken = true;
+  ],
+  ['input_audio_buffer.speech_stopped', hear],
+  ['input_audio_buffer.timeout_triggered', hear],
+  [
+    'input_audio_buffer.committed',
+    (turns: OpenTurns, { item_id }: JsonObject) => {
+      turns.committing = false;
+      if (turns.transcribes) add(turns.transcribing, item_id);
     },
-    'input_audio_buffer.timeout_triggered': () => {
-      if (answersSpeech && running.size === 0) spoken = true;
+  ],
+  [
+    'input_audio_buffer.cleared',
+    (turns: OpenTurns) => {
+      turns.committing = false;
     },
-    'input_audio_buffer.committed': ({ item_id }) => {
-      committing = false;
-      if (transcribes) add(transcribing, item_id);
-    },
-    'input_audio_buffer.cleared': () => {
-      committing = false;
-    },
-    'conversation.item.input_audio_transcription.completed': ({ item_id }) => void transcribing.delete(String(item_id)),
-    'conversation.item.input_audio_transcription.failed': ({ item_id }) => void transcribing.delete(String(item_id)),
-    'response.mcp_call.in_progress': ({ item_id }) => add(working, item_id),
-    'response.mcp_call.completed': ({ item_id }) => void working.delete(String(item_id)),
-    'response.mcp_call.failed': ({ item_id }) => void working.delete(String(item_id)),
-    'mcp_list_tools.in_progress': ({ item_id }) => add(working, item_id),
-    'mcp_list_tools.completed': ({ item_id }) => void working.delete(String(item_id)),
-    'mcp_list_tools.failed': ({ item_id }) => void working.delete(String(item_id)),
-    error: ({ error }) => refused(object(error)),
-  };
+  ],
+  ['conversation.item.input_audio_transcription.completed', transcribed],
+  ['conversation.item.input_audio_transcription.failed', transcribed],
+  ['response.mcp_call.in_progress', work],
+  ['response.mcp_call.completed', rest],
+  ['response.mcp_call.failed', rest],
+  ['mcp_list_tools.in_progress', work],
+  ['mcp_list_tools.completed', rest],
+  ['mcp_list_tools.failed', rest],
+  ['error', refuse],
+]);
 
-  return {
-    configured(session) {
-      const input = object(object(session.audio).input);
-      transcribes = isObject(input.transcription);
-      detectsTurns = isObject(input.turn_detection);
-      answersSpeech = session.type !== 'transcription' && object(input.turn_detection).create_response !== false;
-    },
-    up({ type, event_id }) {
-      if (type === 'response.create') add(asked, event_id);
-      else if (type === 'input_audio_buffer.commit') committing = detectsTurns && answersSpeech;
-      else if (type === 'input_audio_buffer.clear' || type === 'response.cancel') spoken = false;
-    },
-    down(type, body) {
-      if (Object.hasOwn(onDown, type)) onDown[type]?.(body);
-    },
-    running,
-    isBusy,
-    isOwed: () => (isBusy() || committing) && working.size === 0,
-    isUnsettled: () => isBusy() || transcribing.size > 0,
-  };
+function add(ids: string[], id: unknown): void {
+  if (typeof id === 'string' && ids.length < most && !ids.includes(id)) ids.push(id);
+}
+
+/** Returns whether it was there. */
+function remove(ids: string[], id: unknown): boolean {
+  const at = ids.indexOf(String(id));
+  if (at >= 0) ids.splice(at, 1);
+  return at >= 0;
 }
 
 function isObject(value: unknown): value is JsonObject {

@@ -62,12 +62,11 @@ export function traceSession(
     traceparent === undefined ? context.active() : propagation.extract(context.active(), { traceparent });
   const options = { kind: SpanKind.SERVER, startTime, attributes: { ...attributes } };
   const span = tracer.startSpan('session', options, outer);
-  const inner = trace.setSpan(outer, span);
   // Asked now: a dial that is given up is reported just after the session's span has ended.
-  const isRecorded = span.isRecording();
+  if (!span.isRecording()) return untraced;
+  const inner = trace.setSpan(outer, span);
   return {
     part(name, { from, to, attributes, failure }) {
-      if (!isRecorded) return;
       const part = tracer.startSpan(
         name,
         { kind: SpanKind.CLIENT, startTime: from, attributes: { ...attributes } },
@@ -83,6 +82,9 @@ export function traceSession(
     },
   };
 }
+
+/** What most sessions have: without an SDK none is recorded, and with one only those it samples. */
+const untraced: SessionTrace = { part: () => undefined, end: () => undefined };
 
 const flushMs = 2000;
 

@@ -60,7 +60,12 @@ const modalities = ['text', 'audio', 'image'] as const;
 
 /** Makes the ledger of a session; `count` gets every token once, in its kind. */
 export function createLedger(count: (kind: TokenKind, tokens: number) => void): Ledger {
-  const sums: Usage = {
+  return new SessionLedger(count);
+}
+
+class SessionLedger implements Ledger {
+  readonly #count: (kind: TokenKind, tokens: number) => void;
+  readonly #sums: Usage = {
     responses: 0,
     total_tokens: 0,
     input_tokens: 0,
@@ -80,49 +85,58 @@ export function createLedger(count: (kind: TokenKind, tokens: number) => void): 
     transcription_output_tokens: 0,
     transcription_seconds: 0,
   };
-  return {
-    usage: sums,
-    response(value) {
-      const usage = object(value);
-      const input = object(usage.input_token_details);
-      const cached = object(input.cached_tokens_details);
-      const output = object(usage.output_token_details);
-      sums.responses++;
-      sums.total_tokens += amount(usage.total_tokens);
-      sums.input_tokens += amount(usage.input_tokens);
-      sums.output_tokens += amount(usage.output_tokens);
-      sums.cached_tokens += amount(input.cached_tokens);
-      for (const modality of modalities) {
-        const read = amount(input[`${modality}_tokens`]);
-        const known = amount(cached[`${modality}_tokens`]);
-        sums[`input_${modality}_tokens`] += read;
-        sums[`cached_${modality}_tokens`] += known;
-        count(`cached_${modality}`, known);
-        count(`input_${modality}`, read - known);
-      }
-      for (const modality of ['text', 'audio'] as const) {
-        const written = amount(output[`${modality}_tokens`]);
-        sums[`output_${modality}_tokens`] += written;
-        count(`output_${modality}`, written);
-      }
-      return amount(usage.total_tokens);
-    },
-    transcription(value) {
-      const usage = object(value);
-      const text = amount(object(usage.input_token_details).text_tokens);
-      const input = amount(usage.input_tokens);
-      const output = amount(usage.output_tokens);
-      sums.transcriptions++;
-      sums.transcription_seconds += amount(usage.seconds);
-      sums.transcription_tokens += amount(usage.total_tokens);
-      sums.transcription_input_tokens += input;
-      sums.transcription_output_tokens += output;
-      count('input_text', text);
-      count('input_audio', input - text);
-      count('output_text', output);
-      return amount(usage.total_tokens);
-    },
-  };
+
+  constructor(count: (kind: TokenKind, tokens: number) => void) {
+    this.#count = count;
+  }
+
+  get usage(): Readonly<Usage> {
+    return this.#sums;
+  }
+
+  response(value: unknown): number {
+    const sums = this.#sums;
+    const usage = object(value);
+    const input = object(usage.input_token_details);
+    const cached = object(input.cached_tokens_details);
+    const output = object(usage.output_token_details);
+    sums.responses++;
+    sums.total_tokens += amount(usage.total_tokens);
+    sums.input_tokens += amount(usage.input_tokens);
+    sums.output_tokens += amount(usage.output_tokens);
+    sums.cached_tokens += amount(input.cached_tokens);
+    for (const modality of modalities) {
+      const read = amount(input[`${modality}_tokens`]);
+      const known = amount(cached[`${modality}_tokens`]);
+      sums[`input_${modality}_tokens`] += read;
+      sums[`cached_${modality}_tokens`] += known;
+      this.#count(`cached_${modality}`, known);
+      this.#count(`input_${modality}`, read - known);
+    }
+    for (const modality of ['text', 'audio'] as const) {
+      const written = amount(output[`${modality}_tokens`]);
+      sums[`output_${modality}_tokens`] += written;
+      this.#count(`output_${modality}`, written);
+    }
+    return amount(usage.total_tokens);
+  }
+
+  transcription(value: unknown): number {
+    const sums = this.#sums;
+    const usage = object(value);
+    const text = amount(object(usage.input_token_details).text_tokens);
+    const input = amount(usage.input_tokens);
+    const output = amount(usage.output_tokens);
+    sums.transcriptions++;
+    sums.transcription_seconds += amount(usage.seconds);
+    sums.transcription_tokens += amount(usage.total_tokens);
+    sums.transcription_input_tokens += input;
+    sums.transcription_output_tokens += output;
+    this.#count('input_text', text);
+    this.#count('input_audio', input - text);
+    this.#count('output_text', output);
+    return amount(usage.total_tokens);
+  }
 }
 
 function object(value: unknown): JsonObject {
