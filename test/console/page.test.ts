@@ -157,6 +157,36 @@ describe.skipIf(noBrowser)('the console of the demo', { timeout: 30_000 }, () =>
     expect(browser.complaints).toEqual([]);
   });
 
+  it('names every control and region, for those who hear the page', async () => {
+    await connect();
+    await page.getByLabel('Message').fill('Hello');
+    await page.getByRole('button', { name: 'Send' }).click();
+    await lines('Model').getByText('You said: Hello').waitFor();
+    const devtools = await browser.context.newCDPSession(page);
+    const { nodes } = await devtools.send('Accessibility.getFullAXTree');
+    const shown = nodes.filter(({ ignored }) => !ignored);
+    const controls = [
+      'button',
+      'textbox',
+      'searchbox',
+      'combobox',
+      'radio',
+      'checkbox',
+      'meter',
+      'region',
+      'DisclosureTriangle',
+    ];
+    const named = shown.filter(({ role }) => controls.includes(String(role?.value)));
+    expect(named.length).toBeGreaterThan(15);
+    expect(
+      named.filter(({ name }) => !name?.value).map(({ role, backendDOMNodeId }) => [role?.value, backendDOMNodeId]),
+    ).toEqual([]);
+    expect(await page.locator('html').getAttribute('lang')).toBe('en');
+    expect(await page.locator('h1').count()).toBe(1);
+    expect(await page.locator('img:not([alt])').count()).toBe(0);
+    await devtools.detach();
+  });
+
   it.each(['light', 'dark'] as const)('has enough contrast for WCAG AA when it is %s', async (colorScheme) => {
     await page.emulateMedia({ colorScheme });
     await connect();
