@@ -11,7 +11,7 @@ const layers = [
   ['config.ts', 'auth', 'upstream', 'tools', 'console'],
   ['session'],
   ['http', 'telephony'],
-  ['reload.ts', 'upstreams.ts', 'masked.ts'],
+  ['reload.ts', 'upstreams.ts', 'masked.ts', 'listener.ts'],
   ['relay.ts', 'talk', 'explain', 'emulator'],
   ['check.ts', 'demo.ts', 'cluster'],
   ['cli.ts'],
