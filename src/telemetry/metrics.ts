@@ -250,6 +250,10 @@ export function createMetrics(options: { process?: boolean } = {}) {
     'Requests to withdraw tokens, by whether they were carried out',
     ['kind', 'outcome'],
   );
+  // There from the start, so that the first one that failed is an increase.
+  for (const kind of ['user', 'token']) {
+    for (const outcome of ['done', 'failed']) revocations.inc({ kind, outcome }, 0);
+  }
   const rateLimit = new Gauge({
     name: 'relay_rate_limit_remaining',
     help: 'What upstream last reported as left of a rate limit',
