@@ -37,7 +37,9 @@ function parse(bytes: Uint8Array): Json {
 function ambiguity(text: string): string | null {
   const open: Set<string>[] = [];
   let keyCount = 0;
-  for (const [token, string, colon] of text.matchAll(tokens)) {
+  tokens.lastIndex = 0;
+  for (let match = tokens.exec(text); match !== null; match = tokens.exec(text)) {
+    const [token, string, colon] = match;
     if (token === '{' || token === '[') {
       if (open.push(new Set()) > maxDepth) return 'nested too deeply';
     } else if (string === undefined) {

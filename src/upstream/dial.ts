@@ -266,11 +266,10 @@ function readBody(answer: IncomingMessage): Promise<string> {
 }
 
 /** What no log may show of a dial; longest first, so that cutting out a part does not hide the whole. */
-export function secretsOf(header: CredentialHeader, proxy: string | undefined): string[] {
-  const secrets = [header.value, header.value.replace(/^Bearer /, '')];
-  if (proxy !== undefined && URL.canParse(proxy)) {
-    const { password } = new URL(proxy);
-    secrets.push(password, decodeURIComponent(password));
-  }
-  return secrets.filter((secret) => secret !== '').sort((a, b) => b.length - a.length);
+export function secretsOf({ value }: CredentialHeader, proxy: string | undefined): string[] {
+  const own = value.startsWith('Bearer ') ? [value, value.slice(7)] : [value];
+  if (proxy === undefined || !URL.canParse(proxy)) return own;
+  const { password } = new URL(proxy);
+  const all = [...own, password, decodeURIComponent(password)];
+  return all.filter((secret) => secret !== '').sort((a, b) => b.length - a.length);
 }
