@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import type { ClientRequest, IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import { HttpsProxyAgent } from 'https-proxy-agent';
 import { type ClientOptions, WebSocket } from 'ws';
 import { RelayError } from '../errors.js';
@@ -190,7 +190,8 @@ function ignored(): void {}
 
 function open(attempt: Attempt, header: CredentialHeader): WebSocket {
   const { target, options } = attempt;
-  attempt.phase = target.proxy === undefined ? 'name lookup' : 'proxy';
+  const first = isIP(target.endpoint.hostname) === 0 ? 'name lookup' : 'TCP connection';
+  attempt.phase = target.proxy === undefined ? first : 'proxy';
   // The type definitions do not know `closeTimeout`, an option of ws 8.19 and later.
   const socketOptions: ClientOptions & { closeTimeout: number } = {
     headers: {
@@ -218,28 +219,31 @@ function tunnelAgent(attempt: Attempt, proxy: string): HttpsProxyAgent<string> {
   return new HttpsProxyAgent(proxy, { signal: attempt.tunnel.signal });
 }
 
-/** What a socket tells of its way to the upstream; not each of them is told on every way. */
+/** What a socket tells of its way to the upstream. */
 const steps = ['lookup', 'connect', 'secureConnect'] as const;
 
 function followPhases(attempt: Attempt, request: ClientRequest): void {
   const secure = attempt.target.endpoint.protocol === 'https:';
   const afterConnect: Phase = secure ? 'TLS handshake' : 'upgrade';
-  request.once('proxyConnect', ({ statusCode }: { statusCode: number }) => {
-    if (statusCode === 200) attempt.phase = afterConnect;
-  });
+  const enter = (phase: Phase) => () => {
+    attempt.phase = phase;
+  };
+  if (attempt.tunnel) {
+    request.once('proxyConnect', ({ statusCode }: { statusCode: number }) => {
+      if (statusCode === 200) attempt.phase = afterConnect;
+    });
+  }
   request.once('socket', (socket: Socket) => {
-    const enter = (event: string, phase: Phase) => {
-      socket.once(event, () => {
-        attempt.phase = phase;
-      });
-    };
+    // Listeners only for what will come: each name makes the socket's table of them larger for as long as it lives.
     if (attempt.phase !== 'proxy') {
-      socket.once('lookup', (error: Error | null) => {
-        if (error === null) attempt.phase = 'TCP connection';
-      });
-      enter('connect', afterConnect);
+      if (attempt.phase === 'name lookup') {
+        socket.once('lookup', (error: Error | null) => {
+          if (error === null) attempt.phase = 'TCP connection';
+        });
+      }
+      socket.once('connect', enter(afterConnect));
     }
-    enter('secureConnect', 'upgrade');
+    if (secure) socket.once('secureConnect', enter('upgrade'));
   });
 }
 
