@@ -2,7 +2,7 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -53,18 +53,30 @@ async function freePort(): Promise<number> {
   return typeof address === 'object' && address ? address.port : 0;
 }
 
-async function firstLine(child: ChildProcess, pattern: RegExp): Promise<string> {
-  let text = '';
-  child.stderr?.on('data', (chunk: Buffer) => process.stderr.write(chunk));
-  for await (const chunk of child.stdout ?? []) {
-    text += String(chunk);
-    const found = pattern.exec(text)?.[1];
-    if (found !== undefined) {
-      child.stdout?.on('data', () => undefined);
-      return found;
-    }
+/** Starts a program whose output goes to a file, as a service's does, and waits for a line of it. */
+async function started(
+  program: Program,
+  folder: string,
+  pattern: RegExp,
+): Promise<{ child: ChildProcess; found: string }> {
+  const log = join(folder, 'out.log');
+  const out = openSync(log, 'w');
+  const child = spawn(process.execPath, program.args, {
+    env: { PATH: process.env.PATH, NODE_ENV: 'production', ...program.env },
+    stdio: ['ignore', out, 'inherit'],
+  });
+  closeSync(out);
+  while (child.exitCode === null) {
+    const found = pattern.exec(readFileSync(log, 'utf8'))?.[1];
+    if (found !== undefined) return { child, found };
+    await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  throw new Error(`it ended before it listened: ${text}`);
+  throw new Error(`it ended before it listened: ${readFileSync(log, 'utf8')}`);
+}
+
+interface Program {
+  readonly args: string[];
+  readonly env: NodeJS.ProcessEnv;
 }
 
 async function stopped(child: ChildProcess): Promise<void> {
@@ -80,8 +92,6 @@ export function relay(options: { name?: string; path?: string; profile?: string;
     const folder = mkdtempSync(join(tmpdir(), 'relay-bench-'));
     writeFileSync(join(folder, 'relay.yaml'), profile);
     const env = {
-      PATH: process.env.PATH,
-      NODE_ENV: 'production',
       HOST: '127.0.0.1',
       PORT: '0',
       RELAY_OPS_PORT: '0',
@@ -95,14 +105,11 @@ export function relay(options: { name?: string; path?: string; profile?: string;
       RELAY_JWT_AUDIENCE: jwt.audience,
       ...(certificate && { NODE_EXTRA_CA_CERTS: certificate }),
     };
-    const child = spawn(process.execPath, [here('../dist/cli.js'), 'serve'], {
-      env,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    const listening = await firstLine(child, /"url":"([^"]+)"/);
+    const args = [here('../dist/cli.js'), 'serve'];
+    const { child, found } = await started({ args, env }, folder, /"url":"([^"]+)"/);
     return {
       name: options.name ?? 'relay',
-      url: `${listening}${options.path ?? path}`,
+      url: `${found}${options.path ?? path}`,
       token: signToken({
         ...jwt,
         subject: 'bench',
@@ -120,21 +127,19 @@ export function relay(options: { name?: string; path?: string; profile?: string;
 
 function script(name: string, file: string, argument: (upstream: Upstream) => string): Start {
   return async (upstream) => {
-    const child = spawn(process.execPath, [here(file), argument(upstream)], {
-      env: {
-        PATH: process.env.PATH,
-        NODE_ENV: 'production',
-        ...(upstream.certificate && { NODE_EXTRA_CA_CERTS: upstream.certificate }),
-      },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    const port = await firstLine(child, /^(\d+)$/m);
+    const folder = mkdtempSync(join(tmpdir(), 'relay-bench-'));
+    const args = [here(file), argument(upstream)];
+    const env = upstream.certificate ? { NODE_EXTRA_CA_CERTS: upstream.certificate } : {};
+    const { child, found: port } = await started({ args, env }, folder, /^(\d+)$/m);
     return {
       name,
       url: `http://127.0.0.1:${port}${path}`,
       token: 'none',
       pids: [child.pid as number],
-      stop: () => stopped(child),
+      async stop() {
+        await stopped(child);
+        rmSync(folder, { recursive: true, force: true });
+      },
     };
   };
 }
@@ -215,7 +220,7 @@ export const haproxy = daemon(
   'haproxy',
   (port, upstream) => `global
   nbthread 1
-  maxconn 4000
+  maxconn 20000
 defaults
   mode tcp
   timeout connect 5s
@@ -235,7 +240,7 @@ export const nginx = daemon(
 worker_processes 1;
 pid ${folder}/nginx.pid;
 error_log /dev/null;
-events { worker_connections 4000; }
+events { worker_connections 20000; }
 http {
   access_log off;
   client_body_temp_path ${folder}/a; proxy_temp_path ${folder}/b; fastcgi_temp_path ${folder}/c;

@@ -1,15 +1,28 @@
 /** The events the benchmark sends, of the sizes a conversation has. */
 
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
+
+/** Bytes without a pattern that are the same in every process, so that the receiver knows what the sender sent. */
+function noise(bytes: number, seed: string): string {
+  return createHash('shake256', { outputLength: bytes }).update(seed).digest('base64');
+}
 
 /** 67 ms of 24 kHz speech: a 4.3 KB append. */
-const upAudio = randomBytes(3200).toString('base64');
+const upAudio = noise(3200, 'up');
 /** 128 ms of speech: an 8 KB delta. */
-const downAudio = randomBytes(6144).toString('base64');
+const downAudio = noise(6144, 'down');
+const words = ' and then some more words';
 
 export function append(id: string | null): string {
   const idField = id === null ? '' : `"event_id":"${id}",`;
   return `{"type":"input_audio_buffer.append",${idField}"audio":"${upAudio}"}`;
+}
+
+/** Whether a message is one of these events, whole and unchanged; a translation may have given it another type. */
+export function isWhole(message: Buffer): boolean {
+  const { type, audio, delta } = JSON.parse(message.toString()) as Record<string, string>;
+  if (type === 'input_audio_buffer.append') return audio === upAudio;
+  return delta === (type?.endsWith('transcript.delta') ? words : downAudio);
 }
 
 export function largeAppend(bytes: number): string {
@@ -24,7 +37,7 @@ export function audioDelta(session: number, id: string): string {
 }
 
 export function textDelta(session: number, id: string): string {
-  return `{"type":"response.output_audio_transcript.delta","event_id":"${id}",${ids(session)},"delta":" and then some more words"}`;
+  return `{"type":"response.output_audio_transcript.delta","event_id":"${id}",${ids(session)},"delta":"${words}"}`;
 }
 
 /** What upstream sends first: policy shows a client only what belongs to a response it was shown. */

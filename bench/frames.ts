@@ -28,16 +28,19 @@ function longHead(length: number, maskBit: number): Buffer {
   return head;
 }
 
-/** Told of every frame; `start` holds the first bytes of its payload, unmasked: all of a small frame. */
-export type OnFrame = (opcode: number, length: number, start: Buffer) => void;
+/** Told of every frame; `start` holds the first bytes of its payload, unmasked: all of a small frame, and of a sample. */
+export type OnFrame = (opcode: number, length: number, start: Buffer, isSample: boolean) => void;
 
-/** How much of a payload is looked at. */
+/** How much of a payload is looked at, and how often it is all of it. */
 const startBytes = 4096;
+const sampleEvery = 64;
+const sampleBytes = 32 * 1024;
 
 /** Makes a function that takes a stream's chunks and calls back for every complete frame. */
 export function frameCounter(onFrame: OnFrame): (chunk: Buffer) => void {
   let rest: Buffer = Buffer.alloc(0);
   let skip = 0;
+  let frames = 0;
   return (chunk) => {
     let data = rest.length > 0 ? Buffer.concat([rest, chunk]) : chunk;
     rest = Buffer.alloc(0);
@@ -51,10 +54,12 @@ export function frameCounter(onFrame: OnFrame): (chunk: Buffer) => void {
       const size = headSize(data);
       if (size === null) break;
       const { head, length, key } = size;
-      const wanted = Math.min(length, startBytes);
+      const isSample = frames % sampleEvery === 0 && length <= sampleBytes;
+      const wanted = isSample ? length : Math.min(length, startBytes);
       if (data.length < head + wanted) break;
+      frames++;
       const start = data.subarray(head, head + wanted);
-      onFrame((data[0] as number) & 15, length, key ? unmask(start, key) : start);
+      onFrame((data[0] as number) & 15, length, key ? unmask(start, key, isSample) : start, isSample);
       skip = length - wanted;
       data = data.subarray(head + wanted);
     }
@@ -74,10 +79,10 @@ function headSize(data: Buffer): { head: number; length: number; key: Buffer | n
   return { head, length, key: masked ? data.subarray(2 + extra, 6 + extra) : null };
 }
 
-function unmask(bytes: Buffer, key: Buffer): Buffer {
+function unmask(bytes: Buffer, key: Buffer, whole: boolean): Buffer {
   if (key.readUInt32BE(0) === 0) return bytes;
-  // A time stamp or a type stands at the start; unmasking a large payload whole would cost more than a relay.
-  const length = Math.min(bytes.length, 512);
+  // A time stamp or a type stands at the start; unmasking every payload whole would cost more than a relay.
+  const length = whole ? bytes.length : Math.min(bytes.length, 512);
   const out = Buffer.from(bytes.subarray(0, length));
   for (let i = 0; i < length; i++) out[i] = (out[i] as number) ^ (key[i & 3] as number);
   return out;
@@ -88,11 +93,39 @@ export function stamp(): string {
   return `t${process.hrtime.bigint()}`;
 }
 
-/** Microseconds since the time stamp in an event, or null when it has none. */
-export function ageMicros(start: Buffer): number | null {
-  const at = start.indexOf('"event_id":"t');
-  if (at < 0) return null;
-  const from = at + 13;
-  const digits = start.toString('latin1', from, start.indexOf(0x22, from));
-  return Number(process.hrtime.bigint() - BigInt(digits)) / 1000;
+/** Events of a flood carry numbers of this length, from a round of so many frames made beforehand. */
+const roundLength = 16;
+
+/** The frames of a flood: written over and over, they let the receiver see the order. */
+export function round(make: (id: string) => Buffer): readonly Buffer[] {
+  return Array.from({ length: roundLength }, (_, i) => make(`n${i}`));
+}
+
+const idKey = '"event_id":"';
+
+/** Checks the order of what one session receives, and reads off how old it is. */
+export class Order {
+  #last = -1;
+  #lastStamp = 0n;
+  /** Events that did not follow the one before. */
+  faults = 0;
+
+  /** Microseconds since the time stamp in an event, or null when it has none. */
+  next(start: Buffer): number | null {
+    const at = start.indexOf(idKey);
+    if (at < 0) return null;
+    const from = at + idKey.length;
+    const digits = start.toString('latin1', from + 1, start.indexOf(0x22, from));
+    if (start[from] === 0x6e) {
+      const number = Number(digits);
+      if (this.#last >= 0 && number !== (this.#last + 1) % roundLength) this.faults++;
+      this.#last = number;
+      return null;
+    }
+    if (start[from] !== 0x74) return null;
+    const made = BigInt(digits);
+    if (made <= this.#lastStamp) this.faults++;
+    this.#lastStamp = made;
+    return Number(process.hrtime.bigint() - made) / 1000;
+  }
 }

@@ -2,8 +2,8 @@
 
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
-import { append, largeAppend } from './events.js';
-import { ageMicros, frame, frameCounter, stamp } from './frames.js';
+import { append, isWhole, largeAppend } from './events.js';
+import { frame, frameCounter, Order, round, stamp } from './frames.js';
 import type { Command, Report } from './messages.js';
 
 interface Client {
@@ -11,11 +11,15 @@ interface Client {
   readonly index: number;
 }
 
-const appendFrame = frame(append(null), true);
+const appends = round((id) => frame(append(id), true));
 let clients: Client[] = [];
+let sent = 0;
 let events = 0;
+let faults = 0;
 let latencies: number[] = [];
 let pacer: NodeJS.Timeout | null = null;
+/** Made before it is needed, so that making it delays nobody. */
+let large: Buffer = Buffer.alloc(0);
 
 function handshake(url: URL, token: string): string {
   const lines = [
@@ -39,7 +43,8 @@ function open(url: URL, token: string, index: number): Promise<Client> {
     let head = '';
     socket.write(handshake(url, token));
     const client = { socket, index };
-    const count = frameCounter((opcode, _length, start) => {
+    const order = new Order();
+    const count = frameCounter((opcode, _length, start, isSample) => {
       if (opcode === 9) socket.write(Buffer.from([0x8a, 0x80, 0, 0, 0, 0]));
       if (opcode !== 1) return;
       if (start.includes('"session.created"')) {
@@ -49,7 +54,10 @@ function open(url: URL, token: string, index: number): Promise<Client> {
       if (start.includes('"response.created"') || start.includes('"response.output_item.added"')) return;
       if (start.includes('"type":"error"')) reject(new Error(start.toString()));
       events++;
-      const age = ageMicros(start);
+      const before = order.faults;
+      const age = order.next(start);
+      faults += order.faults - before;
+      if (isSample && !isWhole(start)) faults++;
       if (age !== null && latencies.length < 2_000_000) latencies.push(age);
     });
     const onHead = (chunk: Buffer) => {
@@ -89,7 +97,8 @@ function flood({ socket }: Client, count: number): Promise<void> {
     const more = () => {
       while (left > 0) {
         left--;
-        if (!socket.write(appendFrame)) {
+        sent++;
+        if (!socket.write(appends[(count - left - 1) % appends.length] as Buffer)) {
           socket.once('drain', more);
           return;
         }
@@ -106,13 +115,16 @@ function pace(): void {
   pacer = setInterval(() => {
     tick++;
     for (const client of clients) {
-      if ((tick + client.index) % 5 === 0) client.socket.write(frame(append(stamp()), true));
+      if ((tick + client.index) % 5 !== 0) continue;
+      sent++;
+      client.socket.write(frame(append(stamp()), true));
     }
   }, 20);
 }
 
 async function obey(command: Command): Promise<void> {
   if (command.do === 'reset') {
+    sent = 0;
     events = 0;
     latencies = [];
   } else if (command.do === 'connect') {
@@ -139,8 +151,9 @@ async function obey(command: Command): Promise<void> {
     pacer = null;
   } else if (command.do === 'hold') {
     for (const { socket } of clients) socket.pause();
+  } else if (command.do === 'prepare') {
+    large = frame(largeAppend(command.bytes), true);
   } else if (command.do === 'large') {
-    const large = frame(largeAppend(command.bytes), true);
     await new Promise<void>((resolve) => clients[0]?.socket.write(large, () => resolve()));
   } else if (command.do === 'close') {
     for (const { socket } of clients) socket.destroy();
@@ -153,7 +166,9 @@ process.on('message', (command: Command) => {
   obey(command).then(
     () =>
       process.send?.({
+        sent,
         events,
+        faults,
         latencies: command.do === 'report' ? latencies : [],
         sessions: clients.length,
         milliseconds: performance.now() - started,

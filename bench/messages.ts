@@ -1,14 +1,17 @@
 /** What the benchmark tells its load generator and its fake upstream, and what they answer. */
 
 export type Command =
-  | { readonly do: 'reset' | 'report' | 'stop' | 'pace' | 'hold' | 'close' }
+  | { readonly do: 'reset' | 'report' | 'stop' | 'pace' | 'hold' | 'close' | 'large' }
   | { readonly do: 'flood'; readonly what: 'audio' | 'text'; readonly count: number }
   | { readonly do: 'connect' | 'knock'; readonly url: string; readonly count: number; readonly token: string }
-  | { readonly do: 'large'; readonly bytes: number };
+  | { readonly do: 'prepare'; readonly bytes: number };
 
 export interface Report {
-  /** Events received since the last reset. */
+  /** Events sent and received since the last reset. */
+  readonly sent: number;
   readonly events: number;
+  /** Events that came out of order or changed, ever. */
+  readonly faults: number;
   /** One-way latencies of stamped events, in microseconds. */
   readonly latencies: readonly number[];
   readonly sessions: number;

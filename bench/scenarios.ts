@@ -53,8 +53,10 @@ export interface Measurement {
   readonly cpuMicrosPerConnect?: number;
   readonly peakBytes?: number;
   readonly longestStallMs?: number;
-  /** Events that did not arrive; anything but 0 is a fault. */
-  readonly lost?: number;
+  /** What of one core is left to how many sessions at this pace; extrapolated. */
+  readonly sessionsPerCore?: number;
+  /** Events that did not arrive, came out of order or changed; anything but 0 is a fault. */
+  readonly faults?: number;
 }
 
 export interface Scenario {
@@ -69,22 +71,32 @@ export interface Size {
   readonly paceSeconds: number;
   readonly paceSessions: number;
   readonly idleSessions: number;
+  /** Sessions opened before connects are counted. */
+  readonly warmSessions: number;
 }
 
+/*
+ * A process that has just started compiles what it runs, and pays for that with its first ten thousands of events and
+ * first thousand of sessions. A relay runs for weeks, so every contestant is warmed up before anything is read off.
+ */
 export const sizes: Record<'full' | 'quick', Size> = {
-  full: { floodEvents: 40_000, paceSeconds: 10, paceSessions: 100, idleSessions: 2000 },
-  quick: { floodEvents: 12_000, paceSeconds: 5, paceSessions: 50, idleSessions: 200 },
+  full: { floodEvents: 160_000, paceSeconds: 10, paceSessions: 100, idleSessions: 5000, warmSessions: 1500 },
+  quick: { floodEvents: 48_000, paceSeconds: 5, paceSessions: 50, idleSessions: 200, warmSessions: 100 },
 };
 
 const floodClients = 8;
+/** A flood comes in rounds of this many events. */
+const roundLength = 16;
+/** At this share of one core the extrapolation stops: above it, latency grows. */
+const busyShare = 0.7;
 
 /** Waits until the receiving side has seen so many events, or no more come. */
-async function arrived(receiver: Worker, expected: number): Promise<number> {
+async function arrived(receiver: Worker, expected: number): Promise<Report> {
   let last = -1;
   for (;;) {
-    const { events } = await receiver.tell({ do: 'stop' });
-    if (events >= expected || events === last) return events;
-    last = events;
+    const report = await receiver.tell({ do: 'report' });
+    if (report.events >= expected || report.events === last) return report;
+    last = report.events;
     await pause(300);
   }
 }
@@ -101,43 +113,46 @@ async function reset({ load, upstream }: Stage): Promise<void> {
   await upstream.tell({ do: 'reset' });
 }
 
+/** Floods twice, and measures the second time. */
+async function flood(stage: Stage, { from, to }: Direction, what: 'audio' | 'text', events: number) {
+  await connectClients(stage, floodClients);
+  const each = Math.ceil(events / floodClients / roundLength) * roundLength;
+  const expected = each * floodClients;
+  await reset(stage);
+  await from(stage).tell({ do: 'flood', what, count: each });
+  await arrived(to(stage), expected);
+  await reset(stage);
+  const before = cpuSeconds(stage.contestant.pids);
+  await from(stage).tell({ do: 'flood', what, count: each });
+  const report = await arrived(to(stage), expected);
+  const seconds = cpuSeconds(stage.contestant.pids) - before;
+  return { cpuMicrosPerEvent: (seconds * 1e6) / expected, faults: expected - report.events + report.faults };
+}
+
+interface Direction {
+  readonly from: (stage: Stage) => Worker;
+  readonly to: (stage: Stage) => Worker;
+}
+
+const up: Direction = { from: ({ load }) => load, to: ({ upstream }) => upstream };
+const down: Direction = { from: ({ upstream }) => upstream, to: ({ load }) => load };
+
 export const floodUp: Scenario = {
   name: 'flood up',
   what: '4.3 KB appends as fast as they are taken, 8 sessions',
-  async run(stage, { floodEvents }) {
-    await connectClients(stage, floodClients);
-    await reset(stage);
-    const before = cpuSeconds(stage.contestant.pids);
-    const each = Math.ceil(floodEvents / floodClients);
-    await stage.load.tell({ do: 'flood', what: 'audio', count: each });
-    const events = await arrived(stage.upstream, each * floodClients);
-    return perEvent(stage, before, events, each * floodClients);
-  },
+  run: (stage, { floodEvents }) => flood(stage, up, 'audio', floodEvents),
 };
 
 function floodDown(what: 'audio' | 'text', description: string): Scenario {
   return {
     name: `flood down, ${what}`,
     what: description,
-    async run(stage, { floodEvents }) {
-      await connectClients(stage, floodClients);
-      await reset(stage);
-      const before = cpuSeconds(stage.contestant.pids);
-      const each = Math.ceil((what === 'text' ? 2 : 1) * (floodEvents / floodClients));
-      await stage.upstream.tell({ do: 'flood', what, count: each });
-      const events = await arrived(stage.load, each * floodClients);
-      return perEvent(stage, before, events, each * floodClients);
-    },
+    run: (stage, { floodEvents }) => flood(stage, down, what, (what === 'text' ? 2 : 1) * floodEvents),
   };
 }
 
 export const floodDownAudio = floodDown('audio', '8 KB audio deltas as fast as they are taken, 8 sessions');
 export const floodDownText = floodDown('text', '0.25 KB transcript deltas as fast as they are taken, 8 sessions');
-
-function perEvent({ contestant }: Stage, before: number, events: number, expected: number): Measurement {
-  const seconds = cpuSeconds(contestant.pids) - before;
-  return { cpuMicrosPerEvent: (seconds * 1e6) / expected, lost: expected - events };
-}
 
 /** Conversation at its natural pace. */
 export function realtimePace(factor: number): Scenario {
@@ -145,40 +160,52 @@ export function realtimePace(factor: number): Scenario {
     name: `realtime pace × ${factor}`,
     what: `duplex sessions, 10 appends up, 8 audio and 12 text deltas down a second each (${factor} × the base number)`,
     async run(stage, { paceSeconds, paceSessions }) {
-      await connectClients(stage, paceSessions * factor);
-      await stage.load.tell({ do: 'pace' });
-      await stage.upstream.tell({ do: 'pace' });
-      await pause(1000);
+      const { contestant, load, upstream } = stage;
+      const sessions = paceSessions * factor;
+      await connectClients(stage, sessions);
       await reset(stage);
-      const before = cpuSeconds(stage.contestant.pids);
+      await load.tell({ do: 'pace' });
+      await upstream.tell({ do: 'pace' });
+      await pause(paceSeconds * 500);
+      const earlier = [await upstream.tell({ do: 'report' }), await load.tell({ do: 'report' })];
+      const before = cpuSeconds(contestant.pids);
       await pause(paceSeconds * 1000);
-      const seconds = cpuSeconds(stage.contestant.pids) - before;
-      const up = await stage.upstream.tell({ do: 'report' });
-      const down = await stage.load.tell({ do: 'report' });
-      await stage.load.tell({ do: 'stop' });
-      await stage.upstream.tell({ do: 'stop' });
-      const latencies = Float64Array.from([...up.latencies, ...down.latencies]).sort();
+      const seconds = cpuSeconds(contestant.pids) - before;
+      const later = [await upstream.tell({ do: 'report' }), await load.tell({ do: 'report' })];
+      const sentUp = (await load.tell({ do: 'stop' })).sent;
+      const sentDown = (await upstream.tell({ do: 'stop' })).sent;
+      const ends = [await arrived(upstream, sentUp), await arrived(load, sentDown)];
+      const latencies = Float64Array.from(
+        later.flatMap(({ latencies }, i) => latencies.slice(earlier[i]?.latencies.length)),
+      ).sort();
+      const events = sum(later, 'events') - sum(earlier, 'events');
       return {
-        cpuMicrosPerEvent: (seconds * 1e6) / (up.events + down.events),
+        cpuMicrosPerEvent: (seconds * 1e6) / events,
         p50Micros: latencies[Math.floor(latencies.length * 0.5)] ?? 0,
         p99Micros: latencies[Math.floor(latencies.length * 0.99)] ?? 0,
+        // Without a process in between there is nothing to extrapolate.
+        ...(seconds > 0 && { sessionsPerCore: Math.round((busyShare * sessions * paceSeconds) / seconds) }),
+        faults: sentUp + sentDown - sum(ends, 'events') + sum(ends, 'faults'),
       };
     },
   };
 }
 
+function sum(reports: readonly Report[], key: 'events' | 'faults'): number {
+  return reports.reduce((total, report) => total + report[key], 0);
+}
+
 export const idleSessions: Scenario = {
   name: 'idle sessions',
   what: 'sessions that are open and say nothing: memory of each, and CPU to open one',
-  async run(stage, { idleSessions: count }) {
-    // The first sessions pay for what all share.
-    await connectClients(stage, 50);
-    await pause(500);
+  async run(stage, { idleSessions: count, warmSessions }) {
+    await connectClients(stage, warmSessions);
+    await pause(2000);
     const memory = residentBytes(stage.contestant.pids);
     const before = cpuSeconds(stage.contestant.pids);
     await connectClients(stage, count);
     const seconds = cpuSeconds(stage.contestant.pids) - before;
-    await pause(500);
+    await pause(2000);
     return {
       cpuMicrosPerConnect: (seconds * 1e6) / count,
       bytesPerSession: (residentBytes(stage.contestant.pids) - memory) / count,
@@ -213,7 +240,7 @@ export function stalled(side: 'client' | 'upstream'): Scenario {
       const receiver = side === 'client' ? stage.load : stage.upstream;
       await receiver.tell({ do: 'hold' });
       let peak = 0;
-      const offered = Math.ceil(1e9 / 8300);
+      const offered = Math.ceil(1e9 / 8300 / roundLength) * roundLength;
       if (side === 'client') await stage.upstream.tell({ do: 'flood', what: 'audio', count: offered });
       else void stage.load.tell({ do: 'flood', what: 'audio', count: offered * 2 }).catch(() => undefined);
       for (let i = 0; i < 30; i++) {
@@ -228,20 +255,21 @@ export function stalled(side: 'client' | 'upstream'): Scenario {
 /** One very large event beside conversations at their natural pace. */
 export const largeAppend: Scenario = {
   name: '15 MiB append',
-  what: 'one 15 MiB append beside other sessions; the longest time another event was late',
+  what: 'a second 15 MiB append beside other sessions; the longest time another event was late',
   async run(stage) {
     await connectClients(stage, 20);
+    await stage.load.tell({ do: 'prepare', bytes: 11 * 1024 * 1024 });
     await stage.load.tell({ do: 'pace' });
     await stage.upstream.tell({ do: 'pace' });
-    await pause(1000);
-    await reset(stage);
-    await stage.load.tell({ do: 'large', bytes: 11 * 1024 * 1024 });
+    await stage.load.tell({ do: 'large' });
     await pause(1500);
-    const up = await stage.upstream.tell({ do: 'report' });
-    const down = await stage.load.tell({ do: 'report' });
+    await reset(stage);
+    await stage.load.tell({ do: 'large' });
+    await pause(1500);
+    const reports = [await stage.upstream.tell({ do: 'report' }), await stage.load.tell({ do: 'report' })];
     await stage.load.tell({ do: 'stop' });
     await stage.upstream.tell({ do: 'stop' });
-    return { longestStallMs: Math.max(0, ...up.latencies, ...down.latencies) / 1000 };
+    return { longestStallMs: Math.max(0, ...reports.flatMap(({ latencies }) => latencies)) / 1000 };
   },
 };
 

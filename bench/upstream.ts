@@ -5,8 +5,8 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
-import { audioDelta, opening, sessionCreated, sessionUpdated, textDelta } from './events.js';
-import { ageMicros, frame, frameCounter, stamp } from './frames.js';
+import { audioDelta, isWhole, opening, sessionCreated, sessionUpdated, textDelta } from './events.js';
+import { frame, frameCounter, Order, round, stamp } from './frames.js';
 import type { Command, Report } from './messages.js';
 
 interface Session {
@@ -19,7 +19,9 @@ const created = frame(sessionCreated, false);
 const updated = frame(sessionUpdated, false);
 const sessions = new Set<Session>();
 let next = 0;
+let sent = 0;
 let events = 0;
+let faults = 0;
 let latencies: number[] = [];
 let pacer: NodeJS.Timeout | null = null;
 
@@ -39,7 +41,8 @@ server.on('upgrade', (request, socket) => {
     `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
   );
   socket.write(created);
-  const count = frameCounter((opcode, _length, start) => {
+  const order = new Order();
+  const count = frameCounter((opcode, _length, start, isSample) => {
     if (opcode === 8) {
       socket.end(Buffer.from([0x88, 0]));
     } else if (opcode === 9) {
@@ -50,20 +53,24 @@ server.on('upgrade', (request, socket) => {
         return;
       }
       events++;
-      const age = ageMicros(start);
+      const before = order.faults;
+      const age = order.next(start);
+      faults += order.faults - before;
+      if (isSample && !isWhole(start)) faults++;
       if (age !== null && latencies.length < 2_000_000) latencies.push(age);
     }
   });
   socket.on('data', count);
 });
 
-/** Writes the frame until `count` are gone, no faster than the reader takes them. */
-function flood({ socket }: Session, bytes: Buffer, count: number): void {
+/** Writes the frames in turn until `count` are gone, no faster than the reader takes them. */
+function flood({ socket }: Session, frames: readonly Buffer[], count: number): void {
   let left = count;
   const more = () => {
     while (left > 0) {
       left--;
-      if (!socket.write(bytes)) {
+      sent++;
+      if (!socket.write(frames[(count - left - 1) % frames.length] as Buffer)) {
         socket.once('drain', more);
         return;
       }
@@ -86,22 +93,29 @@ function pace(): void {
     for (const session of sessions) {
       open(session);
       const phase = (tick + session.index) % 50;
-      if (phase % 6 === 0 && phase < 48) session.socket.write(frame(audioDelta(session.index, stamp()), false));
-      if (phase % 4 === 1 && phase < 48) session.socket.write(frame(textDelta(session.index, stamp()), false));
+      if (phase >= 48) continue;
+      const make = phase % 6 === 0 ? audioDelta : phase % 4 === 1 ? textDelta : null;
+      if (make === null) continue;
+      sent++;
+      session.socket.write(frame(make(session.index, stamp()), false));
     }
   }, 20);
 }
 
 process.on('message', (command: Command) => {
   if (command.do === 'reset') {
+    sent = 0;
     events = 0;
     latencies = [];
   } else if (command.do === 'flood') {
     for (const session of sessions) {
       open(session);
-      const event =
-        command.what === 'audio' ? audioDelta(session.index, 'event_f') : textDelta(session.index, 'event_f');
-      flood(session, frame(event, false), command.count);
+      const make = command.what === 'audio' ? audioDelta : textDelta;
+      flood(
+        session,
+        round((id) => frame(make(session.index, id), false)),
+        command.count,
+      );
     }
   } else if (command.do === 'pace') {
     pace();
@@ -112,7 +126,9 @@ process.on('message', (command: Command) => {
     for (const { socket } of sessions) socket.pause();
   }
   process.send?.({
+    sent,
     events,
+    faults,
     latencies: command.do === 'report' ? latencies : [],
     sessions: sessions.size,
   } satisfies Report);
