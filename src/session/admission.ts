@@ -162,6 +162,7 @@ export async function admit(
   services: AdmissionServices,
 ): Promise<Admission> {
   const { registry, store, places = store } = services;
+  const { requestId, dialect, apiVersion, relayEvents, traceparent } = wishes;
   // Before the credential, because looking at a client secret uses it up.
   if (registry.isDraining) throw drainingError();
   if (registry.isFull) throw fullError();
@@ -169,7 +170,7 @@ export async function admit(
   const profile = profileOf(principal, services.profiles);
   const model = modelOf(profile, request.url);
   checkIntent(profile, request.url);
-  const id = `sess_${wishes.requestId.replaceAll('-', '')}`;
+  const id = `sess_${requestId.replaceAll('-', '')}`;
   const place = `sessions:${JSON.stringify([principal.tenant, principal.subject])}`;
   const { sessions_per_user } = profile.limits;
   const takePlace = () => places.acquire(place, id, sessions_per_user, placeSeconds);
@@ -196,7 +197,11 @@ export async function admit(
     principal,
     profile,
     model,
-    ...wishes,
+    requestId,
+    dialect,
+    apiVersion,
+    relayEvents,
+    traceparent,
     renew: () => void takePlace().catch(ignored),
     budget,
     release: () => {

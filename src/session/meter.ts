@@ -63,7 +63,7 @@ class SessionMeter implements Meter {
   readonly turns = createTurns();
   readonly ledger: Ledger;
   readonly course = createCourse();
-  readonly #injections: string[] = [];
+  #injections: readonly string[] = [];
   #askedAt = 0;
   #responses = 0;
   #interruptions = 0;
@@ -113,8 +113,7 @@ class SessionMeter implements Meter {
   injected(body: JsonObject): void {
     this.turns.up(body);
     if (typeof body.event_id !== 'string') return;
-    this.#injections.push(body.event_id);
-    if (this.#injections.length > injectionsKept) this.#injections.shift();
+    this.#injections = [...this.#injections.slice(1 - injectionsKept), body.event_id];
   }
 
   get usage(): Readonly<Usage> {

@@ -62,7 +62,8 @@ export function connect(way: Way): Route {
     eventId: () => replies.eventId(),
   };
   const policy = createPolicy(profile, session, model, {
-    ...ports,
+    refuse: ports.refuse,
+    eventId: ports.eventId,
     answer: (body) => replies.answer(body),
     reported: way.reported,
     decided: (direction, type, decision) => metrics.traffic[direction].event(type, decision),
