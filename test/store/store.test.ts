@@ -41,6 +41,20 @@ describe('a lease', () => {
     expect(await store.acquire('alice', 'd', 2, 60)).toBe(false);
   });
 
+  it('runs out by itself, whatever became of the others of its key', async () => {
+    await store.acquire('alice', 'short', 3, 10);
+    await store.acquire('alice', 'long', 3, 60);
+    await store.release('alice', 'short');
+    await store.acquire('alice', 'renewed', 3, 20);
+    clock.ms += 19_000;
+    expect(await store.renew('alice', 'renewed', 60)).toBe(true);
+    clock.ms += 41_000;
+    expect(await store.renew('alice', 'long', 60)).toBe(false);
+    expect(await store.renew('alice', 'renewed', 60)).toBe(true);
+    expect(await store.acquire('alice', 'next', 2, 60)).toBe(true);
+    expect(await store.acquire('alice', 'one more', 2, 60)).toBe(false);
+  });
+
   it('that ran out is not brought back by renewing', async () => {
     await store.acquire('alice', 'a', 1, 60);
     clock.ms += 60_000;

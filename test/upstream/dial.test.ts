@@ -105,6 +105,15 @@ describe('a dial that succeeds', () => {
     expect(dialed.upstream.name).toBe('test');
   });
 
+  it('leaves nothing of the dial on the socket, which would keep the credential for as long as the session', async () => {
+    const server = await realtime();
+    const { socket, stream } = await dial(target(server.port), quick());
+    for (const event of ['lookup', 'connect', 'secureConnect']) expect(stream.listenerCount(event), event).toBe(0);
+    for (const event of ['open', 'upgrade', 'unexpected-response']) expect(socket.listenerCount(event), event).toBe(0);
+    expect(socket.listenerCount('error')).toBe(1);
+    socket.terminate();
+  });
+
   it('leaves nothing behind on the signal of the session, however it ends', async () => {
     const [good, bad] = [await realtime(), await refusing({ status: 500 })];
     const { signal } = new AbortController();
