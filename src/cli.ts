@@ -12,6 +12,7 @@ import { ConfigError, configFileSchema, loadConfig, type Settings } from './conf
 import { runDemo } from './demo.js';
 import { startEmulator } from './emulator/emulator.js';
 import { explain, NotAnId } from './explain/explain.js';
+import { searchHeapLessOften } from './heap.js';
 import { describeSettings } from './masked.js';
 import { createTokenVerifier, startRelay } from './relay.js';
 import type { SettingsSource } from './reload.js';
@@ -52,6 +53,7 @@ type Command = (args: string[]) => Promise<number>;
 const commands: Record<string, Command> = {
   async serve(args) {
     options(args, {});
+    searchHeapLessOften();
     const worker = process.env[workerVariable];
     if (worker && process.send) {
       await runWorker(Number(worker));
