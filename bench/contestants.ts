@@ -220,7 +220,7 @@ export const haproxy = daemon(
   'haproxy',
   (port, upstream) => `global
   nbthread 1
-  maxconn 20000
+  maxconn 4000
 defaults
   mode tcp
   timeout connect 5s
@@ -240,7 +240,7 @@ export const nginx = daemon(
 worker_processes 1;
 pid ${folder}/nginx.pid;
 error_log /dev/null;
-events { worker_connections 20000; }
+events { worker_connections 4000; }
 http {
   access_log off;
   client_body_temp_path ${folder}/a; proxy_temp_path ${folder}/b; fastcgi_temp_path ${folder}/c;

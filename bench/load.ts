@@ -5,6 +5,7 @@ import { connect, type Socket } from 'node:net';
 import { append, isWhole, largeAppend } from './events.js';
 import { frame, frameCounter, Order, round, stamp } from './frames.js';
 import type { Command, Report } from './messages.js';
+import { everySlot, slotsPerSecond } from './slots.js';
 
 interface Client {
   readonly socket: Socket;
@@ -17,7 +18,7 @@ let sent = 0;
 let events = 0;
 let faults = 0;
 let latencies: number[] = [];
-let pacer: NodeJS.Timeout | null = null;
+let pacer: (() => void) | null = null;
 /** Made before it is needed, so that making it delays nobody. */
 let large: Buffer = Buffer.alloc(0);
 
@@ -109,17 +110,15 @@ function flood({ socket }: Client, count: number): Promise<void> {
   });
 }
 
-/** Ten appends a second from every client, spread over the second. */
+/** Ten appends a second from every client; each has its own moment, as people have. */
 function pace(): void {
-  let tick = 0;
-  pacer = setInterval(() => {
-    tick++;
+  pacer = everySlot((slot) => {
     for (const client of clients) {
-      if ((tick + client.index) % 5 !== 0) continue;
+      if ((slot + client.index) % (slotsPerSecond / 10) !== 0) continue;
       sent++;
       client.socket.write(frame(append(stamp()), true));
     }
-  }, 20);
+  });
 }
 
 async function obey(command: Command): Promise<void> {
@@ -147,7 +146,7 @@ async function obey(command: Command): Promise<void> {
   } else if (command.do === 'pace') {
     pace();
   } else if (command.do === 'stop') {
-    if (pacer) clearInterval(pacer);
+    pacer?.();
     pacer = null;
   } else if (command.do === 'hold') {
     for (const { socket } of clients) socket.pause();

@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream';
 import { audioDelta, isWhole, opening, sessionCreated, sessionUpdated, textDelta } from './events.js';
 import { frame, frameCounter, Order, round, stamp } from './frames.js';
 import type { Command, Report } from './messages.js';
+import { everySlot, slotsPerSecond } from './slots.js';
 
 interface Session {
   readonly index: number;
@@ -23,7 +24,7 @@ let sent = 0;
 let events = 0;
 let faults = 0;
 let latencies: number[] = [];
-let pacer: NodeJS.Timeout | null = null;
+let pacer: (() => void) | null = null;
 
 const [certificate, key] = process.argv.slice(2);
 const server =
@@ -85,21 +86,25 @@ function open(session: Session): void {
   for (const event of opening(session.index)) session.socket.write(frame(event, false));
 }
 
-/** Eight audio and twelve text deltas a second to every session, spread over the second. */
+/** Slots between two audio deltas and between two text deltas of a session. */
+const audioSlots = Math.floor(slotsPerSecond / 8);
+const textSlots = Math.floor(slotsPerSecond / 12);
+
+/** Eight audio and twelve text deltas a second to every session, each session at its own moment. */
 function pace(): void {
-  let tick = 0;
-  pacer = setInterval(() => {
-    tick++;
+  for (const session of sessions) open(session);
+  pacer = everySlot((slot) => {
     for (const session of sessions) {
-      open(session);
-      const phase = (tick + session.index) % 50;
-      if (phase >= 48) continue;
-      const make = phase % 6 === 0 ? audioDelta : phase % 4 === 1 ? textDelta : null;
-      if (make === null) continue;
-      sent++;
-      session.socket.write(frame(make(session.index, stamp()), false));
+      const phase = slot + session.index;
+      if (phase % audioSlots === 0) send(session, audioDelta);
+      if (phase % textSlots === 1) send(session, textDelta);
     }
-  }, 20);
+  });
+}
+
+function send({ socket, index }: Session, make: typeof audioDelta): void {
+  sent++;
+  socket.write(frame(make(index, stamp()), false));
 }
 
 process.on('message', (command: Command) => {
@@ -120,7 +125,7 @@ process.on('message', (command: Command) => {
   } else if (command.do === 'pace') {
     pace();
   } else if (command.do === 'stop') {
-    if (pacer) clearInterval(pacer);
+    pacer?.();
     pacer = null;
   } else if (command.do === 'hold') {
     for (const { socket } of sessions) socket.pause();
