@@ -46,7 +46,7 @@ interface Plan {
 }
 
 const twin = relay({ name: 'relay (again)' });
-const everyone: Start[] = process.env.FEW ? [direct, relay(), naive, nodePipe, ...proxies] : [relay(), twin, naive, nodePipe, ...proxies];
+const everyone = [relay(), twin, naive, nodePipe, ...proxies];
 const twoWorkers = relay({ name: 'relay, 2 workers', workers: 2 });
 const translated = relay({ name: 'relay, preview client', path: preview });
 const plans: Plan[] = values.quick
