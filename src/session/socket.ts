@@ -71,13 +71,13 @@ export class Leg {
     this.#stream = stream;
     this.#limit = bufferBytes;
     this.#outbox = new Outbox(masked);
-    // The one listener there is on what comes in is that of `ws`.
-    const [read] = stream.listeners('data') as [(this: Duplex, bytes: Buffer) => void];
+    // The one listener there is on what comes in is that of `ws`; none, when the connection is gone already.
+    const [read] = stream.listeners('data') as ((this: Duplex, bytes: Buffer) => void)[];
     this.#frames = new Frames(!masked, messageBytes, {
       text: (bytes) => this.#message(bytes, true),
-      other: (bytes) => read.call(stream, bytes),
+      other: (bytes) => read?.call(stream, bytes),
     });
-    stream.off('data', read);
+    if (read) stream.off('data', read);
   }
 
   start(handlers: LegHandlers): void {
