@@ -150,7 +150,7 @@ export class Frames {
     const start = at + seen.head;
     const message = data.subarray(start, end);
     if (this.#masked) {
-      data.copy(key, 0, start - keyBytes, start);
+      for (let i = 0; i < keyBytes; i++) key[i] = data[start - keyBytes + i] as number;
       mask(message, key);
     }
     if (isUtf8(message)) {

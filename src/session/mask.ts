@@ -35,12 +35,11 @@ export function mask(bytes: Buffer, key: Buffer): void {
 const pool = Buffer.allocUnsafeSlow(8192);
 let used = pool.length;
 
-/** Writes a key that nobody can foretell into `key`. */
+/** Fills `key` with four bytes that nobody can foretell. */
 export function newKey(key: Buffer): void {
   if (used === pool.length) {
     randomFillSync(pool);
     used = 0;
   }
-  pool.copy(key, 0, used, used + keyBytes);
-  used += keyBytes;
+  for (let i = 0; i < keyBytes; i++) key[i] = pool[used++] as number;
 }

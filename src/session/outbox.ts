@@ -23,6 +23,8 @@ const textFrame = { fin: true, opcode: 1, readOnly: false, rsv1: false } as cons
 const fromClient: FrameOptions = { ...textFrame, mask: true };
 const fromServer: FrameOptions = { ...textFrame, mask: false };
 const keyBytes = 4;
+/** Of the frame that is being sent; shared, because nothing waits in between. */
+const key = Buffer.alloc(keyBytes);
 /** Pieces smaller than this are cheaper to copy into one than to hand to the system one by one. */
 const smallPiece = 4096;
 /** What is forwarded keeps all alive that came with it. A piece that is a smaller part of that than this is copied. */
@@ -33,8 +35,8 @@ export class Outbox {
   readonly #masked: boolean;
   #pieces: Buffer[] = [];
   #bytes = 0;
-  /** Frames that are forwarded and stand in a row in the memory they came in. */
-  #run: ArrayBufferLike | null = null;
+  /** The memory in which forwarded frames came in; from start to end they stand in a row. */
+  #run: Buffer | null = null;
   #runStart = 0;
   #runEnd = 0;
 
@@ -63,28 +65,27 @@ export class Outbox {
    */
   forward(payload: Buffer): void {
     const { buffer, byteOffset, length } = payload;
-    if (this.#masked) {
-      const key = Buffer.from(buffer, byteOffset - keyBytes, keyBytes);
-      newKey(key);
-      mask(payload, key);
-    }
     const start = byteOffset - headBytes(length, this.#masked);
-    const end = byteOffset + length;
-    if (this.#run !== buffer || this.#runEnd !== start) {
+    if (this.#run?.buffer !== buffer || this.#runEnd !== start) {
       this.#endRun();
-      this.#run = buffer;
+      this.#run = Buffer.from(buffer);
       this.#runStart = start;
     }
-    this.#runEnd = end;
-    this.#bytes += end - start;
+    if (this.#masked) {
+      newKey(key);
+      for (let i = 0; i < keyBytes; i++) (this.#run as Buffer)[byteOffset - keyBytes + i] = key[i] as number;
+      mask(payload, key);
+    }
+    this.#runEnd = byteOffset + length;
+    this.#bytes += this.#runEnd - start;
   }
 
   #endRun(): void {
-    const buffer = this.#run;
-    if (buffer === null) return;
+    const run = this.#run;
+    if (run === null) return;
     this.#run = null;
-    const piece = Buffer.from(buffer, this.#runStart, this.#runEnd - this.#runStart);
-    this.#pieces.push(piece.length < leastShare * buffer.byteLength ? Buffer.from(piece) : piece);
+    const piece = run.subarray(this.#runStart, this.#runEnd);
+    this.#pieces.push(piece.length < leastShare * run.length ? Buffer.from(piece) : piece);
   }
 
   clear(): void {
