@@ -21,12 +21,12 @@ import type { Admission } from './admission.js';
 import { type Deadline, deadlineOf } from './deadline.js';
 import { createGuard } from './guard.js';
 import { createMeter, type Totals } from './meter.js';
+import { type Facts, overdue } from './overdue.js';
 import { upstreamReader } from './readers.js';
 import { type End, identityOf, reportDial, reportEnd, reportOpening, traced, usageOf } from './report.js';
 import type { Settlements } from './settle.js';
 import { Sideband } from './sideband.js';
 import { createWatchdog } from './silence.js';
-import type { Heartbeat } from './socket.js';
 
 /** The parts of the instance that every call uses. */
 export interface CallServices {
@@ -307,44 +307,42 @@ export class Call {
   tick(now: number): void {
     if (this.#state === 'closed') return;
     this.#logActivity();
-    const heard = this.#sideband?.wasHeard(now) ?? false;
-    const isSilent = this.#watchdog.isTooLong(now, heard);
-    if (now >= this.admission.principal.expiresAt * 1000) this.end('token_expired', 'relay');
-    else if (this.#state === 'attaching') {
-      if (now - this.#answeredAt > attachMs) {
-        this.end('upstream_timeout', 'upstream', { message: 'The upstream did not let the relay into the call.' });
-      }
-    } else if (this.#state === 'configuring') {
-      if (now - this.#attachedAt > this.#services.limits.configure_seconds * 1000) {
-        this.end('upstream_configuration_failed', 'upstream', {
-          message: 'The upstream did not accept the configuration in time.',
-        });
-      }
-    } else if (this.#sideband?.isAlive(now, this.#heartbeat()) === false) {
-      this.end('upstream_lost', 'upstream', { message: 'The upstream does not answer pings.' });
-    } else if (this.#state !== 'creating') {
-      this.#account.tick(now);
-      if (this.isOpen) this.#tickOpen(now, isSilent);
+    if (this.#state === 'open' || this.#state === 'draining') this.#account.tick(now);
+    // The account may just have ended it.
+    if (!this.isOpen) return;
+    const due = overdue(now, this.#facts(this.#state, now));
+    if (due) this.end(due.id, due.initiator, { message: due.message });
+    else if (this.#state === 'attaching' && now - this.#answeredAt > attachMs) {
+      this.end('upstream_timeout', 'upstream', { message: 'The upstream did not let the relay into the call.' });
     }
   }
 
-  #tickOpen(now: number, isSilent: boolean): void {
-    const { at, id } = this.#deadline;
-    if (isSilent) {
-      this.end('upstream_timeout', 'upstream', { message: 'The upstream went silent when an answer was due.' });
-    } else if (now >= at) this.end(id, 'relay');
-    else if (now - this.#lastEventAt > this.admission.profile.limits.idle_seconds * 1000) {
-      this.end('idle_timeout', 'relay');
-    } else if (this.#state === 'draining' && !this.#isBusy()) this.end('draining', 'relay');
+  #facts(state: Exclude<State, 'closed'>, now: number): Facts {
+    const { limits } = this.#services;
+    const { principal, profile } = this.admission;
+    const heard = this.#sideband?.wasHeard(now) ?? false;
+    const heartbeat = { pingMs: limits.ping_seconds * 1000, pongMs: limits.pong_seconds * 1000 };
+    return {
+      state: state === 'creating' || state === 'attaching' ? 'dialing' : state,
+      // What the browser sends and reads does not pass here.
+      clientIsAlive: true,
+      heldUp: 0,
+      heldDown: 0,
+      mostHeld: Number.POSITIVE_INFINITY,
+      upstreamIsAlive: this.#sideband?.isAlive(now, heartbeat) ?? true,
+      tokenEndsAt: principal.expiresAt * 1000,
+      configureBy: this.#attachedAt + limits.configure_seconds * 1000,
+      configureSent: true,
+      upstreamIsSilent: this.#watchdog.isTooLong(now, heard),
+      deadline: this.#deadline,
+      idleFor: (now - this.#lastEventAt) / 1000,
+      mostIdle: profile.limits.idle_seconds,
+      isBusy: this.#isBusy(),
+    };
   }
 
   #isBusy(): boolean {
     return this.#playing || this.#meter.turns.isBusy();
-  }
-
-  #heartbeat(): Heartbeat {
-    const { ping_seconds, pong_seconds } = this.#services.limits;
-    return { pingMs: ping_seconds * 1000, pongMs: pong_seconds * 1000 };
   }
 
   #logActivity(): void {
