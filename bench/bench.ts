@@ -148,7 +148,7 @@ function guard(): boolean {
     'flood up': 0.5,
     'flood down, audio': 0.5,
     'flood down, text': 0.5,
-    'realtime pace × 1': 1.3,
+    'realtime pace × 1': 1.6,
   };
   let ok = true;
   for (const [name, limit] of Object.entries(limits)) {
