@@ -13,9 +13,8 @@ const upAudio = noise(3200, 'up');
 const downAudio = noise(6144, 'down');
 const words = ' and then some more words';
 
-export function append(id: string | null): string {
-  const idField = id === null ? '' : `"event_id":"${id}",`;
-  return `{"type":"input_audio_buffer.append",${idField}"audio":"${upAudio}"}`;
+export function append(id: string): string {
+  return `{"type":"input_audio_buffer.append","event_id":"${id}","audio":"${upAudio}"}`;
 }
 
 /** Whether a message is one of these events, whole and unchanged; a translation may have given it another type. */

@@ -13,7 +13,7 @@ interface Client {
 }
 
 const appends = round((id) => frame(append(id), true));
-let clients: Client[] = [];
+const clients: Client[] = [];
 let sent = 0;
 let events = 0;
 let faults = 0;
@@ -154,9 +154,6 @@ async function obey(command: Command): Promise<void> {
     large = frame(largeAppend(command.bytes), true);
   } else if (command.do === 'large') {
     await new Promise<void>((resolve) => clients[0]?.socket.write(large, () => resolve()));
-  } else if (command.do === 'close') {
-    for (const { socket } of clients) socket.destroy();
-    clients = [];
   }
 }
 

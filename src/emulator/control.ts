@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { JsonObject } from '../protocol/event.js';
 import type { Script } from './answer.js';
+import { readBody } from './body.js';
 import type { Connection } from './connection.js';
 import { type Fault, type FaultList, type FaultName, faultNames } from './faults.js';
 import type { Received, ReceivedConnection } from './received.js';
@@ -53,7 +54,6 @@ const faultShape = object(
 );
 
 const maxScripts = 1000;
-const maxBodyBytes = 1024 * 1024;
 
 /** The control over what the connections of one emulator share. */
 export function createControl(
@@ -122,7 +122,7 @@ export async function serveControl(
     const route = `${request.method} ${url.pathname}`;
     const handler = routes[route];
     if (!handler) return answer(404, { error: `no such control; there are: ${Object.keys(routes).join(', ')}` });
-    const body = request.method === 'POST' ? await readJson(request) : null;
+    const body = request.method === 'POST' ? JSON.parse((await readBody(request)) || '{}') : null;
     answer(200, handler(control, body, url.searchParams));
   } catch (error) {
     answer(400, { error: error instanceof Error ? error.message : String(error) });
@@ -194,15 +194,4 @@ function listOf(body: unknown): object[] {
   if (list.some((one) => typeof one !== 'object' || one === null))
     throw new TypeError('expected a JSON object or array');
   return list as object[];
-}
-
-async function readJson(request: IncomingMessage): Promise<unknown> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > maxBodyBytes) throw new RangeError(`the body is over ${maxBodyBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return JSON.parse(Buffer.concat(chunks).toString() || '{}');
 }

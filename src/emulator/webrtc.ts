@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { WebSocket } from 'ws';
 import type { Json, JsonObject } from '../protocol/event.js';
+import { readBody } from './body.js';
 import type { House } from './connection.js';
 import { type DoorRules, mayEnter } from './doors.js';
 import { refusalOf } from './faults.js';
@@ -16,7 +17,6 @@ import { loadWerift } from './webrtc-peer.js';
 
 const secrets = '/openai/v1/realtime/client_secrets';
 const calls = '/openai/v1/realtime/calls';
-const maxBodyBytes = 1024 * 1024;
 const maxKeys = 1000;
 const maxCalls = 100;
 const remembered = 100;
@@ -99,7 +99,7 @@ export class CallDesk {
       response.end(bodyOf(refusal));
     };
     try {
-      const body = await read(request);
+      const body = await readBody(request);
       const fault = this.#house.faults.take(momentOf(url.pathname));
       if (fault?.fault === 'hang') return;
       if (fault?.fault === 'reset') {
@@ -223,15 +223,4 @@ function parse(text: string): Json | undefined {
   } catch {
     return undefined;
   }
-}
-
-async function read(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > maxBodyBytes) throw new RangeError(`the body is over ${maxBodyBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString();
 }

@@ -1,17 +1,14 @@
 /** Allow-lists as data: a shape copies from a value what it knows and drops the rest. */
 
-import type { Json, JsonObject } from '../protocol/event.js';
+import { isObject, type Json, type JsonObject } from '../protocol/event.js';
+
+export { isObject };
 
 /** Rebuilds a value from its permitted parts; undefined when nothing of it is permitted. */
 export type Shape = (value: Json | undefined) => Json | undefined;
 
 /** Permitted fields by name. */
 export type Fields = Readonly<Record<string, Shape>>;
-
-/** Whether a value is a JSON object. */
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
 
 /** An own field of an object; what it inherits is not there. */
 export function own(value: JsonObject, key: string): Json | undefined {

@@ -5,6 +5,16 @@ export interface JsonObject {
   [key: string]: Json | undefined;
 }
 
+/** Whether a value is a JSON object, neither null nor an array. */
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The value if it is a JSON object, else one without fields. */
+export function objectOf(value: unknown): JsonObject {
+  return isObject(value) ? value : {};
+}
+
 /**
  * One Realtime JSON message. Exactly one of `raw` and `body` is set: `raw` holds the original bytes of a message in the
  * strict language of the fast path, `body` a parsed message that is serialised anew when it is sent.

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { exits, RelayError } from '../errors.js';
 import type { Watch } from '../policy/drift.js';
 import { relayPrefix } from '../protocol/catalogue.js';
-import type { JsonObject, RealtimeEvent } from '../protocol/event.js';
+import { isObject, type JsonObject, type RealtimeEvent } from '../protocol/event.js';
 
 /** What a guard may do. */
 interface GuardPorts {
@@ -87,8 +87,4 @@ export function createGuard({ session, watch, violations, reportOnly }: Rules, p
       else if (type === 'error' && isObject(body?.error)) refused(body.error);
     },
   };
-}
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,7 +1,7 @@
 /** Counts what passes through one session: events, audio, tokens, turns, and the time to the first audio. */
 
 import { audioDown, audioUp } from '../protocol/catalogue.js';
-import type { JsonObject, Step } from '../protocol/event.js';
+import { type JsonObject, objectOf, type Step } from '../protocol/event.js';
 import type { Metrics, Origin } from '../telemetry/metrics.js';
 import { createLedger, type Ledger, type Usage } from '../telemetry/usage.js';
 import { type CourseTotals, createCourse } from './course.js';
@@ -104,9 +104,9 @@ class SessionMeter implements Meter {
   };
 
   configured(session: JsonObject): void {
-    const { input, output } = object(session.audio);
-    this.#inputRate = bytesPerSecond(object(input).format);
-    this.#outputRate = bytesPerSecond(object(output).format);
+    const { input, output } = objectOf(session.audio);
+    this.#inputRate = bytesPerSecond(objectOf(input).format);
+    this.#outputRate = bytesPerSecond(objectOf(output).format);
     this.turns.configured(session);
   }
 
@@ -155,7 +155,7 @@ class SessionMeter implements Meter {
     this.#responses++;
     this.#askedAt = 0;
     this.ports.spent(this.ledger.response(response.usage));
-    const details = object(response.status_details);
+    const details = objectOf(response.status_details);
     const interrupted = response.status === 'cancelled' && details.reason === 'turn_detected';
     this.course.answered(response.status, interrupted);
     if (interrupted) {
@@ -163,7 +163,7 @@ class SessionMeter implements Meter {
       this.metrics.interrupted();
     }
     if (response.status === 'failed') {
-      const { code } = object(details.error);
+      const { code } = objectOf(details.error);
       this.course.failed(code);
       this.metrics.upstreamError('upstream', String(code));
     }
@@ -177,10 +177,10 @@ class SessionMeter implements Meter {
 }
 
 const onDown: ReadonlyMap<string, (meter: SessionMeter, body: JsonObject) => void> = new Map([
-  ['session.updated', (meter: SessionMeter, body: JsonObject) => meter.configured(object(body.session))],
+  ['session.updated', (meter: SessionMeter, body: JsonObject) => meter.configured(objectOf(body.session))],
   ['input_audio_buffer.speech_stopped', (meter: SessionMeter) => meter.asked()],
   ['response.created', (meter: SessionMeter) => meter.begun()],
-  ['response.done', (meter: SessionMeter, body: JsonObject) => meter.done(object(body.response))],
+  ['response.done', (meter: SessionMeter, body: JsonObject) => meter.done(objectOf(body.response))],
   // Of a call, whose sound is not seen here.
   ['output_audio_buffer.started', (meter: SessionMeter) => meter.firstAudio()],
   [
@@ -191,7 +191,7 @@ const onDown: ReadonlyMap<string, (meter: SessionMeter, body: JsonObject) => voi
     'rate_limits.updated',
     ({ metrics, ports }: SessionMeter, body: JsonObject) => {
       for (const limit of Array.isArray(body.rate_limits) ? body.rate_limits : []) {
-        const { name, remaining } = object(limit);
+        const { name, remaining } = objectOf(limit);
         if ((name === 'requests' || name === 'tokens') && typeof remaining === 'number') {
           metrics.rateLimit(ports.upstream(), name, remaining);
         }
@@ -201,16 +201,12 @@ const onDown: ReadonlyMap<string, (meter: SessionMeter, body: JsonObject) => voi
   [
     'error',
     (meter: SessionMeter, body: JsonObject) => {
-      const error = object(body.error);
+      const error = objectOf(body.error);
       meter.course.failed(error.code);
       meter.metrics.upstreamError(meter.originOf(error), String(error.code));
     },
   ],
 ]);
-
-function object(value: unknown): JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : {};
-}
 
 function round(value: number): number {
   return Math.round(value * 100) / 100;

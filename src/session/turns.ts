@@ -1,6 +1,6 @@
 /** What upstream owes at a moment: answers that run or were asked for, transcripts, the ack of a commit. */
 
-import type { JsonObject } from '../protocol/event.js';
+import { isObject, type JsonObject, objectOf } from '../protocol/event.js';
 
 /** The open turns of one session. */
 export interface Turns {
@@ -43,10 +43,10 @@ class OpenTurns implements Turns {
   transcribes = false;
 
   configured(session: JsonObject): void {
-    const input = object(object(session.audio).input);
+    const input = objectOf(objectOf(session.audio).input);
     this.transcribes = isObject(input.transcription);
     this.detectsTurns = isObject(input.turn_detection);
-    this.answersSpeech = session.type !== 'transcription' && object(input.turn_detection).create_response !== false;
+    this.answersSpeech = session.type !== 'transcription' && objectOf(input.turn_detection).create_response !== false;
   }
 
   up({ type, event_id }: JsonObject): void {
@@ -75,12 +75,12 @@ class OpenTurns implements Turns {
 function begin(turns: OpenTurns, { response }: JsonObject): void {
   turns.spoken = false;
   turns.asked.shift();
-  const { id } = object(response);
+  const { id } = objectOf(response);
   if (typeof id === 'string' && turns.running.size < most) turns.running.add(id);
 }
 
 function finish(turns: OpenTurns, { response }: JsonObject): void {
-  turns.running.delete(String(object(response).id));
+  turns.running.delete(String(objectOf(response).id));
   if (turns.running.size === 0) turns.working.length = 0;
 }
 
@@ -89,7 +89,7 @@ function hear(turns: OpenTurns): void {
 }
 
 function refuse(turns: OpenTurns, { error }: JsonObject): void {
-  const id = object(error).event_id;
+  const id = objectOf(error).event_id;
   if (typeof id === 'string' && remove(turns.asked, id)) return;
   // Upstream does not always say what it refused; it is not silent, at least.
   if (typeof id !== 'string') turns.asked.length = 0;
@@ -154,12 +154,4 @@ function remove(ids: string[], id: unknown): boolean {
   const at = ids.indexOf(String(id));
   if (at >= 0) ids.splice(at, 1);
   return at >= 0;
-}
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function object(value: unknown): JsonObject {
-  return isObject(value) ? value : {};
 }

@@ -1,6 +1,6 @@
 /** What a session cost, as upstream reports it: added up by kind, and told as one record when the session is over. */
 
-import type { JsonObject } from '../protocol/event.js';
+import { objectOf } from '../protocol/event.js';
 import type { TokenKind } from './metrics.js';
 
 /**
@@ -96,10 +96,10 @@ class SessionLedger implements Ledger {
 
   response(value: unknown): number {
     const sums = this.#sums;
-    const usage = object(value);
-    const input = object(usage.input_token_details);
-    const cached = object(input.cached_tokens_details);
-    const output = object(usage.output_token_details);
+    const usage = objectOf(value);
+    const input = objectOf(usage.input_token_details);
+    const cached = objectOf(input.cached_tokens_details);
+    const output = objectOf(usage.output_token_details);
     sums.responses++;
     sums.total_tokens += amount(usage.total_tokens);
     sums.input_tokens += amount(usage.input_tokens);
@@ -123,8 +123,8 @@ class SessionLedger implements Ledger {
 
   transcription(value: unknown): number {
     const sums = this.#sums;
-    const usage = object(value);
-    const text = amount(object(usage.input_token_details).text_tokens);
+    const usage = objectOf(value);
+    const text = amount(objectOf(usage.input_token_details).text_tokens);
     const input = amount(usage.input_tokens);
     const output = amount(usage.output_tokens);
     sums.transcriptions++;
@@ -137,10 +137,6 @@ class SessionLedger implements Ledger {
     this.#count('output_text', output);
     return amount(usage.total_tokens);
   }
-}
-
-function object(value: unknown): JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : {};
 }
 
 /** What upstream reports is added to sums that money depends on: nothing negative, nothing endless. */

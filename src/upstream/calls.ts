@@ -5,7 +5,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { exits, RelayError } from '../errors.js';
-import type { Json, JsonObject } from '../protocol/event.js';
+import { isObject, type Json, type JsonObject } from '../protocol/event.js';
 import { untilAborted } from './abort.js';
 import { type Answer, type AskOptions, ask, askWithCredential, lateOf } from './ask.js';
 import type { CredentialHeader } from './authorizer.js';
@@ -174,8 +174,4 @@ function parse(text: string): JsonObject {
   } catch {
     return {};
   }
-}
-
-function isObject(value: Json | undefined): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

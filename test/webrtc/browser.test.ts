@@ -47,23 +47,29 @@ interface Told {
 }
 declare const window: { told: Told; start(url: string, token: string): Promise<void> };
 
+/** A tab of the page, on an origin that a relay allows, which has begun to call with a voice that asks for its order. */
+async function callingTab() {
+  const server = createServer((_request, response) => response.setHeader('content-type', 'text/html').end(page));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const emulator = await startTestEmulator();
+  const relay = await startTestRelay({ upstream: emulator.url, env: { RELAY_ALLOWED_ORIGINS: origin } });
+  const microphone = paddedSpeech('question-order', 3);
+  onTestFinished(() => microphone.remove());
+  const browser = await startBrowser(microphone.path);
+  onTestFinished(() => browser.close());
+  const tab = await browser.open(origin);
+
+  const url = `${relay.relay.url}/v1/realtime/calls`;
+  await tab.evaluate(([to, token]) => window.start(to as string, token as string), [url, relay.token()]);
+  return { emulator, relay, browser, tab };
+}
+
 describe.skipIf(noBrowser)('a page on an allowed origin', () => {
   it('speaks and is answered through a call, which ends when its owner hangs up', { timeout: 60_000 }, async () => {
-    const server = createServer((_request, response) => response.setHeader('content-type', 'text/html').end(page));
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    onTestFinished(() => void server.close());
-    const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const emulator = await startTestEmulator();
-    const relay = await startTestRelay({ upstream: emulator.url, env: { RELAY_ALLOWED_ORIGINS: origin } });
-    const microphone = paddedSpeech('question-order', 3);
-    onTestFinished(() => microphone.remove());
-    const browser = await startBrowser(microphone.path);
-    onTestFinished(() => browser.close());
-    const tab = await browser.open(origin);
-
-    const url = `${relay.relay.url}/v1/realtime/calls`;
-    await tab.evaluate(([to, token]) => window.start(to as string, token as string), [url, relay.token()]);
+    const { emulator, relay, browser, tab } = await callingTab();
     await tab.waitForFunction(() => window.told.events.includes('output_audio_buffer.started'));
     await tab.waitForFunction(() => window.told.loudest > 0.01);
     const { events, answer } = await tab.evaluate(() => window.told);
@@ -84,20 +90,7 @@ describe.skipIf(noBrowser)('a page on an allowed origin', () => {
   });
 
   it('of a closed tab leaves no call behind', { timeout: 60_000 }, async () => {
-    const server = createServer((_request, response) => response.setHeader('content-type', 'text/html').end(page));
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    onTestFinished(() => void server.close());
-    const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const emulator = await startTestEmulator();
-    const relay = await startTestRelay({ upstream: emulator.url, env: { RELAY_ALLOWED_ORIGINS: origin } });
-    const microphone = paddedSpeech('question-order', 3);
-    onTestFinished(() => microphone.remove());
-    const browser = await startBrowser(microphone.path);
-    onTestFinished(() => browser.close());
-    const tab = await browser.open(origin);
-    const url = `${relay.relay.url}/v1/realtime/calls`;
-    await tab.evaluate(([to, token]) => window.start(to as string, token as string), [url, relay.token()]);
+    const { emulator, relay, tab } = await callingTab();
     await relay.logged('session.opened');
     await tab.goto('about:blank');
     expect(await relay.logged('session.ended')).toMatchObject({ reason: 'normal', initiator: 'upstream' });

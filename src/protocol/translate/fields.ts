@@ -1,6 +1,8 @@
 /** Tables of fields that have another name, place or value in the other dialect, and the two ways to apply one. */
 
-import type { Json, JsonObject } from '../event.js';
+import { isObject, type Json, type JsonObject } from '../event.js';
+
+export { isObject };
 
 /** One field that differs between the dialects: a preview key, and a path in the GA object. */
 export interface Field {
@@ -17,11 +19,6 @@ const same: Convert = (value) => value;
 /** A row of a field table; `ga` is a dotted path. */
 export function field(preview: string, ga: string, toGa: Convert = same, toPreview: Convert = same): Field {
   return { preview, ga: ga.split('.'), toGa, toPreview };
-}
-
-/** Whether a value is a JSON object, neither null nor an array. */
-export function isObject(value: Json | undefined): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** The object without some of its keys; the object itself when it has none of them. */
