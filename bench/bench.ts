@@ -8,6 +8,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { certificatePem } from '../test/support/pem.js';
+import { compare, leastRounds } from './against.js';
 import { direct, haproxy, has, naive, nginx, nodePipe, relay, type Start } from './contestants.js';
 import {
   floodDownAudio,
@@ -30,6 +31,7 @@ const { values } = parseArgs({
     rounds: { type: 'string' },
     only: { type: 'string' },
     json: { type: 'string' },
+    against: { type: 'string' },
   },
 });
 const size = values.quick ? sizes.quick : sizes.full;
@@ -94,6 +96,14 @@ function certificate(folder: string): { cert: string; key: string } {
   writeFileSync(files.cert, pem.cert);
   writeFileSync(files.key, pem.key);
   return files;
+}
+
+if (values.against) {
+  const scenarios = [floodUp, floodDownAudio, floodDownText, realtimePace(1), idleSessions, refusedHandshakes];
+  const wanted = scenarios.filter(({ name }) => !values.only || name.includes(values.only));
+  const compared = await compare(values.against, wanted, Number(values.rounds ?? leastRounds), size);
+  if (values.json) writeFileSync(values.json, `${JSON.stringify({ machine: machine(), compared }, null, 2)}\n`);
+  process.exit(0);
 }
 
 type Results = Record<string, Record<string, Record<string, number>>>;

@@ -34,16 +34,37 @@ const path = '/openai/v1/realtime?model=bench';
 const jwt = { secret: 'a-secret-for-the-benchmark-of-32-bytes', issuer: 'bench', audience: 'bench' };
 
 /** Limits that no scenario reaches; they are checked all the same. */
-const profile = `
-profiles:
-  default: &open
-    session: { instructions: Benchmark. }
-    limits: { sessions_per_user: 100000, events_per_second: 1.0e+9, events_burst: 1000000000, audio_realtime_factor: 1.0e+9, audio_burst_seconds: 1.0e+9 }
-  trusted:
-    client: { trust: trusted }
-    limits: { sessions_per_user: 100000, events_per_second: 1.0e+9, events_burst: 1000000000, audio_realtime_factor: 1.0e+9, audio_burst_seconds: 1.0e+9 }
-limits: { sessions: 100000, stall_seconds: 120 }
-`;
+const profileLimits = {
+  sessions_per_user: 100_000,
+  connects_per_second: 1e6,
+  connects_burst: 1e6,
+  events_per_second: 1e9,
+  events_burst: 1e9,
+  audio_realtime_factor: 1e9,
+  audio_burst_seconds: 1e9,
+};
+/** A machine that measures is busy. */
+const instanceLimits = { sessions: 100_000, stall_seconds: 120, busy_percent: 0, readiness: 'off' };
+
+interface Schema {
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly additionalProperties?: Schema;
+}
+
+/** The settings, as far as a build knows them: an older one refuses what it does not. JSON is YAML. */
+function settingsFor(build: string): string {
+  const schema: Schema = JSON.parse(readFileSync(join(build, 'config.schema.json'), 'utf8'));
+  const known = (limits: object, names: Schema | undefined) =>
+    Object.fromEntries(Object.entries(limits).filter(([name]) => names?.properties?.[name]));
+  const limits = known(profileLimits, schema.properties?.profiles?.additionalProperties?.properties?.limits);
+  return JSON.stringify({
+    profiles: {
+      default: { session: { instructions: 'Benchmark.' }, limits },
+      trusted: { client: { trust: 'trusted' }, limits },
+    },
+    limits: known(instanceLimits, schema.properties?.limits),
+  });
+}
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
@@ -86,11 +107,21 @@ async function stopped(child: ChildProcess): Promise<void> {
   await gone;
 }
 
+interface RelayOptions {
+  readonly name?: string;
+  readonly path?: string;
+  readonly profile?: string;
+  readonly workers?: number;
+  /** The folder of a checkout that has been built; this one unless given. */
+  readonly build?: string;
+}
+
 /** The relay as it is shipped: built, full policy, metrics on, log at info, app tokens verified. */
-export function relay(options: { name?: string; path?: string; profile?: string; workers?: number } = {}): Start {
+export function relay(options: RelayOptions = {}): Start {
+  const { build = here('..') } = options;
   return async ({ port, certificate }) => {
     const folder = mkdtempSync(join(tmpdir(), 'relay-bench-'));
-    writeFileSync(join(folder, 'relay.yaml'), profile);
+    writeFileSync(join(folder, 'relay.yaml'), settingsFor(build));
     const env = {
       HOST: '127.0.0.1',
       PORT: '0',
@@ -105,7 +136,7 @@ export function relay(options: { name?: string; path?: string; profile?: string;
       RELAY_JWT_AUDIENCE: jwt.audience,
       ...(certificate && { NODE_EXTRA_CA_CERTS: certificate }),
     };
-    const args = [here('../dist/cli.js'), 'serve'];
+    const args = [join(build, 'dist/cli.js'), 'serve'];
     const { child, found } = await started({ args, env }, folder, /"url":"([^"]+)"/);
     return {
       name: options.name ?? 'relay',

@@ -20,6 +20,15 @@ export function frame(payload: string | Buffer, masked: boolean): Buffer {
   return Buffer.concat([head, masked ? mask : Buffer.alloc(0), body]);
 }
 
+/** The answer to a ping: its payload, unmasked or with the mask that changes nothing (RFC 6455 section 5.5.3). */
+export function pong(payload: Buffer, masked: boolean): Buffer {
+  return Buffer.concat([
+    Buffer.from([0x8a, (masked ? 0x80 : 0) | payload.length]),
+    masked ? mask : Buffer.alloc(0),
+    payload,
+  ]);
+}
+
 function longHead(length: number, maskBit: number): Buffer {
   const head = Buffer.alloc(10);
   head[0] = text;

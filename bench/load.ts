@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { append, isWhole, largeAppend } from './events.js';
-import { frame, frameCounter, Order, round, stamp } from './frames.js';
+import { frame, frameCounter, Order, pong, round, stamp } from './frames.js';
 import type { Command, Report } from './messages.js';
 import { everySlot, slotsPerSecond } from './slots.js';
 
@@ -46,7 +46,7 @@ function open(url: URL, token: string, index: number): Promise<Client> {
     const client = { socket, index };
     const order = new Order();
     const count = frameCounter((opcode, _length, start, isSample) => {
-      if (opcode === 9) socket.write(Buffer.from([0x8a, 0x80, 0, 0, 0, 0]));
+      if (opcode === 9) socket.write(pong(start, true));
       if (opcode !== 1) return;
       if (start.includes('"session.created"')) {
         resolve(client);

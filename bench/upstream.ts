@@ -6,7 +6,7 @@ import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { audioDelta, isWhole, opening, sessionCreated, sessionUpdated, textDelta } from './events.js';
-import { frame, frameCounter, Order, round, stamp } from './frames.js';
+import { frame, frameCounter, Order, pong, round, stamp } from './frames.js';
 import type { Command, Report } from './messages.js';
 import { everySlot, slotsPerSecond } from './slots.js';
 
@@ -47,7 +47,7 @@ server.on('upgrade', (request, socket) => {
     if (opcode === 8) {
       socket.end(Buffer.from([0x88, 0]));
     } else if (opcode === 9) {
-      socket.write(Buffer.from([0x8a, 0]));
+      socket.write(pong(start, false));
     } else if (opcode === 1) {
       if (start.includes('"session.update"')) {
         socket.write(updated);
