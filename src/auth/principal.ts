@@ -3,13 +3,19 @@
 import { RelayError } from '../errors.js';
 import type { Json, JsonObject } from '../protocol/event.js';
 
-/** The user or service behind a credential: what a session may rely on. Frozen. */
-export interface Principal {
+/** Who a user is wherever users are compared: the same name at another issuer, or in another tenant, is somebody else. */
+export interface User {
+  /** The claim `iss`. */
+  readonly issuer: string;
+  readonly tenant: string | null;
   /** The claim `sub`: 1 to 256 characters without control characters. */
   readonly subject: string;
+}
+
+/** The user or service behind a credential: what a session may rely on. Frozen. */
+export interface Principal extends User {
   /** The claim `profile`, or `default`. Whether such a profile exists is not checked here. */
   readonly profile: string;
-  readonly tenant: string | null;
   readonly scopes: readonly string[];
   /** The claim `exp`, in unix seconds: when the right to a session ends. */
   readonly expiresAt: number;
@@ -24,6 +30,16 @@ export interface Expectations {
   readonly leewaySeconds: number;
   /** How long a token may be good for at the most. */
   readonly maxSeconds: number;
+}
+
+/** The name of a user in keys of places, budgets and whatever else is counted for each user. */
+export function userKey({ issuer, tenant, subject }: User): string {
+  return JSON.stringify([issuer, tenant, subject]);
+}
+
+/** The name of a user's tenant in such keys; null for a user without one. */
+export function tenantKey({ issuer, tenant }: Pick<User, 'issuer' | 'tenant'>): string | null {
+  return tenant === null ? null : JSON.stringify([issuer, tenant]);
 }
 
 // Controls and line separators split log lines and headers; lone surrogates cannot be written as UTF-8.
@@ -51,6 +67,7 @@ export function principalFrom(claims: JsonObject, expected: Expectations, nowSec
   text(claims, 'jti', 256);
   const expiresAt = within(claims, expected, nowSeconds);
   return Object.freeze({
+    issuer: expected.issuer,
     subject,
     profile: text(claims, 'profile', 128) ?? 'default',
     tenant: text(claims, 'tenant', 256),

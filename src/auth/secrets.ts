@@ -4,7 +4,7 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { RelayError } from '../errors.js';
 import type { Store } from '../store/store.js';
-import type { Principal } from './principal.js';
+import { type Principal, userKey } from './principal.js';
 
 /** A minted secret. */
 interface ClientSecret {
@@ -33,6 +33,7 @@ const maxUnused = 1000;
 const kept = z.strictObject({
   place: z.strictObject({ key: z.string(), holder: z.string() }),
   principal: z.strictObject({
+    issuer: z.string(),
     subject: z.string(),
     profile: z.string(),
     tenant: z.string().nullable(),
@@ -57,7 +58,7 @@ export function createClientSecrets(store: Store, options: { now?: () => number 
       const ttl = Math.min(ttlSeconds, principal.expiresAt - nowSeconds);
       if (ttl <= 0) throw new RelayError('token_expired', 'The token has run out; get a new one.');
       const place = {
-        key: `unused_secrets:${JSON.stringify([principal.tenant, principal.subject])}`,
+        key: `unused_secrets:${userKey(principal)}`,
         holder: randomUUID(),
       };
       if (!(await store.acquire(place.key, place.holder, maxUnused, ttl))) {

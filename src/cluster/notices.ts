@@ -43,6 +43,7 @@ export type WorkerNotice = z.input<typeof workerNotice>;
 /** A call that somebody wants ended, who must be its owner. */
 const call = z.strictObject({
   id: z.string().max(1000),
+  issuer: z.string(),
   subject: z.string(),
   tenant: z.string().nullable(),
 });
@@ -50,6 +51,7 @@ const call = z.strictObject({
 const revocation = z.strictObject({
   kind: z.enum(['user', 'token']),
   name: z.string(),
+  issuer: z.string().nullable(),
   tenant: z.string().nullable(),
   issuedUntil: z.number(),
   expiresAt: z.number(),

@@ -45,7 +45,14 @@ export function withdraw(services: RevocationServices): RequestHandler {
     const now = Date.now();
     const issuedUntil = Math.floor(now / 1000);
     const { kind, name } = wish;
-    const revocation = { kind, name, tenant, issuedUntil, expiresAt: issuedUntil + services.tokenSeconds };
+    const revocation = {
+      kind,
+      name,
+      issuer: null,
+      tenant,
+      issuedUntil,
+      expiresAt: issuedUntil + services.tokenSeconds,
+    };
     const what = { by: principal.subject, kind, name, ...(tenant !== null && { tenant }) };
     let ended: number;
     try {

@@ -2,8 +2,9 @@
 
 import type { IncomingMessage } from 'node:http';
 import { findCredential } from '../auth/credentials.js';
+import { type Principal, userKey } from '../auth/principal.js';
 import { type ClientSecrets, looksLikeClientSecret } from '../auth/secrets.js';
-import type { Principal, Verifier } from '../auth/verify.js';
+import type { Verifier } from '../auth/verify.js';
 import { RelayError } from '../errors.js';
 import type { Profile } from '../policy/profile.js';
 import type { Dialect } from '../protocol/catalogue.js';
@@ -171,7 +172,7 @@ export async function admit(
   const model = modelOf(profile, request.url);
   checkIntent(profile, request.url);
   const id = `sess_${requestId.replaceAll('-', '')}`;
-  const place = `sessions:${JSON.stringify([principal.tenant, principal.subject])}`;
+  const place = `sessions:${userKey(principal)}`;
   const { sessions_per_user } = profile.limits;
   const takePlace = () => places.acquire(place, id, sessions_per_user, placeSeconds);
   if (registry.isDraining) throw drainingError();

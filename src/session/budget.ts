@@ -3,6 +3,7 @@
  * budget in advance and gives back what it did not use, so that many sessions at once cannot spend the rest many times.
  */
 
+import { tenantKey, type User, userKey } from '../auth/principal.js';
 import { RelayError } from '../errors.js';
 import type { Store } from '../store/store.js';
 
@@ -16,12 +17,6 @@ interface DailyLimits {
 /** The budgets of a profile. */
 export interface BudgetLimits extends DailyLimits {
   readonly tenant?: DailyLimits | undefined;
-}
-
-/** Whose budgets they are. */
-export interface Spender {
-  readonly subject: string;
-  readonly tenant: string | null;
 }
 
 const budgetNames = ['sessions_per_day', 'minutes_per_day', 'tokens_per_day'] as const;
@@ -93,8 +88,8 @@ function dayOf(now: number): number {
   return Math.floor(now / dayMs) * dayMs;
 }
 
-function potsOf(limits: BudgetLimits, { subject, tenant }: Spender, now: number): Pot[] {
-  const of = (scope: Scope, owner: readonly (string | null)[], daily: DailyLimits): Pot[] =>
+function potsOf(limits: BudgetLimits, user: User, now: number): Pot[] {
+  const of = (scope: Scope, owner: string, daily: DailyLimits): Pot[] =>
     budgetNames.flatMap((name) => {
       const given = daily[name];
       if (given === undefined) return [];
@@ -103,12 +98,10 @@ function potsOf(limits: BudgetLimits, { subject, tenant }: Spender, now: number)
       const chunk =
         name === 'tokens_per_day' ? part : name === 'minutes_per_day' ? Math.min(part, longestHoldSeconds) : 1;
       const start = { day: dayOf(now), counter: 0, held: 0, drawing: false, warned: false, spent: false };
-      return [{ name, scope, owner: JSON.stringify(owner), limit, chunk, ...start }];
+      return [{ name, scope, owner, limit, chunk, ...start }];
     });
-  return [
-    ...of('user', [tenant, subject], limits),
-    ...(tenant === null ? [] : of('tenant', [tenant], limits.tenant ?? {})),
-  ];
+  const tenant = tenantKey(user);
+  return [...of('user', userKey(user), limits), ...(tenant === null ? [] : of('tenant', tenant, limits.tenant ?? {}))];
 }
 
 function keyOf({ name, scope, owner, day }: Pot): string {
@@ -138,7 +131,7 @@ function spentError({ name, scope, day }: Pot, now: number): RelayError {
 export async function openBudget(
   store: Pick<Store, 'draw' | 'charge'>,
   limits: BudgetLimits,
-  spender: Spender,
+  spender: User,
   now: () => number = Date.now,
 ): Promise<Budget> {
   const pots = potsOf(limits, spender, now());

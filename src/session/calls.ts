@@ -1,7 +1,7 @@
 /** The door for WebRTC clients: all calls of this instance, and what is still to be hung up. */
 
 import type { IncomingMessage } from 'node:http';
-import type { Principal } from '../auth/principal.js';
+import { type Principal, type User, userKey } from '../auth/principal.js';
 import { RelayError } from '../errors.js';
 import type { Profile } from '../policy/profile.js';
 import { renderSession } from '../policy/render.js';
@@ -22,10 +22,8 @@ import { sdkOf } from './census.js';
 import type { SessionRegistry } from './registry.js';
 
 /** A call, and whose it must be. */
-export interface OwnedCall {
+export interface OwnedCall extends User {
   readonly id: string;
-  readonly subject: string;
-  readonly tenant: string | null;
 }
 
 interface CallsServices {
@@ -117,7 +115,7 @@ export class Calls {
     const life = Math.ceil(Math.min(seconds, principal.expiresAt - Date.now() / 1000));
     const { subject, tenant } = principal;
     const { sessions_per_user } = profile.limits;
-    const place = `ephemeral_keys:${JSON.stringify([tenant, subject])}`;
+    const place = `ephemeral_keys:${userKey(principal)}`;
     // Whoever could ask for any number would use up what upstream allows for all.
     if (!(await admission.store.acquire(place, requestId, sessions_per_user, life))) {
       throw new RelayError('rate_limited', `At most ${sessions_per_user} keys of one user at the same time.`, {
@@ -146,16 +144,15 @@ export class Calls {
 
   /** Ends the call of this id if it is the sender's own; false when there is no such call. */
   async hangUp(request: Request, id: string): Promise<boolean> {
-    const { subject, tenant } = await authenticate(request, this.#services.admission, 'mint');
-    const call = { id, subject, tenant };
+    const { issuer, tenant, subject } = await authenticate(request, this.#services.admission, 'mint');
+    const call = { id, issuer, tenant, subject };
     return this.hangUpOwn(call) || ((await this.#services.elsewhere?.(call)) ?? false);
   }
 
   /** Ends the call if it is in this process and of this owner; false when it is not. */
-  hangUpOwn({ id, subject, tenant }: OwnedCall): boolean {
+  hangUpOwn({ id, ...owner }: OwnedCall): boolean {
     const call = this.#byId.get(id);
-    const owner = call?.admission.principal;
-    if (!call || owner?.subject !== subject || owner.tenant !== tenant) return false;
+    if (!call || userKey(call.admission.principal) !== userKey(owner)) return false;
     call.end('normal', 'client', { message: 'The client hung up.' });
     return true;
   }

@@ -5,6 +5,8 @@ export interface Revocation {
   readonly kind: 'user' | 'token';
   /** The claim `sub`, or `jti`. */
   readonly name: string;
+  /** Null: whatever the issuer is. */
+  readonly issuer: string | null;
   /** Null: whatever the tenant is, also none. */
   readonly tenant: string | null;
   /** Of a user: what was issued up to then (the claim `iat`, in whole seconds) is withdrawn. */
@@ -15,15 +17,16 @@ export interface Revocation {
 
 /** What a token says that a revocation may be about. */
 export interface Revocable {
+  readonly issuer: string;
   readonly subject: string;
   readonly tenant: string | null;
   readonly claims: Readonly<Record<string, unknown>>;
 }
 
 /** Whether a revocation is about this user or this token, whenever it was issued. */
-export function concerns({ kind, name, tenant }: Revocation, held: Revocable): boolean {
+export function concerns({ kind, name, issuer, tenant }: Revocation, held: Revocable): boolean {
   const isNamed = name === (kind === 'user' ? held.subject : held.claims.jti);
-  return isNamed && (tenant === null || tenant === held.tenant);
+  return isNamed && (issuer === null || issuer === held.issuer) && (tenant === null || tenant === held.tenant);
 }
 
 /** All that is withdrawn and not yet forgotten. */
@@ -67,15 +70,16 @@ export class Revocations {
   }
 
   /** Whether a token is withdrawn; one that does not say when it was issued counts as old. */
-  covers({ subject, tenant, claims }: Revocable): boolean {
+  covers({ issuer, subject, tenant, claims }: Revocable): boolean {
     if (this.#entries.size === 0) return false;
     const { jti, iat } = claims;
-    const find = (kind: Revocation['kind'], name: string, of: string | null) =>
-      this.#entries.get(keyOf({ kind, name, tenant: of }));
-    return [...new Set([null, tenant])].some((of) => {
-      const user = find('user', subject, of);
+    const scopes = [null, issuer].flatMap((from) => [...new Set([null, tenant])].map((of) => [from, of] as const));
+    return scopes.some(([from, of]) => {
+      const find = (kind: Revocation['kind'], name: string) =>
+        this.#entries.get(keyOf({ kind, name, issuer: from, tenant: of }));
+      const user = find('user', subject);
       if (user && !(typeof iat === 'number' && Math.floor(iat) > user.issuedUntil)) return true;
-      return typeof jti === 'string' && find('token', jti, of) !== undefined;
+      return typeof jti === 'string' && find('token', jti) !== undefined;
     });
   }
 
@@ -90,6 +94,6 @@ export class Revocations {
   }
 }
 
-function keyOf({ kind, name, tenant }: Pick<Revocation, 'kind' | 'name' | 'tenant'>): string {
-  return JSON.stringify([kind, tenant, name]);
+function keyOf({ kind, name, issuer, tenant }: Omit<Revocation, 'issuedUntil' | 'expiresAt'>): string {
+  return JSON.stringify([kind, issuer, tenant, name]);
 }

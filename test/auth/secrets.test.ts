@@ -7,6 +7,7 @@ import { createMemoryStore, type Store } from '../../src/store/store.js';
 import { audience, issuer, secret, start, token } from './issuer.js';
 
 const principal: Principal = {
+  issuer,
   subject: 'alice',
   profile: 'kiosk',
   tenant: 'acme',

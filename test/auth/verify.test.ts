@@ -317,6 +317,7 @@ describe('a token that holds', () => {
     };
     const principal = await withSecret.verify(token(HS256, full));
     expect(principal).toEqual({
+      issuer,
       subject: 'alice',
       profile: 'kiosk',
       tenant: 'acme',

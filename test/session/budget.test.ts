@@ -1,11 +1,12 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { userKey } from '../../src/auth/principal.js';
 import type { RelayError } from '../../src/errors.js';
 import { openBudget, type QuotaWarning } from '../../src/session/budget.js';
 import { createMemoryStore, type Store } from '../../src/store/store.js';
 
 const day = 86_400_000;
 const noon = Date.UTC(2026, 2, 1, 12);
-const alice = { subject: 'alice', tenant: 'acme' };
+const alice = { issuer: 'https://a.test', tenant: 'acme', subject: 'alice' };
 let clock: number;
 let store: Store;
 const now = () => clock;
@@ -24,7 +25,7 @@ async function open(limits: Parameters<typeof openBudget>[1], from: Pick<Store, 
 }
 
 async function counter(name: string, at = '2026-03-01'): Promise<number> {
-  return store.charge(`${name}:user:${at}:["acme","alice"]`, 0, noon + day);
+  return store.charge(`${name}:user:${at}:${userKey(alice)}`, 0, noon + day);
 }
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));

@@ -4,13 +4,20 @@ import { concerns, type Revocation, Revocations } from '../../src/store/revocati
 const user = (name: string, more: Partial<Revocation> = {}): Revocation => ({
   kind: 'user',
   name,
+  issuer: null,
   tenant: null,
   issuedUntil: 1000,
   expiresAt: 2000,
   ...more,
 });
 const token = (name: string, more: Partial<Revocation> = {}) => user(name, { kind: 'token', ...more });
-const held = (subject: string, claims: Record<string, unknown> = { iat: 900 }, tenant: string | null = null) => ({
+const held = (
+  subject: string,
+  claims: Record<string, unknown> = { iat: 900 },
+  tenant: string | null = null,
+  issuer = 'https://a.test',
+) => ({
+  issuer,
   subject,
   tenant,
   claims,
@@ -37,6 +44,20 @@ describe('a list of revocations', () => {
     ['the token of an id, whenever issued', token('t1'), held('ann', { iat: 1999, jti: 't1' }), true],
     ['not of another id', token('t1'), held('ann', { iat: 900, jti: 't2' }), false],
     ['not of an id of another type', token('1'), held('ann', { iat: 900, jti: 1 }), false],
+    ['a user of the issuer that is meant', user('ann', { issuer: 'https://a.test' }), held('ann'), true],
+    ['not one of that name at another issuer', user('ann', { issuer: 'https://b.test' }), held('ann'), false],
+    [
+      'not a token of that id of another issuer',
+      token('t', { issuer: 'https://b.test' }),
+      held('ann', { iat: 900, jti: 't' }),
+      false,
+    ],
+    [
+      'not a tenant of that name of another issuer',
+      user('ann', { issuer: 'https://b.test', tenant: 'acme' }),
+      held('ann', { iat: 900 }, 'acme'),
+      false,
+    ],
     ['not a user whose name is the id', token('ann'), held('ann'), false],
     ['not a token whose id is the user', user('ann'), held('bob', { iat: 900, jti: 'ann' }), false],
     ['nothing by names of an object', token('toString'), held('__proto__', { iat: 900 }), false],
@@ -87,6 +108,7 @@ describe('a list of revocations', () => {
   it('concerns a session whenever its token was issued', () => {
     expect(concerns(user('ann'), held('ann', { iat: 5000 }))).toBe(true);
     expect(concerns(user('ann', { tenant: 'acme' }), held('ann'))).toBe(false);
+    expect(concerns(user('ann', { issuer: 'https://b.test' }), held('ann'))).toBe(false);
     expect(concerns(token('t'), held('ann', { jti: 't' }))).toBe(true);
     expect(concerns(token('t'), held('t'))).toBe(false);
   });
