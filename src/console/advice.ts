@@ -20,7 +20,8 @@ const forExits: Record<ExitId, string> = {
   rate_limited: 'Too many sessions or events at once: close other tabs of this user, or wait.',
   overloaded: 'This instance is full. Wait; operators: see limits.sessions.',
   slow_consumer: 'This page did not read fast enough. Look at the network, or at a tab that was asleep.',
-  upstream_unavailable: 'No upstream takes sessions right now. Wait; operators: see /readyz and the log.',
+  upstream_unavailable:
+    'No upstream takes sessions right now. Wait; operators: see /readyz of the operations port, and the log.',
   upstream_failed: 'Upstream refused the session. Operators: run “realtime-relay check --dial”.',
   upstream_lost: 'The connection to the model broke. Connect again; “realtime-relay explain” tells whose fault it was.',
   upstream_timeout: 'The model did not answer in time. Connect again.',

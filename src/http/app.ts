@@ -37,7 +37,7 @@ export interface AppServices {
   readonly revocations?: Pick<RevocationServices, 'revoke' | 'tokenSeconds'>;
 }
 
-/** What the health routes report; the same on both listeners. */
+/** What the health routes report; the reason on the operations listener only. */
 export interface Health {
   /** Whether this instance should get new sessions, and if not, why. */
   ready(): Readiness | Promise<Readiness>;
@@ -63,7 +63,7 @@ export function createApp(services: AppServices): Express {
   app.disable('x-powered-by');
   app.set('etag', false);
   app.use(helmet());
-  healthRoutes(app, services.health);
+  healthRoutes(app, services.health, false);
   app.use((_request, response, next) => {
     response.locals.requestId = randomUUID();
     response.set('x-request-id', response.locals.requestId);
@@ -102,7 +102,7 @@ export function createOpsApp(source: MetricsSource, health: Health): Express {
   const app = express();
   app.disable('x-powered-by');
   app.use(helmet());
-  healthRoutes(app, health);
+  healthRoutes(app, health, true);
   app.get('/metrics', async (_request, response) => {
     response.type(source.contentType).send(await source.metrics());
   });
@@ -110,13 +110,15 @@ export function createOpsApp(source: MetricsSource, health: Health): Express {
   return app;
 }
 
-function healthRoutes(app: Express, health: Health): void {
+/** The reason names upstreams and quotes the identity provider: it is for operators alone. */
+function healthRoutes(app: Express, health: Health, withReason: boolean): void {
   app.get('/healthz', (_request, response) => {
     response.json({ status: 'ok' });
   });
   app.get('/readyz', async (_request, response) => {
     const { ready, detail } = await health.ready();
-    response.status(ready ? 200 : 503).json({ status: ready ? 'ready' : 'not ready', detail });
+    const status = ready ? 'ready' : 'not ready';
+    response.status(ready ? 200 : 503).json(withReason ? { status, detail } : { status });
   });
 }
 

@@ -34,13 +34,13 @@ function app(ready = { ready: true, detail: null as string | null }) {
 const token = () => signToken({ ...jwt, subject: 'ada', ttlSeconds: 600 });
 
 describe('the public HTTP doors', () => {
-  it('report health, and readiness with its reason', async () => {
+  it('report health, and readiness without its reason', async () => {
     const well = app();
     await request(well.http).get('/healthz').expect(200, { status: 'ok' });
-    await request(well.http).get('/readyz').expect(200, { status: 'ready', detail: null });
-    const ill = app({ ready: false, detail: 'default: no token yet' });
-    await request(ill.http).get('/healthz').expect(200);
-    await request(ill.http).get('/readyz').expect(503, { status: 'not ready', detail: 'default: no token yet' });
+    await request(well.http).get('/readyz').expect(200, { status: 'ready' });
+    const ill = app({ ready: false, detail: 'eastus: AADSTS700016: no application 0000 in tenant 1111' });
+    await request(ill.http).get('/healthz').expect(200, { status: 'ok' });
+    await request(ill.http).get('/readyz').expect(503, { status: 'not ready' });
   });
 
   it.each([
@@ -86,7 +86,9 @@ describe('the operations listener', () => {
     const { ops } = app();
     const metrics = await request(ops).get('/metrics').expect(200);
     expect(metrics.text).toContain('relay_sessions_active 0');
-    await request(ops).get('/readyz').expect(200);
+    await request(ops).get('/readyz').expect(200, { status: 'ready', detail: null });
+    const ill = app({ ready: false, detail: 'eastus: no token yet' });
+    await request(ill.ops).get('/readyz').expect(503, { status: 'not ready', detail: 'eastus: no token yet' });
     await request(ops).post('/v1/realtime/client_secrets').expect(404);
   });
 });
