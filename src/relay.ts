@@ -14,6 +14,7 @@ import type { AdmissionServices } from './session/admission.js';
 import { Calls, type OwnedCall } from './session/calls.js';
 import { createGateway } from './session/gateway.js';
 import { SessionRegistry } from './session/registry.js';
+import { originOfDial } from './session/report.js';
 import { Settlements } from './session/settle.js';
 import { concerns, type Revocation, Revocations } from './store/revocations.js';
 import { createMemoryStore, type Store } from './store/store.js';
@@ -236,7 +237,7 @@ function dialObserver(metrics: Metrics) {
   return ({ upstream, outcome, seconds, failure }: DialEvent): void => {
     metrics.dialed(upstream, outcome, seconds);
     if (outcome === 'ok' || outcome === 'aborted') return;
-    metrics.upstreamError(failure?.kind === 'credential' ? 'identity' : 'upstream', outcome);
+    metrics.upstreamError(originOfDial(failure), outcome);
   };
 }
 

@@ -32,6 +32,7 @@ const faultOfDial: Readonly<Record<string, Fault>> = {
   too_many_headers: 'relay',
   redirect: 'relay',
   not_websocket: 'relay',
+  shortage: 'relay',
   call_not_found: 'client',
   throttled: 'upstream',
   server_error: 'upstream',
@@ -50,6 +51,7 @@ const byReason: Readonly<Record<string, readonly [Fault, string]>> = {
   unsupported_data: ['client', 'It sent a binary frame.'],
   rate_limited: ['client', 'It went over the rates or the number of sessions of its profile.'],
   quota_exceeded: ['client', 'The budget of this user or tenant is spent.'],
+  overloaded: ['relay', 'The relay itself was short of something: time, memory, descriptors or places.'],
   internal: ['relay', 'A fault in the relay; the line session.ended has the error.'],
 };
 
@@ -97,9 +99,14 @@ function judgeEnd(line: Line, lines: readonly Line[]): Verdict {
   if (reason === 'upstream_timeout' && line.ready === true) {
     return { fault: 'upstream', because: 'It was connected but silent though an answer was due.' };
   }
-  if (reason.startsWith('upstream_')) return dialing(line, lines);
+  if (reason.startsWith('upstream_') || isShortage(line)) return dialing(line, lines);
   const [fault, meaning] = byReason[reason] ?? ['relay', `It ended with ${reason || 'no reason'}.`];
   return { fault, because: `${meaning}${sentence(line.detail)}` };
+}
+
+/** The relay could not even dial. */
+function isShortage({ reason, error }: Line): boolean {
+  return reason === 'overloaded' && object(error).kind === 'shortage';
 }
 
 function goodbyeOfUpstream(): Verdict {

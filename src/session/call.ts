@@ -180,7 +180,7 @@ export class Call {
       else this.#attach(dialed, created, key);
     } catch (error) {
       const { id, message, cause, retryAfterMs } = RelayError.from(error);
-      const by = id === 'internal' ? 'relay' : id === 'bad_event' ? 'client' : 'upstream';
+      const by = id === 'internal' || id === 'overloaded' ? 'relay' : id === 'bad_event' ? 'client' : 'upstream';
       this.end(id, by, { message, cause, retryAfterMs });
     }
   }

@@ -98,7 +98,13 @@ function originOf({ reason, cause }: End): Origin {
   if (reason === 'internal') return 'relay';
   // A configuration that upstream refuses, in words of its own, is the operator's.
   if (reason === 'upstream_configuration_failed' && cause !== undefined) return 'relay';
-  return cause instanceof DialFailure && cause.kind === 'credential' ? 'identity' : 'upstream';
+  return originOfDial(cause);
+}
+
+/** Whose fault it is that a dial failed. */
+export function originOfDial(failure: unknown): Origin {
+  if (!(failure instanceof DialFailure)) return 'upstream';
+  return failure.kind === 'credential' ? 'identity' : failure.kind === 'shortage' ? 'relay' : 'upstream';
 }
 
 /** Counts and logs the end of a session. */

@@ -301,7 +301,8 @@ export class Session {
       const told = 'The upstream sent something that is not a Realtime event.';
       this.end('upstream_failed', initiator, { message: told, cause: known });
     } else {
-      const by = id === 'internal' ? 'relay' : id.startsWith('upstream_') ? 'upstream' : initiator;
+      const by =
+        id === 'internal' || id === 'overloaded' ? 'relay' : id.startsWith('upstream_') ? 'upstream' : initiator;
       this.end(id, by, { message, cause, retryAfterMs });
     }
   }

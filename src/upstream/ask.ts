@@ -7,7 +7,7 @@ import { RelayError } from '../errors.js';
 import { untilAborted } from './abort.js';
 import type { CredentialHeader } from './authorizer.js';
 import { type DialOptions, secretsOf, userAgent } from './dial.js';
-import { clean, DialFailure, exitOf, failureOfError } from './failure.js';
+import { DialFailure, exitOf, failureOfCredential, failureOfError } from './failure.js';
 import type { UpstreamTarget } from './target.js';
 
 /** What one request needs; `signal` and `timeoutSeconds` are as for a dial. */
@@ -43,8 +43,7 @@ export async function askWithCredential(
   const stop = AbortSignal.any([what.signal, late]);
   const header = await untilAborted(authorize.header(), stop).catch((error: unknown) => {
     if (what.signal.aborted) throw departure(what.signal);
-    const detail = error instanceof RelayError && error.cause instanceof Error ? error.cause : error;
-    throw exitOf(new DialFailure('credential', clean(detail instanceof Error ? detail.message : 'No credential', [])));
+    throw exitOf(failureOfCredential(error));
   });
   const answer = await ask(upstream, header, within);
   const secrets = secretsOf(header, proxy);

@@ -9,10 +9,10 @@ import { RelayError } from '../errors.js';
 import { Stop } from './abort.js';
 import type { CredentialHeader } from './authorizer.js';
 import {
-  clean,
   DialFailure,
   exitOf,
   failureOfAnswer,
+  failureOfCredential,
   failureOfError,
   type RequestIds,
   requestIdsOf,
@@ -111,12 +111,10 @@ async function credential<T>(attempt: Attempt, get: () => Promise<T>): Promise<T
     return await unlessStopped(attempt.stop, get());
   } catch (error) {
     if (attempt.stop.reason !== null) throw attempt.stop.reason;
-    const detail = error instanceof RelayError && error.cause instanceof Error ? error.cause : error;
-    const failure = new DialFailure(
-      'credential',
-      clean(detail instanceof Error ? detail.message : 'No credential', []),
-    );
-    throw error instanceof RelayError ? new RelayError(error.id, error.message, { cause: failure }) : exitOf(failure);
+    const failure = failureOfCredential(error);
+    throw error instanceof RelayError && failure.kind === 'credential'
+      ? new RelayError(error.id, error.message, { cause: failure })
+      : exitOf(failure);
   }
 }
 

@@ -3,6 +3,7 @@
 import type { AccessToken, TokenCredential } from '@azure/identity';
 import { RelayError } from '../errors.js';
 import { untilAborted } from './abort.js';
+import { lackOfDescriptors, shortageOf } from './shortage.js';
 
 type Token = Pick<AccessToken, 'token' | 'expiresOnTimestamp' | 'refreshAfterTimestamp'>;
 
@@ -231,8 +232,12 @@ function checked(answer: Token | null, now: number): Token {
 /** The original error stays behind: those of @azure/identity hold requests with secrets in their headers and bodies. */
 function unavailable(error: unknown): RelayError {
   const text = error instanceof Error ? `${error.name}: ${error.message}` : 'The credential failed without an error.';
+  const cause = new Error(text.replace(/\s+/g, ' ').slice(0, 2000));
+  // The libraries put texts of errors together and lose their codes.
+  const code = shortageOf(error) ?? lackOfDescriptors();
+  if (code !== null) Object.assign(cause, { code });
   return new RelayError('upstream_unavailable', 'The relay cannot obtain its upstream credential right now.', {
-    cause: new Error(text.replace(/\s+/g, ' ').slice(0, 2000)),
+    cause,
   });
 }
 

@@ -2,6 +2,7 @@
 
 import type { IncomingHttpHeaders } from 'node:http';
 import { type ExitId, exits, RelayError } from '../errors.js';
+import { shortageOf } from './shortage.js';
 
 /** Every kind of dial failure with what the operator should do about it: a closed set, fit for labels. */
 const dialAdvice = {
@@ -31,6 +32,8 @@ const dialAdvice = {
   unreachable: 'No TCP connection: check the egress rules, routes and the private endpoint.',
   reset: 'The connection was cut: usually a firewall or proxy in between, or the upstream restarting.',
   timeout: 'Check egress rules and the state of the upstream; the message names the phase that took too long.',
+  shortage:
+    'The relay itself is short of descriptors, memory or local ports: raise its limits (ulimit -n), or run more instances.',
   unknown: 'See the message; this failure has no row in the table.',
 } as const;
 
@@ -71,13 +74,18 @@ export class DialFailure extends Error {
   }
 }
 
+/** Descriptors come back as sessions end. */
+const shortageMs = 2000;
+
 /** The failure as the client may learn it: the exit and its general meaning. */
 export function exitOf(failure: DialFailure): RelayError {
   const id = exitIdOf(failure);
-  return new RelayError(id, exits[id].meaning, { cause: failure, retryAfterMs: failure.retryAfterMs });
+  const retryAfterMs = failure.kind === 'shortage' ? shortageMs : failure.retryAfterMs;
+  return new RelayError(id, exits[id].meaning, { cause: failure, retryAfterMs });
 }
 
 function exitIdOf(failure: DialFailure): ExitId {
+  if (failure.kind === 'shortage') return 'overloaded';
   if (failure.kind === 'timeout') return 'upstream_timeout';
   if (failure.kind === 'throttled' || failure.kind === 'credential' || failure.status === 503) {
     return 'upstream_unavailable';
@@ -192,7 +200,7 @@ const systemKinds: readonly [RegExp, DialFailureKind][] = [
   [/^(ENOTFOUND|ENODATA|EAI_\w+)$/, 'dns'],
   [/^(ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_MISMATCH|INVALID_CA|EPROTO)/, 'tls'],
   [/^HPE_/, 'not_websocket'],
-  [/^(ECONNREFUSED|EHOSTUNREACH|EHOSTDOWN|ENETUNREACH|ENETDOWN|ETIMEDOUT|EADDRNOTAVAIL|EACCES)$/, 'unreachable'],
+  [/^(ECONNREFUSED|EHOSTUNREACH|EHOSTDOWN|ENETUNREACH|ENETDOWN|ETIMEDOUT|EACCES)$/, 'unreachable'],
   [/^(ECONNRESET|ECONNABORTED|EPIPE)$/, 'reset'],
 ];
 
@@ -203,10 +211,20 @@ const systemKinds: readonly [RegExp, DialFailureKind][] = [
 export function failureOfError(error: Error, phase: string, secrets: readonly string[]): DialFailure {
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   const message = clean(`${error.message || code} (${phase})`, secrets);
+  const shortage = shortageOf(error);
+  if (shortage !== null) return new DialFailure('shortage', message, { code: shortage });
   if (phase === 'proxy') return new DialFailure('proxy', message, { code: wordOf(code, secrets) });
   // ws reports a wrong accept key, subprotocol or extension without a code.
   const kind = code === '' ? 'not_websocket' : systemKinds.find(([pattern]) => pattern.test(code))?.[1];
   return new DialFailure(kind ?? 'unknown', message, { code: wordOf(code, secrets) });
+}
+
+/** Why no credential could be had: the identity's fault, unless the relay could not even ask. */
+export function failureOfCredential(error: unknown): DialFailure {
+  const detail = error instanceof RelayError && error.cause instanceof Error ? error.cause : error;
+  const message = clean(detail instanceof Error ? detail.message : 'No credential', []);
+  const code = shortageOf(error);
+  return new DialFailure(code === null ? 'credential' : 'shortage', message, { code });
 }
 
 function wordOf(text: string, secrets: readonly string[]): string | null {

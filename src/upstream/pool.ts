@@ -144,7 +144,7 @@ export class UpstreamPool {
       const aborted = options.signal.aborted;
       // One profile that upstream does not take must not close it to all others.
       const isProfiles = refusal.id === 'upstream_configuration_failed';
-      if (aborted || isProfiles || failure?.kind === 'credential') outcome.abandoned();
+      if (aborted || isProfiles || failure?.kind === 'credential' || failure?.kind === 'shortage') outcome.abandoned();
       else outcome.failed(failure?.retryAfterMs);
       tell({
         upstream: target.name,
@@ -160,6 +160,8 @@ export class UpstreamPool {
   /** The others that may be tried now; alone, the same one again when the fault was one of the moment. */
   #next(candidates: readonly Member[], failed: Member, refusal: RelayError, isAlone: boolean): Member[] {
     const failure = refusal.cause instanceof DialFailure ? refusal.cause : null;
+    // What this process lacks it lacks for all of them.
+    if (failure?.kind === 'shortage') return [];
     const others = candidates.filter(
       (member) =>
         member !== failed &&

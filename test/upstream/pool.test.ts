@@ -3,6 +3,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { RelayError } from '../../src/errors.js';
 import { authorizeWithEntra } from '../../src/upstream/authorizer.js';
 import { createTokenCache } from '../../src/upstream/entra.js';
+import { exitOf, failureOfError } from '../../src/upstream/failure.js';
 import { type DialEvent, UpstreamPool } from '../../src/upstream/pool.js';
 import type { UpstreamTarget } from '../../src/upstream/target.js';
 import { closedPort, realtime, refusing, target, tcp } from './servers.js';
@@ -43,6 +44,33 @@ function bench(...targets: UpstreamTarget[]): Bench {
 const outcomes = (events: DialEvent[]) => events.map(({ upstream, outcome }) => `${upstream} ${outcome}`);
 
 describe('a pool', () => {
+  it.each(['EMFILE', 'ENFILE', 'ENOMEM', 'EADDRNOTAVAIL'])(
+    'books its own %s on no upstream: overloaded, no second dial, and no circuit opens',
+    async (code) => {
+      const { pool, events } = bench(target(1, { name: 'one' }), target(2, { name: 'two' }));
+      const options = { requestId: 'r', signal: new AbortController().signal, dialSeconds: 5 };
+      const lacking = async (): Promise<never> => {
+        throw exitOf(failureOfError(Object.assign(new Error(`connect ${code}`), { code }), 'TCP connection', []));
+      };
+      for (let i = 0; i < 10; i++) {
+        await expect(pool.reach(options, lacking)).rejects.toMatchObject({ id: 'overloaded', retryAfterMs: 2000 });
+      }
+      expect(outcomes(events)).toEqual(Array(10).fill('one overloaded'));
+      expect(events[0]?.failure).toMatchObject({ kind: 'shortage', code });
+      expect(await pool.reach(options, async ({ name }) => name)).toEqual({ answer: 'one', attempts: 1 });
+    },
+  );
+
+  it('takes a credential that could not be asked for as its own shortage', async () => {
+    const cause = Object.assign(new Error('connect EMFILE'), { code: 'EMFILE' });
+    const credential = { getToken: () => Promise.reject(new AggregateError([new Error('none', { cause })], 'all')) };
+    const cache = createTokenCache({ credential, scope: 's' });
+    onTestFinished(() => cache.close());
+    const { open, events } = bench(target(1, { authorize: authorizeWithEntra(cache) }));
+    expect(await open()).toMatchObject({ id: 'overloaded' });
+    expect(events[0]?.failure).toMatchObject({ kind: 'shortage', code: 'EMFILE' });
+  });
+
   it('opens on the first upstream while that works', async () => {
     const [one, two] = [await realtime(), await realtime()];
     const { open, events } = bench(target(one.port, { name: 'one' }), target(two.port, { name: 'two' }));
