@@ -8,6 +8,7 @@ import { renderSession } from './policy/render.js';
 import { encode, eventOf, type JsonObject, type RealtimeEvent, type Refusal, type Step } from './protocol/event.js';
 import { createReader } from './protocol/read.js';
 import { previewUpstream } from './protocol/translate.js';
+import { oneLine } from './terminal.js';
 import { type Dialed, dial } from './upstream/dial.js';
 import { DialFailure } from './upstream/failure.js';
 import type { UpstreamTarget } from './upstream/target.js';
@@ -56,10 +57,15 @@ async function tryOne(
   print(`  connected in ${Math.round(performance.now() - started)} ms`);
   try {
     const session = await configure(dialed, renderSession(profile, {}), limits.configure_seconds);
-    print(`  configured in ${Math.round(performance.now() - started)} ms, model ${String(session.model)}`);
+    print(
+      `  configured in ${Math.round(performance.now() - started)} ms, model ${oneLine(String(session.model), 128)}`,
+    );
     return null;
   } catch (error) {
-    return [`The session could not be configured: ${(error as Error).message}`, 'Check this profile in RELAY_CONFIG.'];
+    return [
+      `The session could not be configured: ${oneLine((error as Error).message)}`,
+      'Check this profile in RELAY_CONFIG.',
+    ];
   } finally {
     dialed.socket.close();
   }

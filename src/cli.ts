@@ -19,6 +19,7 @@ import type { SettingsSource } from './reload.js';
 import { talk } from './talk/talk.js';
 import { createLog, type Log } from './telemetry/log.js';
 import { flushTraces } from './telemetry/trace.js';
+import { visible } from './terminal.js';
 import { createTargets } from './upstreams.js';
 
 /** Exit codes of sysexits.h that process managers and people know. */
@@ -42,8 +43,8 @@ const usage = `realtime-relay <command>
   --help, --version
 `;
 
-const print = (line: string) => process.stdout.write(`${line}\n`);
-const complain = (line: string) => process.stderr.write(`${line}\n`);
+const print = (line: string) => process.stdout.write(`${visible(line)}\n`);
+const complain = (line: string) => process.stderr.write(`${visible(line)}\n`);
 
 /** A command line that makes no sense; the text says what would. */
 class UsageError extends Error {}

@@ -28,7 +28,8 @@ export async function explain(id: string, log: Readable, print: (line: string) =
   }
   if (others.length > 0) {
     print(`${result.found.length + result.more} sessions fit; give more of the id:`);
-    for (const one of result.found) print(`  ${one.id}  ${utc(beginningOf(one.lines))}  ${reasonOf(one.lines)}`);
+    for (const one of result.found)
+      print(`  ${text(one.id, 128)}  ${utc(beginningOf(one.lines))}  ${reasonOf(one.lines)}`);
     if (result.more > 0) print(`  and ${result.more} more lines of others`);
     return false;
   }
@@ -57,7 +58,7 @@ function report({ id, lines, dropped }: Found, around: readonly Line[]): string[
   const who = lines.findLast(({ subject }) => subject !== undefined);
   const tenant = text(who?.tenant);
   return [
-    id.startsWith('sess_') ? `Session ${id}` : `Refused handshake ${id}`,
+    `${id.startsWith('sess_') ? 'Session' : 'Refused handshake'} ${text(id, 128)}`,
     ...(who ? [`user ${text(who.subject, 256)}${tenant && `, tenant ${tenant}`}, profile ${text(who.profile)}`] : []),
     '',
     `${utc(begin)}`,

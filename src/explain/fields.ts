@@ -1,11 +1,12 @@
 /** Reading fields of log lines that may be of another version, or of another program. */
 
+import { oneLine } from '../terminal.js';
 import type { Line } from './lines.js';
 
-/** A text without control characters, which a terminal would obey; the empty string when there is none. */
+/** A text that may be printed; the empty string when there is none. */
 export function text(value: unknown, longest = 200): string {
   if (typeof value !== 'string') return '';
-  return value.replace(/\p{C}+/gu, ' ').slice(0, longest);
+  return oneLine(value, longest);
 }
 
 /** A finite number, or null. */

@@ -1,7 +1,8 @@
 /** The answer, put together from the events of one or more responses. */
 
 import type { JsonObject } from '../protocol/event.js';
-import { adviceFor, explainError, printable } from './explain.js';
+import { oneLine } from '../terminal.js';
+import { adviceFor, explainError } from './explain.js';
 import { child, errorIn, text } from './fields.js';
 
 // 23 minutes of 24 kHz PCM16: no answer is that long, and a relay gone mad must not fill the memory.
@@ -76,7 +77,7 @@ export class Answer {
     const response = child(event, 'response');
     if (this.#current !== null && response.id !== this.#current) return { kind: 'none' };
     this.#current = null;
-    if (this.#said || this.#written) this.#print(`answer: ${printable(this.#said || this.#written)}`);
+    if (this.#said || this.#written) this.#print(`answer: ${oneLine(this.#said || this.#written)}`);
     const verdict = this.#judge(response);
     if (verdict.kind !== 'fault') this.#forget();
     return verdict;
@@ -84,7 +85,7 @@ export class Answer {
 
   #judge(response: JsonObject): Verdict {
     const details = child(response, 'status_details');
-    const why = printable(text(details.reason) || 'no reason given', 100);
+    const why = oneLine(text(details.reason) || 'no reason given', 100);
     const isSpoken = this.#spoken.length > 0;
     if (response.status === 'failed') {
       const error = errorIn(details);

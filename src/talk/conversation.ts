@@ -1,8 +1,9 @@
 /** One question and its answer, as the events of the relay tell it. Knows no socket, and no clock but `now`. */
 
 import type { JsonObject } from '../protocol/event.js';
+import { oneLine } from '../terminal.js';
 import { Answer } from './answer.js';
-import { adviceFor, type ErrorEvent, explainError, printable } from './explain.js';
+import { adviceFor, type ErrorEvent, explainError } from './explain.js';
 import { child, errorIn, text } from './fields.js';
 import { type SoundFormat, soundFormat } from './sound.js';
 
@@ -156,7 +157,7 @@ export class Conversation {
   #begin(session: JsonObject): void {
     if (this.#sound) return;
     this.#sessionId = text(session.id) || null;
-    this.#options.print(`session ${printable(this.#sessionId ?? 'without an id', 128)}`);
+    this.#options.print(`session ${oneLine(this.#sessionId ?? 'without an id', 128)}`);
     // Flat fields are the preview dialect, whose events have other names; a relay speaks it on some paths only.
     if (session.modalities !== undefined) {
       this.#settle('The session is in the preview dialect; give the base URL of the relay, or one of its GA paths.');
@@ -175,7 +176,7 @@ export class Conversation {
   }
 
   #sayText(words: string): void {
-    this.#options.print(`you: ${printable(words)}`);
+    this.#options.print(`you: ${oneLine(words)}`);
     const item = { type: 'message', role: 'user', content: [{ type: 'input_text', text: words }] };
     this.#options.send({ type: 'conversation.item.create', event_id: `${idPrefix}item`, item });
     this.#endTurn();
@@ -220,7 +221,7 @@ export class Conversation {
     this.#transcriptDue = 'no';
     this.#partialTranscript = '';
     if (this.#transcripts.length < maxTranscripts) this.#transcripts.push(transcript);
-    this.#options.print(`you: ${printable(transcript)}`);
+    this.#options.print(`you: ${oneLine(transcript)}`);
   }
 
   #notTranscribed(event: JsonObject): void {

@@ -1,6 +1,7 @@
 /** Failures in the operator's words: what failed, and what to do about it, in one line. */
 
 import { type ExitId, exits } from '../errors.js';
+import { oneLine } from '../terminal.js';
 
 const seeLog = "The relay's log has the reason.";
 
@@ -66,12 +67,6 @@ const networkAdvice: Readonly<Record<string, string>> = {
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: untrusted,
 };
 
-/** Text of others, fit for one line of a terminal: without control and direction characters, and not endless. */
-export function printable(text: string, limit = 2000): string {
-  const line = text.replace(/[\s\p{Cc}\u2028-\u202e\u2066-\u2069]+/gu, ' ').trim();
-  return line.length > limit ? `${line.slice(0, limit)}…` : line;
-}
-
 /** Why there is no connection, from the error of the socket. */
 export function explainNetwork(error: Error, place: string): string {
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
@@ -79,7 +74,7 @@ export function explainNetwork(error: Error, place: string): string {
     return `Cannot connect to ${place}: the answer is not HTTP. If the relay speaks TLS there, use https:// in the URL.`;
   }
   const known = networkAdvice[code] ?? (code.startsWith('ERR_SSL') ? networkAdvice.EPROTO : undefined);
-  return `Cannot connect to ${place}: ${known ?? printable(error.message)}${code ? ` (${code})` : ''}`;
+  return `Cannot connect to ${place}: ${known ?? oneLine(error.message)}${code ? ` (${code})` : ''}`;
 }
 
 /** Why an open connection broke, from the error of the socket. */
@@ -104,7 +99,7 @@ export function explainRefusal({ status, retryAfter, location, body }: Refused, 
   const todo = isExitId(code)
     ? advice[code]
     : location
-      ? `It points to ${printable(location, 200)}; give that URL.`
+      ? `It points to ${oneLine(location, 200)}; give that URL.`
       : (statusAdvice[status] ?? 'Check the URL; this is not an answer a relay gives.');
   return `${what}${said}${wait(waitMs)} ${todo}`;
 }
@@ -120,7 +115,7 @@ export interface ErrorEvent {
 /** Why the relay closed the session; `announced` is the last `error` event before it. */
 export function explainClose(code: number, reason: string, announced: ErrorEvent | null): string {
   const id = isExitId(reason) ? reason : isExitId(announced?.code) ? announced.code : null;
-  const how = `The relay closed the session (${code}${reason ? ` ${printable(reason, 123)}` : ''})`;
+  const how = `The relay closed the session (${code}${reason ? ` ${oneLine(reason, 123)}` : ''})`;
   if (id) {
     const said = sentence(announced?.message || exits[id].meaning);
     return `${how}: ${said}${wait(announced?.retryAfterMs)} ${advice[id]}`;
@@ -132,7 +127,7 @@ export function explainClose(code: number, reason: string, announced: ErrorEvent
 
 /** An `error` event in one line. */
 export function explainError({ code, message, retryAfterMs }: ErrorEvent): string {
-  return `${code ? `${printable(code, 100)}: ` : ''}${sentence(message || 'no message')}${wait(retryAfterMs)}`;
+  return `${code ? `${oneLine(code, 100)}: ` : ''}${sentence(message || 'no message')}${wait(retryAfterMs)}`;
 }
 
 /** What to do about an `error` event with this code; empty when it is not one of the relay's own. */
@@ -149,7 +144,7 @@ function isExitId(code: string | undefined): code is ExitId {
 }
 
 function sentence(text: string): string {
-  const line = printable(text, 300);
+  const line = oneLine(text, 300);
   return /[.!?…]$/.test(line) ? line : `${line}.`;
 }
 
@@ -160,7 +155,7 @@ function errorIn(body: string): ErrorEvent {
       const value = typeof error === 'object' && error !== null && name in error ? (error as ErrorEvent)[name] : '';
       return typeof value === 'string' ? value : '';
     };
-    return { code: printable(field('code'), 100), message: field('message') };
+    return { code: oneLine(field('code'), 100), message: field('message') };
   } catch {
     // Proxies answer in HTML; the status has to say enough.
     return { code: '', message: '' };

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { relayEnv, run, serve } from '../support/process.js';
 import { startTestEmulator } from '../support/relay.js';
+import { startUpstream } from '../support/upstream.js';
 
 const question = fileURLToPath(new URL('../../assets/speech/question-order.wav', import.meta.url));
 
@@ -32,6 +33,32 @@ describe('realtime-relay check --dial', () => {
     expect(text).toContain(`failed (${kind})`);
     expect(text).toMatch(remedy);
     expect(text).toMatch(/x-ms-client-request-id [0-9a-f-]{36}, apim-request-id/);
+  });
+
+  it('prints nothing that a terminal would obey, whatever the upstream calls its model or its fault', async () => {
+    const evil = '\u001b]0;x\u0007\u009b2J\u202e\u2028';
+    const answers = [
+      { type: 'session.updated', event_id: 'e2', session: { id: 's', model: `model${evil}\nAll well` } },
+      {
+        type: 'error',
+        event_id: 'e2',
+        error: { type: 'x', code: 'c', message: `fault${evil}\nAll well`, param: null },
+      },
+    ];
+    for (const answer of answers) {
+      const upstream = await startUpstream({
+        greet: (ws) => {
+          ws.send(JSON.stringify({ type: 'session.created', event_id: 'e1', session: { id: 's' } }));
+          ws.once('message', () => ws.send(JSON.stringify(answer)));
+        },
+      });
+      const check = run(['check', '--dial'], relayEnv(upstream.url));
+      await check.exited;
+      const text = check.lines.join('\n');
+      expect(text).toMatch(/model|fault/);
+      expect(check.lines).not.toContain('All well');
+      expect(text.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Bidi_Control}\u2028]/u);
+    }
   });
 
   it('names the remedy when nothing listens at the endpoint, and when the profile is rejected', async () => {

@@ -282,6 +282,21 @@ describe('finding a session', () => {
     await expect(told('$(rm)-xyz', log)).rejects.toThrow(NotAnId);
   });
 
+  it('prints ids, reasons and the question itself without what a terminal obeys', async () => {
+    const evil = '\u001b]0;x\u0007\u009b2J\u202e\u2066\u2028\u200f\nVerdict: nobody.\u{e0041}';
+    const obeyed = /[\p{Cc}\p{Bidi_Control}\u2028\u{e0041}]/u;
+    const own = { service: 'realtime-relay', time: new Date().toISOString() };
+    const line = (id: string) => ({ ...own, msg: 'session.refused', reason: `bad_event${evil}`, ...idOf(id) });
+    const idOf = (id: string) => (id.startsWith('sess_') ? { session: id } : { requestId: id });
+    for (const ids of [[`sess_abcdef${evil}`], [`abcdef${evil}`], [`sess_abcdef1${evil}`, `sess_abcdef2${evil}`]]) {
+      const { text } = await told('abcdef', ids.map(line));
+      expect(text).toContain('abcdef');
+      for (const printed of text.split('\n')) expect(printed).not.toMatch(obeyed);
+      expect(text).not.toMatch(/^Verdict: nobody\./m);
+    }
+    await expect(explain(`x${evil}`, Readable.from([]), () => undefined)).rejects.toThrow(/^[^\p{Cc}\u202e\u2028]*$/u);
+  });
+
   it('obeys no control characters that somebody brought into the log', async () => {
     const { text } = await told(session, [{ ...opened, subject: '\u001b[2Jevil\u009b' }, ended({})]);
     expect(text).not.toContain('\u001b');
