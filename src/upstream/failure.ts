@@ -232,7 +232,7 @@ function wordOf(text: string, secrets: readonly string[]): string | null {
 }
 
 /** One bounded line without secrets; they are cut out first, since half of one would no longer be found. */
-export function clean(text: string, secrets: readonly string[]): string {
+function clean(text: string, secrets: readonly string[]): string {
   let result = text;
   for (const secret of secrets) result = result.replaceAll(secret, '[credential]');
   return result
