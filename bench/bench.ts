@@ -12,6 +12,7 @@ import { compare, leastRounds } from './against.js';
 import { direct, haproxy, has, naive, nginx, nodePipe, relay, type Start } from './contestants.js';
 import {
   floodDownAudio,
+  floodDownBareText,
   floodDownText,
   floodUp,
   idleSessions,
@@ -62,6 +63,7 @@ const plans: Plan[] = values.quick
       { scenario: floodUp, contestants: everyone },
       { scenario: floodDownAudio, contestants: [...everyone, translated] },
       { scenario: floodDownText, contestants: everyone },
+      { scenario: floodDownBareText, contestants: [relay(), naive] },
       { scenario: realtimePace(1), contestants: [direct, ...everyone, translated] },
       { scenario: realtimePace(5), contestants: [relay(), twoWorkers, naive, ...proxies] },
       { scenario: idleSessions, contestants: [relay(), twin, naive] },

@@ -11,7 +11,9 @@ function noise(bytes: number, seed: string): string {
 const upAudio = noise(3200, 'up');
 /** 128 ms of speech: an 8 KB delta. */
 const downAudio = noise(6144, 'down');
-const words = ' and then some more words';
+const words = ' and then';
+/** Live upstreams pad each delta of words to 16 characters. */
+const padding = ',"obfuscation":"aB3dE5f"';
 
 export function append(id: string): string {
   return `{"type":"input_audio_buffer.append","event_id":"${id}","audio":"${upAudio}"}`;
@@ -35,8 +37,13 @@ export function audioDelta(session: number, id: string): string {
   return `{"type":"response.output_audio.delta","event_id":"${id}",${ids(session)},"delta":"${downAudio}"}`;
 }
 
-export function textDelta(session: number, id: string): string {
-  return `{"type":"response.output_audio_transcript.delta","event_id":"${id}",${ids(session)},"delta":"${words}"}`;
+export function textDelta(session: number, id: string, pads = padding): string {
+  return `{"type":"response.output_audio_transcript.delta","event_id":"${id}",${ids(session)},"delta":"${words}"${pads}}`;
+}
+
+/** The same as a service sends it that does not pad. */
+export function bareTextDelta(session: number, id: string): string {
+  return textDelta(session, id, '');
 }
 
 /** What upstream sends first: policy shows a client only what belongs to a response it was shown. */

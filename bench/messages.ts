@@ -1,8 +1,11 @@
 /** What the benchmark tells its load generator and its fake upstream, and what they answer. */
 
+/** What a flood is of. */
+export type Flooded = 'audio' | 'text' | 'bare text';
+
 export type Command =
   | { readonly do: 'reset' | 'report' | 'stop' | 'pace' | 'hold' | 'large' }
-  | { readonly do: 'flood'; readonly what: 'audio' | 'text'; readonly count: number }
+  | { readonly do: 'flood'; readonly what: Flooded; readonly count: number }
   | { readonly do: 'connect' | 'knock'; readonly url: string; readonly count: number; readonly token: string }
   | { readonly do: 'prepare'; readonly bytes: number };
 

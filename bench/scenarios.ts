@@ -4,7 +4,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { type Contestant, cpuSeconds, residentBytes, type Start, type Upstream } from './contestants.js';
-import type { Command, Report } from './messages.js';
+import type { Command, Flooded, Report } from './messages.js';
 
 /** A helper process that is told what to do and answers when it is done. */
 class Worker {
@@ -114,7 +114,7 @@ async function reset({ load, upstream }: Stage): Promise<void> {
 }
 
 /** Floods twice, and measures the second time. */
-async function flood(stage: Stage, { from, to }: Direction, what: 'audio' | 'text', events: number) {
+async function flood(stage: Stage, { from, to }: Direction, what: Flooded, events: number) {
   await connectClients(stage, floodClients);
   const each = Math.ceil(events / floodClients / roundLength) * roundLength;
   const expected = each * floodClients;
@@ -143,16 +143,17 @@ export const floodUp: Scenario = {
   run: (stage, { floodEvents }) => flood(stage, up, 'audio', floodEvents),
 };
 
-function floodDown(what: 'audio' | 'text', description: string): Scenario {
+function floodDown(what: Flooded, description: string): Scenario {
   return {
     name: `flood down, ${what}`,
     what: description,
-    run: (stage, { floodEvents }) => flood(stage, down, what, (what === 'text' ? 2 : 1) * floodEvents),
+    run: (stage, { floodEvents }) => flood(stage, down, what, (what === 'audio' ? 1 : 2) * floodEvents),
   };
 }
 
 export const floodDownAudio = floodDown('audio', '8 KB audio deltas as fast as they are taken, 8 sessions');
 export const floodDownText = floodDown('text', '0.25 KB transcript deltas as fast as they are taken, 8 sessions');
+export const floodDownBareText = floodDown('bare text', 'the same without the padding of live upstreams');
 
 /** Conversation at its natural pace. */
 export function realtimePace(factor: number): Scenario {

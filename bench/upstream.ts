@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
-import { audioDelta, isWhole, opening, sessionCreated, sessionUpdated, textDelta } from './events.js';
+import { audioDelta, bareTextDelta, isWhole, opening, sessionCreated, sessionUpdated, textDelta } from './events.js';
 import { frame, frameCounter, Order, pong, round, stamp } from './frames.js';
 import type { Command, Report } from './messages.js';
 import { everySlot, slotsPerSecond } from './slots.js';
@@ -115,7 +115,7 @@ process.on('message', (command: Command) => {
   } else if (command.do === 'flood') {
     for (const session of sessions) {
       open(session);
-      const make = command.what === 'audio' ? audioDelta : textDelta;
+      const make = { audio: audioDelta, text: textDelta, 'bare text': bareTextDelta }[command.what];
       flood(
         session,
         round((id) => frame(make(session.index, id), false)),

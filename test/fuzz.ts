@@ -46,12 +46,23 @@ const types = [
   'response.audio.delta',
   'response.output_text.delta',
   'response.audio_transcript.delta',
+  'conversation.item.input_audio_transcription.delta',
   'session.update',
   'response.create',
   'toString',
   '__proto__',
 ];
-const names = ['type', 'audio', 'delta', 'event_id', 'response_id', 'item_id', 'output_index', 'content_index'];
+const names = [
+  'type',
+  'audio',
+  'delta',
+  'event_id',
+  'response_id',
+  'item_id',
+  'output_index',
+  'content_index',
+  'obfuscation',
+];
 const oddNames = [
   'Type',
   'item',
@@ -251,6 +262,14 @@ function words(): string {
   return random(8) > 0 ? `"${some}${pick(['', ' then', '.', '\\u0041'])}"` : scalar();
 }
 
+const heard = 'conversation.item.input_audio_transcription.delta';
+
+/** What live upstreams pad words with, and what only looks like it. */
+function padding(): string {
+  if (random(8) === 0) return scalar();
+  return `"${'aB3dE5fG7hI9jK1l'.slice(random(17))}${random(12) === 0 ? pick(['-', '_', ' ', '\\u0041', '\u00e9']) : ''}"`;
+}
+
 /** An event that is right except where chance has it otherwise. */
 function event(rules: Rules): string {
   const up = rules.direction === 'up';
@@ -259,18 +278,22 @@ function event(rules: Rules): string {
     ? 'input_audio_buffer.append'
     : rules.dialect === 'ga'
       ? isWords
-        ? pick(['response.output_text.delta', 'response.output_audio_transcript.delta'])
+        ? pick(['response.output_text.delta', 'response.output_audio_transcript.delta', heard])
         : 'response.output_audio.delta'
       : isWords
-        ? pick(['response.text.delta', 'response.audio_transcript.delta'])
+        ? pick(['response.text.delta', 'response.audio_transcript.delta', heard])
         : 'response.audio.delta';
   const parts = [`"type"${blank()}:${blank()}"${random(6) > 0 ? right : pick(types)}"`];
   parts.push(`"${up ? 'audio' : 'delta'}"${blank()}:${blank()}${isWords ? words() : `"${base64()}"`}`);
   if (random(2) === 0) parts.push(`"event_id":${random(6) > 0 ? `"event_${random(99)}"` : value(1)}`);
   if (!up && random(12) > 0) {
-    parts.push(`"response_id":"resp_${random(99)}"`, `"item_id":${random(9) > 0 ? `"item_${random(99)}"` : scalar()}`);
+    parts.push(`"item_id":${random(9) > 0 ? `"item_${random(99)}"` : scalar()}`);
+    if (right !== heard || random(4) === 0) parts.push(`"response_id":"resp_${random(99)}"`);
   }
-  if (!up && random(3) > 0) parts.push(`"output_index":${random(5) > 0 ? random(20) : scalar()}`, '"content_index":0');
+  if (!up && random(3) > 0) parts.push('"content_index":0');
+  if (!up && random(right === heard ? 9 : 2) === 0)
+    parts.push(`"output_index":${random(5) > 0 ? random(20) : scalar()}`);
+  if (random(isWords ? 2 : 20) === 0) parts.push(`"obfuscation"${blank()}:${blank()}${padding()}`);
   if (random(5) === 0) parts.push(member(3));
   for (let i = random(3); i > 0; i--) {
     const [from, to] = [random(parts.length), random(parts.length)];

@@ -1,7 +1,15 @@
 /** What a client may send and see: the policy of one session. Pure: it knows no socket, clock, environment or logger. */
 
 import { isDeepStrictEqual } from 'node:util';
-import { audioDown, audioUp, clientEvents, type Direction, serverEvents, textDown } from '../protocol/catalogue.js';
+import {
+  audioDown,
+  audioUp,
+  clientEvents,
+  type Direction,
+  heardDown,
+  serverEvents,
+  textDown,
+} from '../protocol/catalogue.js';
 import { eventOf, type Json, type JsonObject, type RealtimeEvent, type Refusal, type Step } from '../protocol/event.js';
 import { type Answers, createAnswers, serverEventId } from './answer.js';
 import { type Asking, createAsking } from './ask.js';
@@ -56,7 +64,7 @@ export interface Policy {
 }
 
 /** Server events whose bytes may be forwarded once their item and response are known to be visible. */
-const plainDown: ReadonlySet<string> = new Set([audioDown.ga, ...textDown.ga]);
+const plainDown: ReadonlySet<string> = new Set([audioDown.ga, ...textDown.ga, heardDown]);
 const protocolNames: ReadonlySet<string> = new Set([...clientEvents, ...serverEvents]);
 
 /**
@@ -160,12 +168,14 @@ class SessionPolicy implements Policy {
 
   #speech(event: RealtimeEvent): RealtimeEvent | null {
     const { itemId, responseId } = event;
-    if (event.raw === null || !plainDown.has(event.type) || itemId === null || responseId === null) {
+    // Only what the user said belongs to no response.
+    if (!plainDown.has(event.type) || itemId === null || (responseId === null) !== (event.type === heardDown)) {
       this.#decided('down', event.type, 'drop');
       return null;
     }
     if (itemId !== this.#speechItem || responseId !== this.#speechResponse) {
-      if (this.#memory.items.shown(itemId) === undefined || !this.#memory.responses.shows(responseId)) {
+      const { items, responses } = this.#memory;
+      if (items.shown(itemId) === undefined || (responseId !== null && !responses.shows(responseId))) {
         this.#ports.decided('down', event.type, 'drop');
         return null;
       }

@@ -1,18 +1,21 @@
 /** What a client may see. Every event of upstream is rebuilt from permitted fields; what has no rule is kept back. */
 
-import { relayPrefix } from '../protocol/catalogue.js';
+import { heardDown, relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject } from '../protocol/event.js';
 import { publicError } from './faults.js';
 import { kindOf, publicItem } from './items.js';
 import { judgeItem, type Memory } from './memory.js';
 import { responseOf, transcriptionUsage } from './response.js';
-import { type Fields, fieldsOf, isObject, list, nullable, number, object, own, text } from './shape.js';
+import { type Fields, fieldsOf, isObject, list, nullable, number, object, own, type Shape, text } from './shape.js';
 
 /** The client's version of an event, without `type` and `event_id`; null when it may not see it. */
 export type View = (body: JsonObject, memory: Memory) => JsonObject | null;
 
 const part = object({ type: text, text, transcript: nullable(text), audio: text });
 const index: Fields = { output_index: number, content_index: number };
+/** Upstream pads words; what hides their length from who watches the wire does so on the client's wire, too. */
+const padding: Shape = (value) => (typeof value === 'string' && /^[A-Za-z0-9]{0,128}$/.test(value) ? value : undefined);
+const words: Fields = { delta: text, obfuscation: padding };
 
 function plain(fields: Fields): View {
   return (body) => fieldsOf(body, fields);
@@ -143,7 +146,7 @@ export const views: ReadonlyMap<Json | undefined, View> = new Map<Json | undefin
   ['conversation.item.retrieved', retrieved],
   ['conversation.item.truncated', aboutItem({ content_index: number, audio_end_ms: number })],
   ['conversation.item.deleted', deleted],
-  ['conversation.item.input_audio_transcription.delta', aboutItem({ content_index: number, delta: text })],
+  [heardDown, aboutItem({ content_index: number, ...words })],
   [
     'conversation.item.input_audio_transcription.completed',
     aboutItem({ content_index: number, transcript: text, languages: list(text), usage: nullable(transcriptionUsage) }),
@@ -168,15 +171,15 @@ export const views: ReadonlyMap<Json | undefined, View> = new Map<Json | undefin
   ['response.output_item.done', outputItem],
   ['response.content_part.added', aboutOutput({ part })],
   ['response.content_part.done', aboutOutput({ part })],
-  ['response.output_text.delta', aboutOutput({ delta: text })],
+  ['response.output_text.delta', aboutOutput(words)],
   ['response.output_text.done', aboutOutput({ text })],
   ['response.output_audio.delta', aboutOutput({ delta: text })],
   ['response.output_audio.done', aboutOutput({})],
-  ['response.output_audio_transcript.delta', aboutOutput({ delta: text })],
+  ['response.output_audio_transcript.delta', aboutOutput(words)],
   ['response.output_audio_transcript.done', aboutOutput({ transcript: text })],
-  ['response.function_call_arguments.delta', aboutCall({ delta: text })],
+  ['response.function_call_arguments.delta', aboutCall(words)],
   ['response.function_call_arguments.done', aboutCall({ name: text, arguments: text })],
-  ['response.mcp_call_arguments.delta', onlyTrusted(aboutOutput({ delta: text }))],
+  ['response.mcp_call_arguments.delta', onlyTrusted(aboutOutput(words))],
   ['response.mcp_call_arguments.done', onlyTrusted(aboutOutput({ arguments: text }))],
   ['response.mcp_call.in_progress', onlyTrusted(aboutItem({ output_index: number }))],
   ['response.mcp_call.completed', onlyTrusted(aboutItem({ output_index: number }))],

@@ -97,5 +97,8 @@ export const textDown = {
   preview: ['response.text.delta', 'response.audio_transcript.delta'],
 } as const;
 
+/** The event that carries the user's words as they are heard, the same in both dialects. */
+export const heardDown = 'conversation.item.input_audio_transcription.delta';
+
 /** Events the relay injects carry ids with this prefix, and a client may not use it. */
 export const relayPrefix = 'rly_';

@@ -3,14 +3,14 @@
  * Only such a message is forwarded as it came; for any other the scan names the reason and the strict parse takes over.
  *
  * The language is a subset of RFC 8259 objects: known keys, each at most once and none escaped; ids of a small alphabet,
- * small plain integers, exact base64 (RFC 4648 section 4), and words without escapes or control characters in valid
- * UTF-8; nothing before or after but JSON's own blanks.
+ * small plain integers, exact base64 (RFC 4648 section 4), words without escapes or control characters in valid UTF-8,
+ * and the letters and digits that pad words; nothing before or after but JSON's own blanks.
  */
 
 import { Buffer, isUtf8 } from 'node:buffer';
 import { RelayError } from '../errors.js';
 import { exactBase64Bytes } from './base64.js';
-import { audioDown, audioUp, type Dialect, type Direction, relayPrefix, textDown } from './catalogue.js';
+import { audioDown, audioUp, type Dialect, type Direction, heardDown, relayPrefix, textDown } from './catalogue.js';
 import type { RealtimeEvent } from './event.js';
 
 /** What took a message off the fast path; `type` means it simply is another event. A closed set, for metric labels. */
@@ -19,7 +19,7 @@ export const slowReasons = ['type', 'shape', 'key', 'escape', 'value', 'base64',
 /** One of `slowReasons`. */
 export type SlowReason = (typeof slowReasons)[number];
 
-type Kind = 'type' | 'id' | 'item_id' | 'response_id' | 'index' | 'payload';
+type Kind = 'type' | 'id' | 'item_id' | 'response_id' | 'index' | 'payload' | 'padding';
 
 interface ScanKey {
   readonly name: string;
@@ -34,58 +34,82 @@ interface Plain {
   readonly type: string;
   readonly bytes: Buffer;
   readonly payload: 'base64' | 'words';
+  /** The bits of the keys without which it is not of the language, and of all that it may have. */
+  readonly required: number;
+  readonly allowed: number;
 }
 
 /** The strict language of one direction: its events, the keys they may have and what each may hold. */
 export interface ScanTable {
   readonly events: readonly Plain[];
   readonly keys: readonly ScanKey[];
-  /** The bits of the keys without which an event is not one of the language. */
-  readonly required: number;
   /** What no id may start with, or null. */
   readonly reserved: Buffer | null;
 }
 
-type Row = readonly [name: string, kind: Kind, presence: 'required' | 'optional'];
+type Row = readonly [name: string, kind: Kind];
 
-function table(
-  types: Readonly<Record<Plain['payload'], readonly string[]>>,
-  reserved: string | null,
-  rows: readonly Row[],
-): ScanTable {
-  const events = (['base64', 'words'] as const).flatMap((payload) =>
-    types[payload].map((type) => ({ type, bytes: Buffer.from(type), payload })),
-  );
+/** Events of one form: what their payload is, and which keys they must and may have. */
+interface Form {
+  readonly types: readonly string[];
+  readonly payload: Plain['payload'];
+  readonly required: readonly string[];
+  readonly optional: readonly string[];
+}
+
+function table(rows: readonly Row[], reserved: string | null, forms: readonly Form[]): ScanTable {
   const keys = rows.map(([name, kind], index) => ({ name, kind, quoted: Buffer.from(`"${name}"`), bit: 1 << index }));
-  const required = rows.reduce((bits, row, index) => (row[2] === 'required' ? bits | (1 << index) : bits), 0);
-  return {
-    events,
-    keys,
-    required,
-    reserved: reserved === null ? null : Buffer.from(reserved),
-  };
+  const bitsOf = (names: readonly string[]) =>
+    keys.reduce((bits, { name, bit }) => (names.includes(name) ? bits | bit : bits), 0);
+  const events = forms.flatMap(({ types, payload, required, optional }) =>
+    types.map((type) => ({
+      type,
+      bytes: Buffer.from(type),
+      payload,
+      required: bitsOf(required),
+      allowed: bitsOf([...required, ...optional]),
+    })),
+  );
+  return { events, keys, reserved: reserved === null ? null : Buffer.from(reserved) };
 }
 
 const appendRows: readonly Row[] = [
-  ['type', 'type', 'required'],
-  ['audio', 'payload', 'required'],
-  ['event_id', 'id', 'optional'],
+  ['type', 'type'],
+  ['audio', 'payload'],
+  ['event_id', 'id'],
 ];
 
 const deltaRows: readonly Row[] = [
-  ['type', 'type', 'required'],
-  ['event_id', 'id', 'optional'],
-  ['response_id', 'response_id', 'required'],
-  ['item_id', 'item_id', 'required'],
-  ['output_index', 'index', 'optional'],
-  ['content_index', 'index', 'optional'],
-  ['delta', 'payload', 'required'],
+  ['type', 'type'],
+  ['event_id', 'id'],
+  ['response_id', 'response_id'],
+  ['item_id', 'item_id'],
+  ['output_index', 'index'],
+  ['content_index', 'index'],
+  ['delta', 'payload'],
+  ['obfuscation', 'padding'],
 ];
 
+const ofAnswer = ['type', 'response_id', 'item_id', 'delta'];
+const indices = ['event_id', 'output_index', 'content_index'];
+
+/** Live upstreams pad every delta of words, so that its length on the wire does not tell which word it is. */
+function deltaTable(dialect: Dialect): ScanTable {
+  const padded = [...indices, 'obfuscation'];
+  const heard = ['event_id', 'content_index', 'obfuscation'];
+  return table(deltaRows, null, [
+    { types: [audioDown[dialect]], payload: 'base64', required: ofAnswer, optional: indices },
+    { types: textDown[dialect], payload: 'words', required: ofAnswer, optional: padded },
+    { types: [heardDown], payload: 'words', required: ['type', 'item_id', 'delta'], optional: heard },
+  ]);
+}
+
 const tables = {
-  up: table({ base64: [audioUp], words: [] }, relayPrefix, appendRows),
-  ga: table({ base64: [audioDown.ga], words: textDown.ga }, null, deltaRows),
-  preview: table({ base64: [audioDown.preview], words: textDown.preview }, null, deltaRows),
+  up: table(appendRows, relayPrefix, [
+    { types: [audioUp], payload: 'base64', required: ['type', 'audio'], optional: ['event_id'] },
+  ]),
+  ga: deltaTable('ga'),
+  preview: deltaTable('preview'),
 } as const;
 
 /** The events that go this way fast; `append` is the same in both dialects. */
@@ -139,7 +163,10 @@ export function scan(message: Buffer, table: ScanTable): RealtimeEvent | SlowRea
     if (message[at] !== QUOTE) return 'value';
     const start = at + 1;
     let end: number;
-    if (key.kind === 'payload') {
+    if (key.kind === 'padding') {
+      end = paddingEnd(message, start);
+      if (message[end] !== QUOTE) return message[end] === BACKSLASH ? 'escape' : 'value';
+    } else if (key.kind === 'payload') {
       // Judged at the end, when the type is known; until then this is its end only if no quote in it is escaped.
       end = message.indexOf(QUOTE, start);
       if (end === -1) return 'shape';
@@ -162,7 +189,8 @@ export function scan(message: Buffer, table: ScanTable): RealtimeEvent | SlowRea
     at = blanksEnd(message, end + 1);
   } while (message[at] === COMMA);
   if (message[at] !== CLOSE || blanksEnd(message, at + 1) !== message.length) return 'shape';
-  if ((seen & table.required) !== table.required || plain === null) return 'missing';
+  if (plain === null || (seen & plain.required) !== plain.required) return 'missing';
+  if ((seen & ~plain.allowed) !== 0) return 'key';
   let audioBytes = 0;
   if (plain.payload === 'words') {
     if (!isPlainText(message, payloadStart, payloadEnd)) return textFault(message, payloadStart, payloadEnd);
@@ -223,6 +251,17 @@ function idEnd(message: Buffer, start: number): number {
   const limit = Math.min(start + idLength, message.length);
   let end = start;
   while (end < limit && idBytes[message[end] as number] === 1) end++;
+  return end;
+}
+
+const letters = /[A-Za-z0-9]/;
+const paddingBytes = Uint8Array.from({ length: 256 }, (_, byte) => (letters.test(String.fromCharCode(byte)) ? 1 : 0));
+
+/** The end of the run of letters and digits, of at most 128, that hides how long words are; there may be none. */
+function paddingEnd(message: Buffer, start: number): number {
+  const limit = Math.min(start + idLength, message.length);
+  let end = start;
+  while (end < limit && paddingBytes[message[end] as number] === 1) end++;
   return end;
 }
 

@@ -47,7 +47,7 @@ function poison(value: Json | undefined, key = ''): Json | undefined {
   return out;
 }
 
-const secretKeys = new Set(['instructions', 'message', 'model', 'tools', 'prompt', 'obfuscation']);
+const secretKeys = new Set(['instructions', 'message', 'model', 'tools', 'prompt']);
 const mcp = { type: 'mcp', server_label: canary, server_url: canary, authorization: canary, headers: { a: canary } };
 const sessionSecrets: JsonObject = {
   id: canary,
@@ -206,7 +206,7 @@ const anyEvent = fc
       name: canary,
       rate_limits: [{ name: canary }],
       logprobs: [canary],
-      obfuscation: canary,
+      obfuscation: `${canary} is no padding`,
       [canary]: { deep: [canary] },
     };
     if (event_id !== undefined) body.event_id = event_id;

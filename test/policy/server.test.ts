@@ -33,7 +33,7 @@ function running(settings: Record<string, unknown> = {}): Bench {
 }
 
 const position = { response_id: 'resp_1', item_id: 'item_a', output_index: 0, content_index: 0 };
-const secret = { obfuscation: 'xxxx', logprobs: [], session: { instructions: 'x' }, unknown: 'x' };
+const secret = { obfuscation: 'words, not padding', logprobs: [], session: { instructions: 'x' }, unknown: 'x' };
 
 describe('a client sees, without what is not of the event', () => {
   const seen: [string, JsonObject][] = [
@@ -73,6 +73,17 @@ describe('a client sees, without what is not of the event', () => {
       { type, event_id: 'event_1', ...fields },
     ]);
     expect(session.decisions.at(-1)).toEqual(['down', type, 'rebuild']);
+  });
+
+  it.each([
+    ['conversation.item.input_audio_transcription.delta', { item_id: 'item_u', content_index: 0, delta: 'Hel' }],
+    ['response.output_text.delta', { ...position, delta: 'Hi' }],
+    ['response.output_audio_transcript.delta', { ...position, delta: 'Hi\\n' }],
+  ])('the padding that hides how long the words of %s are', (type, fields) => {
+    for (const obfuscation of ['', 'aB3dE5fG7h']) {
+      const padded = { type, event_id: 'event_1', ...fields, obfuscation };
+      expect(running().down({ ...padded, ...{ logprobs: [] } })).toEqual([padded]);
+    }
   });
 
   it.each(['conversation.item.added', 'conversation.item.done', 'conversation.item.created'])('%s', (type) => {

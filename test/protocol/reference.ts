@@ -258,6 +258,10 @@ const wordTypes = {
   preview: ['response.text.delta', 'response.audio_transcript.delta'],
 };
 
+const heardType = 'conversation.item.input_audio_transcription.delta';
+
+const isPadding = (written: string) => /^[A-Za-z0-9]{0,128}$/.test(written);
+
 /** Words that stand for themselves: what was written is what is meant, and there is not too much of it. */
 function isWords(written: string): boolean {
   if (written.length > 4096) return false;
@@ -271,12 +275,14 @@ function isPlain(value: Value, rules: Rules): boolean {
   if (value.kind !== 'object') return false;
   const up = rules.direction === 'up';
   const names = value.members.map((member) => member.written);
-  for (const name of up ? ['type', 'audio'] : ['type', 'delta', 'response_id', 'item_id'])
-    if (!names.includes(name)) return false;
   const type = value.members.find((member) => member.written === 'type')?.value;
   const typed = type?.kind === 'string' ? type.written : '';
   const isAudio = typed === audioTypes[up ? 'up' : rules.dialect];
-  if (!isAudio && (up || !wordTypes[rules.dialect].includes(typed))) return false;
+  const isHeard = !up && typed === heardType;
+  if (!isAudio && !isHeard && (up || !wordTypes[rules.dialect].includes(typed))) return false;
+  const needed = up ? ['audio'] : isHeard ? ['delta', 'item_id'] : ['delta', 'response_id', 'item_id'];
+  if (!needed.every((name) => names.includes(name))) return false;
+  if (isHeard && (names.includes('response_id') || names.includes('output_index'))) return false;
   return value.members.every(({ written: name, value: field }) => {
     if (field.kind === 'number') {
       return (
@@ -286,6 +292,7 @@ function isPlain(value: Value, rules: Rules): boolean {
     if (field.kind !== 'string') return false;
     if (name === 'type') return true;
     if (name === (up ? 'audio' : 'delta')) return isAudio ? isBase64(field.written) : isWords(field.written);
+    if (name === 'obfuscation') return !up && !isAudio && isPadding(field.written);
     if (name === 'event_id') return isId(field.written) && !(up && field.written.startsWith('rly_'));
     return !up && (name === 'response_id' || name === 'item_id') && isId(field.written);
   });

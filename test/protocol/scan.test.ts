@@ -75,6 +75,46 @@ describe('an audio event in the strict language is forwarded as it came', () => 
     expect(scan(broken, table)).toBe('value');
   });
 
+  const padded = (type: string, padding: string) =>
+    delta.replace('response.output_audio.delta', type).replace('"UklGRgAA"', `" and","obfuscation":"${padding}"`);
+
+  it.each([
+    ['response.output_text.delta', down],
+    ['response.output_audio_transcript.delta', down],
+    ['response.text.delta', preview],
+    ['response.audio_transcript.delta', preview],
+  ])('forwards the padding of %s with the words', (type, table) => {
+    for (const padding of ['', 'a', 'aB3dE5fG7hI9', 'x'.repeat(127)]) {
+      const message = Buffer.from(padded(type, padding));
+      expect(scan(message, table)).toMatchObject({ type, raw: message });
+    }
+    expect(scan(Buffer.from(padded(type, 'x'.repeat(129))), table)).toBe('value');
+    expect(scan(Buffer.from(padded(type, 'a b')), table)).toBe('value');
+    expect(scan(Buffer.from(padded(type, 'a\\u0041')), table)).toBe('escape');
+    const twice = padded(type, 'a').replace('"obfuscation"', '"obfuscation":"b","obfuscation"');
+    expect(() => scan(Buffer.from(twice), table)).toThrow('more than once');
+  });
+
+  it('forwards what the user is heard to say, which belongs to no response', () => {
+    const heard =
+      '{"type":"conversation.item.input_audio_transcription.delta","event_id":"event_1","item_id":"item_1",' +
+      '"content_index":0,"delta":" hello","obfuscation":"aB3dE5fG7h"}';
+    for (const table of [down, preview]) {
+      const message = Buffer.from(heard);
+      expect(scan(message, table)).toEqual({
+        type: 'conversation.item.input_audio_transcription.delta',
+        raw: message,
+        body: null,
+        audioBytes: 0,
+        itemId: 'item_1',
+        responseId: null,
+      });
+      const ofResponse = heard.replace('"item_id"', '"response_id":"resp_1","item_id"');
+      expect(scan(Buffer.from(ofResponse), table)).toBe('key');
+      expect(scan(Buffer.from(heard.replace('"item_id":"item_1",', '')), table)).toBe('missing');
+    }
+  });
+
   it('reads the ids and the audio length of a server delta', () => {
     const message = Buffer.from(delta);
     expect(scan(message, down)).toEqual({
@@ -142,7 +182,7 @@ describe('any other message takes the slow path, for a named reason', () => {
     ['key', 'a key with a blank', append.replace('"type"', '"type "'), up],
     ['key', 'a look-alike key', append.replace('"type"', '"tуpe"'), up],
     ['key', 'an empty key', append.replace('"type"', '""'), up],
-    ['key', 'obfuscation on a delta', delta.replace('{', '{"obfuscation":"aa",'), down],
+    ['key', 'padding on speech', delta.replace('{', '{"obfuscation":"aa",'), down],
     ['escape', 'an escaped slash in audio', audio('QU\\/D'), up],
     ['shape', 'an escaped quote in audio', audio('QUJ\\"'), up],
     ['escape', 'a unicode escape in audio', audio('\\u0041AA'), up],

@@ -1,12 +1,22 @@
 /** The client's end of a session whose client speaks preview. */
 
+import { heardDown } from '../catalogue.js';
 import type { Json, JsonObject, Step } from '../event.js';
 import { isObject, omit } from './fields.js';
 import { isMcpItem, itemToGa, responseRequestToGa, responseToPreview, shownItemToPreview } from './items.js';
 import { forget, idIn, idOf, remember } from './memory.js';
 import { errorToPreview } from './params.js';
 import { defaultTemperature, type SessionKind, sessionToPreview, updateToGa } from './session.js';
-import { previewNames, type Rule, type Rules, refusalOf, stepOf, type TranslationPorts, withItem } from './step.js';
+import {
+  dropped,
+  previewNames,
+  type Rule,
+  type Rules,
+  refusalOf,
+  stepOf,
+  type TranslationPorts,
+  withItem,
+} from './step.js';
 import { unsupportedByGa } from './unsupported.js';
 
 /** Server events without a preview counterpart. */
@@ -23,14 +33,14 @@ const unknownToPreview: Rules = Object.fromEntries(
     'mcp_list_tools.in_progress',
     'mcp_list_tools.completed',
     'mcp_list_tools.failed',
-  ].map((type) => [type, () => null]),
+  ].map((type) => [type, dropped]),
 );
 
 /** The first Azure api-version, whose clients (rt-client 0.5) disconnect at a server event that came later. */
 const firstVersion = '2024-10-01-preview';
 
 /** Server events that came after the first api-version and that nobody has to ask for. */
-const unknownToFirst: Rules = { 'conversation.item.input_audio_transcription.delta': () => null };
+const unknownToFirst: Rules = { [heardDown]: dropped };
 
 /**
  * For a client that speaks preview: its events become GA, and GA server events become preview. `apiVersion` is the one the

@@ -23,6 +23,9 @@ export type Rule = (body: JsonObject) => JsonObject | readonly JsonObject[] | nu
 /** Rules by event type. */
 export type Rules = Readonly<Record<string, Rule>>;
 
+/** Of events that the other dialect does not have, also where they are not parsed. */
+export const dropped: Rule = () => null;
+
 const renames = [
   ['response.output_text.delta', 'response.text.delta'],
   ['response.output_text.done', 'response.text.done'],
@@ -44,8 +47,8 @@ export function stepOf(rules: Rules, names?: ReadonlyMap<string, string>): Step 
   return (event) => {
     const name = names?.get(event.type);
     if (name !== undefined) return spliceType(event, name);
-    if (event.body === null) return event;
     const rule = byType.get(event.type);
+    if (event.body === null) return rule === dropped ? null : event;
     if (rule === undefined) return event;
     const result = rule(event.body);
     if (result === null) return null;
