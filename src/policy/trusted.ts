@@ -3,7 +3,7 @@
 import { clientEvents } from '../protocol/catalogue.js';
 import type { JsonObject } from '../protocol/event.js';
 import { metadataFault, notAllowed, type Ruling, sessionType, underProfile, updateFault } from './client.js';
-import { trustedUpdate } from './configuration.js';
+import { checkField, trustedUpdate } from './configuration.js';
 import { invalid, missing } from './faults.js';
 import { idFault } from './items.js';
 import { withoutLocked } from './locks.js';
@@ -50,7 +50,9 @@ function createResponse(body: JsonObject, memory: Memory): Ruling {
   for (const field of ['output_modalities', 'max_output_tokens'] as const) {
     const value = own(wish, field);
     if (value === undefined || value === null) continue;
-    const allowed = underProfile(field, value, memory);
+    // What the profile sets is compared with it, and that takes a value of a known form.
+    const known = memory.locks.isLocked(field) ? checkField(field, value, 'response') : { value };
+    const allowed = 'value' in known ? underProfile(field, known.value, memory) : undefined;
     if (allowed !== undefined) response[field] = allowed;
   }
   const metadata = own(wish, 'metadata');

@@ -2,7 +2,7 @@
 
 import type { Json, JsonObject } from '../event.js';
 import { flatten, isObject, nest, omit } from './fields.js';
-import { responseFields, responseRequestFields } from './session.js';
+import { firstVersionOnly, responseFields, responseRequestFields, withoutForeign } from './session.js';
 
 const spoken = [
   ['text', 'output_text'],
@@ -55,9 +55,6 @@ export function responseToGa(response: JsonObject): JsonObject {
   return Array.isArray(response.output) ? { ...nested, output: response.output.map(itemToGa) } : nested;
 }
 
-/** Fields that only the first Azure api-version (2024-10-01-preview) took in response.create. */
-const firstVersionOnly = ['commit', 'cancel_previous', 'append_input_items', 'input_items'] as const;
-
 /** `response` of a preview client's response.create as GA. */
 export function responseRequestToGa(request: JsonObject): JsonObject {
   const nested = nest(omit(request, 'temperature', ...firstVersionOnly), responseRequestFields);
@@ -66,7 +63,10 @@ export function responseRequestToGa(request: JsonObject): JsonObject {
 
 /** `response` of a GA response.create as preview. */
 export function responseRequestToPreview(request: JsonObject): JsonObject {
-  const flat = flatten(omit(request, 'prompt', 'reasoning', 'parallel_tool_calls'), responseRequestFields);
+  const flat = flatten(
+    omit(withoutForeign(request), 'prompt', 'reasoning', 'parallel_tool_calls'),
+    responseRequestFields,
+  );
   return Array.isArray(request.input) ? { ...flat, input: request.input.map(itemToPreview) } : flat;
 }
 

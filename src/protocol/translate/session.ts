@@ -102,6 +102,23 @@ export const sessionFields: readonly Field[] = [
 const gaOnly = ['type', 'truncation', 'reasoning', 'parallel_tool_calls'] as const;
 const previewOnly = ['temperature', 'client_secret'] as const;
 
+/** Fields that only the first Azure api-version (2024-10-01-preview) took in response.create. */
+export const firstVersionOnly = ['commit', 'cancel_previous', 'append_input_items', 'input_items'] as const;
+
+const notOfGa: readonly string[] = [
+  ...sessionFields.flatMap(({ preview, ga }) => (preview === ga.join('.') ? [] : [preview])),
+  ...previewOnly,
+  ...firstVersionOnly,
+];
+
+/**
+ * A GA client's session or response without what GA does not have and preview does. Policy judged these names as unknown
+ * fields; under them the client would say to upstream what it may not.
+ */
+export function withoutForeign(config: JsonObject): JsonObject {
+  return omit(config, ...notOfGa);
+}
+
 /** The temperature a preview service reports when nobody set one. */
 export const defaultTemperature = 0.8;
 
@@ -113,7 +130,7 @@ export function updateToGa(session: JsonObject, kind: SessionKind): JsonObject {
 
 /** `session` of a GA update as preview. Fields without a preview form are gone: see unsupported.ts for who objects. */
 export function updateToPreview(session: JsonObject): JsonObject {
-  return flatten(omit(session, ...gaOnly, 'model', 'prompt'), sessionFields);
+  return flatten(omit(withoutForeign(session), ...gaOnly, 'model', 'prompt'), sessionFields);
 }
 
 /** `session` of a GA service as a preview client expects it. */
