@@ -4,35 +4,49 @@ import type { Json, JsonObject } from '../protocol/event.js';
 import { publicError } from './faults.js';
 import { kindOf, publicItem } from './items.js';
 import { judgeItem, type Memory } from './memory.js';
-import { either, type Fields, fieldsOf, isObject, list, nullable, number, object, oneOf, own, text } from './shape.js';
+import {
+  either,
+  type Fields,
+  fieldsOf,
+  isObject,
+  list,
+  nullable,
+  number,
+  object,
+  oneOf,
+  own,
+  type Shape,
+  text,
+} from './shape.js';
 
-const cachedTokens = object({ text_tokens: number, audio_tokens: number, image_tokens: number });
+/** More than any service counts of one answer. */
+const countsKept = 32;
+const countName = /^[a-z][a-z0-9_]{0,63}$/;
 
-const usage = object({
-  total_tokens: number,
-  input_tokens: number,
-  output_tokens: number,
-  input_token_details: nullable(
-    object({
-      text_tokens: number,
-      audio_tokens: number,
-      image_tokens: number,
-      cached_tokens: number,
-      cached_tokens_details: nullable(cachedTokens),
-    }),
-  ),
-  output_token_details: nullable(object({ text_tokens: number, audio_tokens: number })),
-});
+/** Counts under whatever name, one within another at most so often: what something cost is no secret of the server. */
+function counts(depth: number): Shape {
+  return (value) => {
+    if (!isObject(value)) return undefined;
+    const shown: JsonObject = {};
+    for (const name of Object.keys(value).slice(0, countsKept)) {
+      const given = value[name];
+      if (!countName.test(name)) continue;
+      if (typeof given === 'number' || given === null) shown[name] = given;
+      else if (depth > 1 && isObject(given)) shown[name] = counts(depth - 1)(given);
+    }
+    return shown;
+  };
+}
+
+const usage = counts(3);
 
 /** What a transcription cost, in tokens or in seconds. */
-export const transcriptionUsage = object({
-  type: oneOf('tokens', 'duration'),
-  total_tokens: number,
-  input_tokens: number,
-  input_token_details: nullable(object({ text_tokens: number, audio_tokens: number })),
-  output_tokens: number,
-  seconds: number,
-});
+export const transcriptionUsage: Shape = (value) => {
+  const shown = usage(value);
+  if (!isObject(shown) || !isObject(value)) return undefined;
+  const type = oneOf('tokens', 'duration')(own(value, 'type'));
+  return type === undefined ? shown : { type, ...shown };
+};
 
 const fields: Fields = {
   object: oneOf('realtime.response'),

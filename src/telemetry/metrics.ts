@@ -27,7 +27,10 @@ export type Initiator = 'client' | 'upstream' | 'relay';
 /** Whose fault an error is. */
 export type Origin = 'client' | 'relay' | 'upstream' | 'identity' | 'tool';
 
-/** Kinds of tokens; cached ones are counted in `cached_*` only, so that the kinds add up to the total. */
+/**
+ * Kinds of tokens; cached ones are counted in `cached_*` only, so that the kinds add up to the total. `other` is what
+ * upstream counts under names that this version does not know, perhaps in one of the other kinds as well.
+ */
 export type TokenKind =
   | 'input_text'
   | 'input_audio'
@@ -36,7 +39,8 @@ export type TokenKind =
   | 'cached_audio'
   | 'cached_image'
   | 'output_text'
-  | 'output_audio';
+  | 'output_audio'
+  | 'other';
 
 const directions = ['up', 'down'] as const;
 const typeNames = [
@@ -230,9 +234,11 @@ export function createMetrics(options: { process?: boolean } = {}) {
   const slow = counter('relay_slow_path_total', 'Messages that had to be parsed, by what took them off the fast path', [
     'reason',
   ]);
-  const tokens = counter('relay_tokens_total', 'Model tokens reported by upstream; each token is in one kind only', [
-    'kind',
-  ]);
+  const tokens = counter(
+    'relay_tokens_total',
+    'Model tokens reported by upstream; each token is in one kind only, but those of kind other may be in a second one',
+    ['kind'],
+  );
   const interruptions = counter('relay_interruptions_total', 'Answers cut short because the user spoke');
   const upstreamErrors = counter('relay_upstream_errors_total', 'Errors around the upstream, by whose they are', [
     'origin',

@@ -1,6 +1,6 @@
 /** What a session cost, as upstream reports it: added up by kind, and told as one record when the session is over. */
 
-import { objectOf } from '../protocol/event.js';
+import { isObject, type JsonObject, objectOf } from '../protocol/event.js';
 import type { TokenKind } from './metrics.js';
 
 /**
@@ -26,6 +26,8 @@ export interface Usage {
   transcription_input_tokens: number;
   transcription_output_tokens: number;
   transcription_seconds: number;
+  /** Counts that this version has no name for, by their path in what upstream reported. */
+  other: Record<string, number>;
 }
 
 /** The record of one session, in the log as `session.usage` and as `data` of the webhook. No content, no credential. */
@@ -84,6 +86,7 @@ class SessionLedger implements Ledger {
     transcription_input_tokens: 0,
     transcription_output_tokens: 0,
     transcription_seconds: 0,
+    other: {},
   };
 
   constructor(count: (kind: TokenKind, tokens: number) => void) {
@@ -118,6 +121,7 @@ class SessionLedger implements Ledger {
       sums[`output_${modality}_tokens`] += written;
       this.#count(`output_${modality}`, written);
     }
+    this.#others(usage, '');
     return amount(usage.total_tokens);
   }
 
@@ -135,9 +139,38 @@ class SessionLedger implements Ledger {
     this.#count('input_text', text);
     this.#count('input_audio', input - text);
     this.#count('output_text', output);
+    this.#others(usage, '');
     return amount(usage.total_tokens);
   }
+
+  /** A service counts more from one month to the next; what is not known yet is not lost. */
+  #others(counts: JsonObject, prefix: string): void {
+    const { other } = this.#sums;
+    for (const [name, value] of Object.entries(counts).slice(0, othersKept)) {
+      const path = `${prefix}${name}`;
+      if (!countName.test(name) || known.has(path)) continue;
+      if (isObject(value)) {
+        if (prefix.split('.').length < 3) this.#others(value, `${path}.`);
+        continue;
+      }
+      const counted = amount(value);
+      if (counted === 0 || (other[path] === undefined && Object.keys(other).length >= othersKept)) continue;
+      other[path] = (other[path] ?? 0) + counted;
+      if (name.endsWith('_tokens')) this.#count('other', counted);
+    }
+  }
 }
+
+const countName = /^[a-z][a-z0-9_]{0,63}$/;
+/** More than any service counts. */
+const othersKept = 32;
+/** What the record has fields for. */
+const known: ReadonlySet<string> = new Set([
+  ...['total_tokens', 'input_tokens', 'output_tokens', 'seconds'],
+  ...['cached_tokens', 'text_tokens', 'audio_tokens', 'image_tokens'].map((name) => `input_token_details.${name}`),
+  ...modalities.map((modality) => `input_token_details.cached_tokens_details.${modality}_tokens`),
+  ...['text', 'audio'].map((modality) => `output_token_details.${modality}_tokens`),
+]);
 
 /** What upstream reports is added to sums that money depends on: nothing negative, nothing endless. */
 function amount(value: unknown): number {

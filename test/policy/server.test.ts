@@ -312,8 +312,12 @@ describe('response.done', () => {
         cached_tokens: 0,
         cached_tokens_details: { text_tokens: 0, audio_tokens: 0, image_tokens: 0 },
       },
-      output_token_details: { text_tokens: 5, audio_tokens: 0 },
+      // Numbers that no table knows are what something cost, and nobody's secret.
+      output_token_details: { text_tokens: 5, audio_tokens: 0, reasoning_tokens: 3 },
+      search_requests: 2,
+      tool_details: { search: { calls: 2 } },
     };
+    const secrets = { secret: 'x', Secret: 1, list: [1], tool_details: { ...usage.tool_details, name: 'secret' } };
     const [seen] = session.down(
       done('resp_1', {
         status_details: { type: 'cancelled', reason: 'turn_detected', secret: 1 },
@@ -328,7 +332,7 @@ describe('response.done', () => {
         output_modalities: ['audio'],
         max_output_tokens: 777,
         audio: { output: { format: { type: 'audio/pcm', rate: 24000 }, voice: 'marin', secret: 1 }, secret: 1 },
-        usage: { ...usage, secret: 1 },
+        usage: { ...usage, ...secrets },
         metadata: { rly: '9', secret: 'x' },
         instructions: 'secret',
         tools: ['secret'],

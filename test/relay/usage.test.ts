@@ -251,6 +251,35 @@ describe('the usage of sessions', () => {
     expect((await closed)[0]).toBe(1000);
   });
 
+  it('keeps what upstream counts under names that nobody knows yet', async () => {
+    const upstream = await startUpstream();
+    const server = await startTestRelay({ upstream: upstream.url });
+    const client = await server.connect();
+    await client.next('session.created');
+    const { ws } = await upstream.connected();
+    ws.send(JSON.stringify({ type: 'response.created', response: { id: 'resp_1', status: 'in_progress' } }));
+    const details = { text_tokens: 5, reasoning_tokens: 64 };
+    const usage = {
+      total_tokens: 69,
+      output_tokens: 69,
+      output_token_details: details,
+      searches: 2,
+      Bad: 1,
+      secret: 'x',
+    };
+    for (const id of ['resp_1', 'resp_2']) {
+      ws.send(JSON.stringify({ type: 'response.done', response: { id, status: 'completed', usage } }));
+    }
+    const seen = await client.next('response.done');
+    expect(seen.response).toMatchObject({ usage: { output_token_details: details, searches: 2 } });
+    ws.close(1000);
+    expect(await server.logged('session.usage')).toMatchObject({
+      total_tokens: 138,
+      other: { 'output_token_details.reasoning_tokens': 128, searches: 4 },
+    });
+    expect(await server.metric('relay_tokens_total', { kind: 'other' })).toBe(128);
+  });
+
   it('counts nothing that is no number of tokens', async () => {
     const upstream = await startUpstream();
     const server = await startTestRelay({ upstream: upstream.url });
