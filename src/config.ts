@@ -6,6 +6,8 @@
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
+import { isLoopback } from './outbound/addresses.js';
+import { type ProxySettings, proxyFor } from './outbound/proxy.js';
 import { type Profile, profileSchema } from './policy/profile.js';
 import { logLevels } from './telemetry/log.js';
 import { plain, readYaml } from './yaml.js';
@@ -69,8 +71,10 @@ export const environment = z.object({
     .optional()
     .describe('Shared state of several replicas. Not part of this version: setting it is an error.'),
   RELAY_LOG_LEVEL: z.enum(logLevels).default('info').describe('Log level.'),
-  HTTPS_PROXY: text.optional().describe('Proxy for upstream connections.'),
-  NO_PROXY: text.optional().describe('Hosts that are reached without the proxy.'),
+  HTTPS_PROXY: text.optional().describe('Proxy for all connections of the relay: upstreams, key set, webhook.'),
+  NO_PROXY: text
+    .optional()
+    .describe('Hosts that are reached without the proxy: names with their subdomains, addresses, networks.'),
 });
 
 const upstream = z.strictObject({
@@ -161,6 +165,8 @@ export interface Settings {
   readonly workers: number;
   readonly tls: { readonly cert: string; readonly key: string } | null;
   readonly upstreams: readonly UpstreamSettings[];
+  /** The proxy for what the relay asks of others; each upstream has what comes of it already. */
+  readonly proxy: ProxySettings;
   readonly entra: { readonly clientId: string | null; readonly instanceDiscovery: boolean };
   readonly jwt: {
     readonly issuer: string;
@@ -268,6 +274,7 @@ function combine(
     opsPort: env.RELAY_OPS_PORT,
     workers: env.RELAY_WORKERS === 'auto' ? Math.min(availableParallelism(), 99) : Number(env.RELAY_WORKERS),
     tls: env.RELAY_TLS_CERT && env.RELAY_TLS_KEY ? { cert: env.RELAY_TLS_CERT, key: env.RELAY_TLS_KEY } : null,
+    proxy: proxyOf(env),
     entra: { clientId: env.AZURE_CLIENT_ID ?? null, instanceDiscovery: env.RELAY_ENTRA_INSTANCE_DISCOVERY },
     jwt,
     origins: originsOf(env.RELAY_ALLOWED_ORIGINS, problems),
@@ -361,7 +368,11 @@ function withEndpoint(
       `${where}: must be https://; plain http:// would send the credential in the clear and is for loopback only.`,
     );
   }
-  return { ...one, proxy: proxyFor(url, env) };
+  return { ...one, proxy: proxyFor(url, proxyOf(env)) };
+}
+
+function proxyOf({ HTTPS_PROXY, NO_PROXY }: Environment): ProxySettings {
+  return { url: HTTPS_PROXY ?? null, except: NO_PROXY ?? '' };
 }
 
 /** The system's code for why a file cannot be read, or null when it can. */
@@ -376,21 +387,6 @@ function unreadable(path: string): string | null {
 
 function safeUrl(input: string): URL | null {
   return URL.canParse(input) ? new URL(input) : null;
-}
-
-function isLoopback(hostname: string): boolean {
-  return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
-}
-
-/** The proxy for an address, or null: loopback and NO_PROXY go direct (names match with their subdomains). */
-function proxyFor(url: URL, env: Environment): string | null {
-  if (!env.HTTPS_PROXY || isLoopback(url.hostname)) return null;
-  const host = url.hostname.toLowerCase();
-  for (const entry of (env.NO_PROXY ?? '').toLowerCase().split(/[\s,]+/)) {
-    const name = entry.replace(/:\d+$/, '').replace(/^\*?\./, '');
-    if (entry === '*' || (name && (host === name || host.endsWith(`.${name}`)))) return null;
-  }
-  return env.HTTPS_PROXY;
 }
 
 function jwtOf(env: Environment, problems: string[]): Settings['jwt'] {

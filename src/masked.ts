@@ -18,10 +18,11 @@ export function describeSettings(settings: Settings): object {
     upstreams: settings.upstreams.map((one) => ({
       ...one,
       apiKey: one.apiKey ? masked : null,
-      proxy: one.proxy?.replace(/\/\/[^@/]*@/, `//${masked}@`) ?? null,
+      proxy: withoutLogin(one.proxy),
       credential: one.apiKey ? 'API key' : `Microsoft Entra, scope ${one.scope}`,
     })),
     jwt: { ...jwt, source },
+    proxy: { ...settings.proxy, url: withoutLogin(settings.proxy.url) },
     redisUrl: settings.redisUrl ? masked : null,
     usageWebhook: settings.usageWebhook && { ...settings.usageWebhook, secret: masked },
     profiles: Object.fromEntries([...settings.profiles].map(([name, profile]) => [name, maskSecrets(profile)])),
@@ -29,8 +30,8 @@ export function describeSettings(settings: Settings): object {
 }
 
 /** Every secret of the settings, to keep them out of the log. */
-export function secretsOf({ upstreams, jwt, redisUrl, profiles, usageWebhook }: Settings): string[] {
-  const secrets = upstreams.flatMap(({ apiKey, proxy }) => [apiKey ?? '', proxy ? new URL(proxy).password : '']);
+export function secretsOf({ upstreams, jwt, redisUrl, profiles, usageWebhook, proxy }: Settings): string[] {
+  const secrets = [...upstreams.map(({ apiKey }) => apiKey ?? ''), ...passwordsOf(proxy.url)];
   if (jwt.source.kind === 'secret') secrets.push(jwt.source.secret);
   if (redisUrl) secrets.push(redisUrl);
   if (usageWebhook) secrets.push(usageWebhook.secret);
@@ -41,6 +42,17 @@ export function secretsOf({ upstreams, jwt, redisUrl, profiles, usageWebhook }: 
   };
   for (const profile of profiles.values()) collect(profile, false);
   return secrets.filter(Boolean);
+}
+
+/** As it stands in the URL, and as it is. */
+function passwordsOf(proxy: string | null): string[] {
+  if (proxy === null) return [];
+  const { password } = new URL(proxy);
+  return [password, decodeURIComponent(password)];
+}
+
+function withoutLogin(proxy: string | null): string | null {
+  return proxy?.replace(/\/\/[^@/]*@/, `//${masked}@`) ?? null;
 }
 
 const secretKeys = ['authorization', 'headers', 'api_key'];

@@ -9,6 +9,7 @@ import { type DemoDesk, loadConsole } from './http/console.js';
 import type { Revoked } from './http/revocations.js';
 import { addressOf, closeServer, createListener, listen, openOps } from './listener.js';
 import { secretsOf } from './masked.js';
+import { proxyFor } from './outbound/proxy.js';
 import { followSettings, type SettingsSource } from './reload.js';
 import type { AdmissionServices } from './session/admission.js';
 import { Calls, type OwnedCall } from './session/calls.js';
@@ -94,7 +95,13 @@ export async function startRelay(
   const registry = new SessionRegistry(settings.limits.sessions, (principal) => revocations.covers(principal));
   const settlements = new Settlements(settings.limits.sessions);
   const { usageWebhook } = settings;
-  const delivery = usageWebhook && new Delivery(usageWebhook, { log, counted: metrics.usageRecord });
+  const delivery =
+    usageWebhook &&
+    new Delivery(usageWebhook, {
+      log,
+      counted: metrics.usageRecord,
+      proxy: proxyFor(new URL(usageWebhook.url), settings.proxy),
+    });
   const { origins, queryCredentials } = settings;
   const admission: AdmissionServices = {
     verifier,

@@ -1,9 +1,7 @@
-/**
- * Sends usage records to the operator's webhook: at least once, signed, with a bounded queue and bounded patience.
- * Headers and signature are those of Standard Webhooks 1.0.0 (github.com/standard-webhooks/standard-webhooks).
- */
+/** Sends usage records to the operator's webhook: at least once, signed, with a bounded queue and bounded patience. */
 
-import { createHmac } from 'node:crypto';
+import { request } from '../outbound/request.js';
+import { keyOf, signedHeaders } from '../outbound/sign.js';
 import type { Log } from './log.js';
 import type { DeliveryOutcome } from './metrics.js';
 import type { UsageRecord } from './usage.js';
@@ -14,11 +12,13 @@ export interface Webhook {
   readonly secret: string;
 }
 
-/** What the delivery needs of the relay around it; the last two are there for tests. */
+/** What the delivery needs of the relay around it; the last two for tests. */
 export interface DeliveryOptions {
   readonly log: Log;
   /** Counts what became of a record. */
   counted(outcome: DeliveryOutcome): void;
+  /** URL of the HTTP proxy to the webhook. */
+  readonly proxy?: string | null;
   readonly maxPending?: number;
   /** The wait before the first repetition in milliseconds; it doubles with each. */
   readonly firstRetryMs?: number;
@@ -37,16 +37,6 @@ interface Message {
   attempts: number;
 }
 
-/** The bytes of a webhook secret. */
-export function webhookKey(secret: string): Buffer {
-  return Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
-}
-
-/** The `webhook-signature` of a message; `timestamp` is in seconds since 1970. */
-export function sign(key: Buffer, id: string, timestamp: number, body: string): string {
-  return `v1,${createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64')}`;
-}
-
 /** The records on their way to one webhook. */
 export class Delivery {
   readonly #url: string;
@@ -60,7 +50,7 @@ export class Delivery {
 
   constructor({ url, secret }: Webhook, options: DeliveryOptions) {
     this.#url = url;
-    this.#key = webhookKey(secret);
+    this.#key = keyOf(secret);
     this.#options = options;
   }
 
@@ -97,28 +87,21 @@ export class Delivery {
   /** Resolves to why the message did not arrive, or to null. */
   async #attempt(message: Message, stop: AbortController): Promise<unknown> {
     message.attempts++;
-    const timestamp = Math.floor(Date.now() / 1000);
-    const timer = setTimeout(() => stop.abort(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
     try {
-      const response = await fetch(this.#url, {
+      const { status } = await request({
+        url: this.#url,
         method: 'POST',
-        redirect: 'manual',
-        signal: stop.signal,
-        headers: {
-          'content-type': 'application/json',
-          'webhook-id': message.id,
-          'webhook-timestamp': String(timestamp),
-          'webhook-signature': sign(this.#key, message.id, timestamp, message.body),
-        },
+        headers: { 'content-type': 'application/json', ...signedHeaders(this.#key, message.id, message.body) },
         body: message.body,
+        signal: stop.signal,
+        timeoutMs,
+        // Whatever it says is of no interest, and could be endless.
+        maxBytes: 0,
+        proxy: this.#options.proxy ?? null,
       });
-      // Whatever it says is of no interest, and could be endless.
-      await response.body?.cancel();
-      return response.ok ? null : new Error(`the webhook answered ${response.status}`);
+      return status >= 200 && status <= 299 ? null : new Error(`the webhook answered ${status}`);
     } catch (error) {
       return error;
-    } finally {
-      clearTimeout(timer);
     }
   }
 

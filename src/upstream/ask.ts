@@ -1,9 +1,8 @@
 /** One HTTP request to an upstream, for what is not a WebSocket. It fails as a dial does. */
 
-import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
-import https from 'node:https';
-import { HttpsProxyAgent } from 'https-proxy-agent';
+import type { IncomingHttpHeaders } from 'node:http';
 import { RelayError } from '../errors.js';
+import { RequestError, request } from '../outbound/request.js';
 import { untilAborted } from './abort.js';
 import type { CredentialHeader } from './authorizer.js';
 import { type DialOptions, secretsOf, userAgent } from './dial.js';
@@ -55,41 +54,34 @@ export async function askWithCredential(
 }
 
 /** One POST: no redirects, bounded in time and size. Rejects as a dial does. */
-export function ask(upstream: UpstreamTarget, header: CredentialHeader, what: Ask): Promise<Answer> {
+export async function ask(upstream: UpstreamTarget, header: CredentialHeader, what: Ask): Promise<Answer> {
   const { endpoint, proxy } = upstream;
   const { requestId, signal, timeoutSeconds, path, type, body = '' } = what;
   const secrets = secretsOf(header, proxy);
   const late = what.late ?? lateOf(what);
-  const stop = AbortSignal.any([signal, late]);
-  const failed = (error: unknown): RelayError => {
-    if (signal.aborted) return departure(signal);
+  try {
+    const answer = await request({
+      url: new URL(path, endpoint),
+      method: 'POST',
+      headers: {
+        [header.name]: header.value,
+        'user-agent': userAgent,
+        'x-ms-client-request-id': requestId,
+        ...(type !== undefined && { 'content-type': type }),
+      },
+      body,
+      signal: AbortSignal.any([signal, late]),
+      timeoutMs: timeoutSeconds * 1000,
+      maxBytes: answerBytes,
+      proxy: proxy ?? null,
+    });
+    return { ...answer, body: answer.body.toString('utf8') };
+  } catch (error) {
+    if (signal.aborted) throw departure(signal);
     const where = `POST ${path.replace(/\/rtc_[^/?]+/, '/{call}')}`;
-    if (late.aborted) return exitOf(new DialFailure('timeout', `Not done within ${timeoutSeconds} s (${where})`));
-    return exitOf(failureOfError(error instanceof Error ? error : new Error('The request failed.'), where, secrets));
-  };
-  return new Promise((resolve, reject) => {
-    const { request } = endpoint.protocol === 'https:' ? https : http;
-    const asked = request(
-      new URL(path, endpoint),
-      {
-        method: 'POST',
-        headers: {
-          [header.name]: header.value,
-          'user-agent': userAgent,
-          'x-ms-client-request-id': requestId,
-          'content-length': Buffer.byteLength(body),
-          ...(type !== undefined && { 'content-type': type }),
-        },
-        signal: stop,
-        ...(proxy !== undefined && { agent: new HttpsProxyAgent(proxy, { signal: stop }) }),
-      },
-      (response) => {
-        read(response).then(resolve, (error: unknown) => reject(failed(error)));
-      },
-    );
-    asked.on('error', (error) => reject(failed(error)));
-    asked.end(body);
-  });
+    if (late.aborted) throw exitOf(new DialFailure('timeout', `Not done within ${timeoutSeconds} s (${where})`));
+    throw exitOf(failureOfRequest(error, where, secrets));
+  }
 }
 
 /** Aborted when the time for a request is over. */
@@ -97,19 +89,13 @@ export function lateOf({ timeoutSeconds }: AskOptions): AbortSignal {
   return AbortSignal.timeout(Math.ceil(timeoutSeconds * 1000));
 }
 
-async function read(response: IncomingMessage): Promise<Answer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > answerBytes) {
-      response.destroy();
-      throw new Error(`The answer is over ${answerBytes} bytes.`);
-    }
-    chunks.push(chunk);
-  }
-  const body = Buffer.concat(chunks).toString('utf8');
-  return { status: response.statusCode ?? 0, headers: response.headers, body };
+/** An error that is none of a request's comes from what it was made of. */
+function failureOfRequest(error: unknown, where: string, secrets: readonly string[]): DialFailure {
+  if (!(error instanceof RequestError)) return failureOfError(new Error('The request failed.'), where, secrets);
+  const { problem, status } = error;
+  if (problem === 'timeout') return new DialFailure('timeout', `${error.message} (${where})`);
+  if (status !== null) return new DialFailure('proxy', error.message, { status });
+  return failureOfError(error, problem === 'proxy' ? 'proxy' : where, secrets);
 }
 
 function departure({ reason }: AbortSignal): RelayError {

@@ -1,11 +1,11 @@
 /** Opens one WebSocket to an upstream, or says precisely why that failed. */
 
 import { readFileSync } from 'node:fs';
-import type { ClientRequest, IncomingMessage } from 'node:http';
+import type { Agent, ClientRequest, IncomingMessage } from 'node:http';
 import { isIP, type Socket } from 'node:net';
-import { HttpsProxyAgent } from 'https-proxy-agent';
 import { type ClientOptions, WebSocket } from 'ws';
 import { RelayError } from '../errors.js';
+import { tunnelThrough } from '../outbound/proxy.js';
 import { Stop } from './abort.js';
 import type { CredentialHeader } from './authorizer.js';
 import {
@@ -202,7 +202,7 @@ function open(attempt: Attempt, header: CredentialHeader): WebSocket {
     maxPayload: options.maxPayload ?? 32 * 1024 * 1024,
     maxFragments: 4096,
     closeTimeout: closeMs,
-    ...(target.proxy !== undefined && { agent: tunnelAgent(attempt, target.proxy) }),
+    ...(target.proxy !== undefined && { agent: tunnelOf(attempt, target.proxy) }),
     finishRequest(request) {
       followPhases(attempt, request);
       request.end();
@@ -211,10 +211,9 @@ function open(attempt: Attempt, header: CredentialHeader): WebSocket {
   return new WebSocket(upstreamUrl(target, options), socketOptions);
 }
 
-/** The agent hands its socket over only once the tunnel stands; until then only its signal can destroy it. */
-function tunnelAgent(attempt: Attempt, proxy: string): HttpsProxyAgent<string> {
+function tunnelOf(attempt: Attempt, proxy: string): Agent {
   attempt.tunnel = new AbortController();
-  return new HttpsProxyAgent(proxy, { signal: attempt.tunnel.signal });
+  return tunnelThrough(proxy, attempt.tunnel.signal);
 }
 
 /** What a socket tells of its way to the upstream. */

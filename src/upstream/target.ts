@@ -1,6 +1,6 @@
 /** Where an upstream is: one deployment behind one endpoint, and the URL that opens a session on it. */
 
-import { isIP } from 'node:net';
+import { isLoopback } from '../outbound/addresses.js';
 import type { Dialect } from '../protocol/catalogue.js';
 import type { Authorizer } from './authorizer.js';
 
@@ -42,11 +42,6 @@ export function parseEndpoint(text: string): URL {
     throw new Error(`The endpoint must use https://: plain http:// is for loopback only, not ${given.hostname}.`);
   }
   return new URL(`${secure ? 'https' : 'http'}://${given.host}`);
-}
-
-function isLoopback(hostname: string): boolean {
-  const bare = hostname.replace(/^\[|\]$/g, '');
-  return bare === 'localhost' || bare === '::1' || (isIP(bare) === 4 && bare.startsWith('127.'));
 }
 
 /** What a socket is opened for when it is not a conversation with the deployment. */

@@ -6,7 +6,7 @@ import { textOf } from './tables.js';
 /** From the innermost outwards; a file may import from its own folder and from layers before its own. */
 const layers = [
   ['errors.ts', 'heap.ts', 'terminal.ts'],
-  ['protocol', 'audio'],
+  ['protocol', 'audio', 'outbound'],
   ['policy', 'store', 'telemetry', 'client', 'yaml.ts'],
   ['config.ts', 'auth', 'upstream', 'tools', 'console'],
   ['session'],
@@ -28,6 +28,7 @@ const edges: Readonly<Record<string, readonly string[]>> = {
   '@opentelemetry/api': ['telemetry/trace.ts'],
   jsonwebtoken: ['auth'],
   'jwks-rsa': ['auth'],
+  'https-proxy-agent': ['outbound'],
   yaml: ['yaml.ts'],
 };
 
@@ -108,6 +109,12 @@ describe('the source folder', () => {
   it.each(Object.entries(edges))('uses %s only in %j', (name, places) => {
     const users = sources.filter(({ imports }) => imports.includes(name)).map(({ path }) => path);
     expect(users.filter((path) => !isIn(path, places))).toEqual([]);
+  });
+
+  it('asks others over HTTP only through outbound/, which knows proxies and judges addresses', () => {
+    // What runs in a browser has nothing else; the key set is to follow.
+    const askers = sources.filter(({ text }) => /(?<![.\w])fetch\(/.test(text)).map(({ path }) => path);
+    expect(askers.filter((path) => !isIn(path, ['client', 'console', 'auth/jwks.ts']))).toEqual([]);
   });
 
   it('reads the environment only in config.ts and cli.ts', () => {

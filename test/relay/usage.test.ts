@@ -3,7 +3,7 @@ import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Emulator } from '../../src/emulator/emulator.js';
-import { sign, webhookKey } from '../../src/telemetry/delivery.js';
+import { keyOf, sign } from '../../src/outbound/sign.js';
 import { appends, spoken } from '../emulator/speech.js';
 import type { TestClient } from '../support/client.js';
 import { startTestEmulator, startTestRelay, type TestRelay } from '../support/relay.js';
@@ -374,7 +374,7 @@ describe('the usage webhook', () => {
     const timestamp = Number(headers['webhook-timestamp']);
     expect(id).toBe(`usage_${record.session}`);
     expect(Math.abs(timestamp - Date.now() / 1000)).toBeLessThan(5);
-    expect(headers['webhook-signature']).toBe(sign(webhookKey(secret), id, timestamp, body));
+    expect(headers['webhook-signature']).toBe(sign(keyOf(secret), id, timestamp, body));
     await expect.poll(() => server.metric('relay_usage_records_total', { outcome: 'delivered' })).toBe(1);
   });
 

@@ -3,8 +3,10 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { Delivery, sign, webhookKey } from '../../src/telemetry/delivery.js';
+import { keyOf, sign } from '../../src/outbound/sign.js';
+import { Delivery } from '../../src/telemetry/delivery.js';
 import { createLedger, type UsageRecord } from '../../src/telemetry/usage.js';
+import { proxy } from '../upstream/servers.js';
 
 const secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
 const log = pino({ level: 'silent' });
@@ -41,10 +43,11 @@ async function start(answer: (post: number) => number | null, options: { maxPend
     server.close();
     server.closeAllConnections();
   });
+  const { port } = server.address() as AddressInfo;
   const outcomes: string[] = [];
   const waiting = new Set<() => void>();
   const delivery = new Delivery(
-    { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, secret },
+    { url: `http://127.0.0.1:${port}/`, secret },
     {
       log,
       firstRetryMs: 1,
@@ -62,15 +65,15 @@ async function start(answer: (post: number) => number | null, options: { maxPend
       waiting.add(look);
       look();
     });
-  return { delivery, ids, outcomes, counted };
+  return { delivery, ids, outcomes, counted, port };
 }
 
 describe('a signature', () => {
   it('is that of the example in the libraries of Standard Webhooks', () => {
     const body = '{"test": 2432232314}';
-    const signature = sign(webhookKey(secret), 'msg_p5jXN8AQM9LWM0D4loKWxJek', 1_614_265_330, body);
+    const signature = sign(keyOf(secret), 'msg_p5jXN8AQM9LWM0D4loKWxJek', 1_614_265_330, body);
     expect(signature).toBe('v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=');
-    expect(webhookKey(secret.slice(6))).toEqual(webhookKey(secret));
+    expect(keyOf(secret.slice(6))).toEqual(keyOf(secret));
   });
 });
 
@@ -112,6 +115,21 @@ describe('the delivery of usage records', () => {
     await delivery.close(5000);
     expect(performance.now() - started).toBeLessThan(2000);
     expect(outcomes).toEqual(Array(5).fill('delivered'));
+  });
+
+  it('goes through the proxy, which learns nothing but where to', async () => {
+    const { ids, port } = await start(() => 200);
+    const tunnel = await proxy(port);
+    const outcomes: string[] = [];
+    const through = new Delivery(
+      { url: 'http://hooks.invalid/usage', secret },
+      { log, proxy: `http://127.0.0.1:${tunnel.port}`, counted: (outcome) => outcomes.push(outcome) },
+    );
+    through.send(record('sess_1'));
+    await expect.poll(() => outcomes).toEqual(['delivered']);
+    expect([ids, tunnel.asked]).toEqual([['usage_sess_1'], ['hooks.invalid:80']]);
+    expect(tunnel.heads.join()).not.toContain('webhook-id');
+    await through.close(0);
   });
 
   it('survives a webhook that does not exist', async () => {
