@@ -58,7 +58,7 @@ export class Account {
   /** A budget is used up: the answer that runs is cut short, and the session ends with it. */
   #stop(error: RelayError): void {
     if (this.#spent) return;
-    this.#spent = { error, by: Date.now() + lastAnswerMs };
+    this.#spent = { error, by: performance.now() + lastAnswerMs };
     for (const id of this.#turns.running) this.#ports.cancel(id);
     this.#end();
   }

@@ -43,7 +43,7 @@ interface BudgetEvents {
 
 /** The budgets one session draws from. */
 export interface Budget {
-  /** The session is open: its time counts from now (milliseconds since 1970). */
+  /** The session is open: its time counts from now (`performance.now()`, as in every call). */
   start(events: BudgetEvents, now: number): void;
   /** Counts the time since the last call; to be called about once a second. */
   tick(now: number): void;

@@ -18,7 +18,7 @@ import type { UpstreamPool } from '../upstream/pool.js';
 import { Account } from './account.js';
 import { type Activity, createActivity } from './activity.js';
 import type { Admission } from './admission.js';
-import { type Deadline, deadlineOf } from './deadline.js';
+import { type Deadline, deadlineOf, type Moment, moment, wallOf } from './deadline.js';
 import { createGuard } from './guard.js';
 import { createMeter, type Totals } from './meter.js';
 import { type Facts, overdue } from './overdue.js';
@@ -71,7 +71,7 @@ export class Call {
   /** The SDP answer; rejects with the RelayError that the session ended with before there was one. */
   readonly answer: Promise<string>;
   readonly #services: CallServices;
-  readonly #startedAt = Date.now();
+  readonly #started = moment();
   readonly #stop = new AbortController();
   readonly #session: JsonObject;
   readonly #meter;
@@ -93,9 +93,9 @@ export class Call {
   #attachedAt = 0;
   #readyAt = 0;
   #endedAt = 0;
-  #deadline: Deadline = { at: Number.POSITIVE_INFINITY, id: 'session_expired' };
+  #deadline: Deadline = { at: Number.POSITIVE_INFINITY, wallAt: Number.POSITIVE_INFINITY };
   #sideband: Sideband | null = null;
-  #lastEventAt = Date.now();
+  #lastEventAt = this.#started.now;
   #playing = false;
   #events = 0;
   #violations = 0;
@@ -126,7 +126,7 @@ export class Call {
       closed: (complete) => this.#closeSideband(complete),
     });
     this.#watchdog = createWatchdog(this.#meter.turns, services.limits.answer_seconds);
-    this.#trace = traceSession(admission.traceparent, this.#startedAt, traced.session(admission));
+    this.#trace = traceSession(admission.traceparent, this.#started.wall, traced.session(admission));
     this.#activity = services.log.isLevelEnabled('debug') ? createActivity() : null;
     this.#steps = [...(this.#activity ? [this.#activity.step('down')] : []), this.#meter.down];
     this.#read = upstreamReader('ga', services.metrics.slowPath);
@@ -158,7 +158,7 @@ export class Call {
           dialSeconds: limits.dial_seconds,
           onDial: (event) => {
             reportDial(event, this.admission, this.#services.log);
-            this.#trace.part('dial', traced.dial(event, Date.now()));
+            this.#trace.part('dial', traced.dial(event, wallOf(this.#started, performance.now())));
           },
         },
         (target, options) => mintKey(target, this.#session, keySeconds, options),
@@ -172,7 +172,7 @@ export class Call {
       }
       this.#created = created;
       this.#state = 'attaching';
-      this.#answeredAt = Date.now();
+      this.#answeredAt = performance.now();
       this.#attempts = attempts;
       this.#answered(created.answer);
       const dialed = await attach(created, { requestId, signal, timeoutSeconds: limits.dial_seconds });
@@ -191,7 +191,7 @@ export class Call {
     // With upstream's id of the call the operator can ask for it.
     this.#dialed = { ...dialed, requestIds: { ...dialed.requestIds, 'call-id': id } };
     this.#state = 'configuring';
-    this.#attachedAt = Date.now();
+    this.#attachedAt = performance.now();
     const { report_only: reportOnly } = profile.client;
     const guard = createGuard(
       {
@@ -228,7 +228,7 @@ export class Call {
   #take(bytes: Buffer): void {
     const { traffic } = this.#services.metrics;
     this.#events++;
-    this.#lastEventAt = Date.now();
+    this.#lastEventAt = performance.now();
     traffic.down.bytes += bytes.length;
     try {
       const event = this.#read(bytes);
@@ -263,22 +263,28 @@ export class Call {
 
   #open(effective: JsonObject): void {
     const { metrics, log } = this.#services;
-    const now = Date.now();
+    const at = moment();
+    const { now } = at;
+    const startedAt = this.#started.now;
     this.#state = 'open';
     this.#readyAt = now;
-    this.#deadline = deadlineOf(this.admission, this.#startedAt, now, effective.expires_at);
-    metrics.sessionReady((now - this.#startedAt) / 1000);
+    this.#deadline = deadlineOf(this.admission.profile, startedAt, at, effective.expires_at);
+    metrics.sessionReady((now - startedAt) / 1000);
     reportOpening(
       {
-        dialMs: this.#answeredAt - this.#startedAt,
+        dialMs: Math.round(this.#answeredAt - startedAt),
         attempts: this.#attempts,
-        configureMs: now - this.#attachedAt,
-        readyMs: now - this.#startedAt,
+        configureMs: Math.round(now - this.#attachedAt),
+        readyMs: Math.round(now - startedAt),
       },
       this.#identity(),
       log,
     );
-    this.#trace.part('configure', { from: this.#attachedAt, to: now, attributes: traced.upstream(this.#dialed) });
+    this.#trace.part('configure', {
+      from: wallOf(this.#started, this.#attachedAt),
+      to: wallOf(this.#started, now),
+      attributes: traced.upstream(this.#dialed),
+    });
     this.#account.start(now);
   }
 
@@ -304,20 +310,21 @@ export class Call {
   }
 
   /** Once a second: everything about a call that is a matter of time. */
-  tick(now: number): void {
+  tick(at: Moment): void {
+    const { now } = at;
     if (this.#state === 'closed') return;
     this.#logActivity();
     if (this.#state === 'open' || this.#state === 'draining') this.#account.tick(now);
     // The account may just have ended it.
     if (!this.isOpen) return;
-    const due = overdue(now, this.#facts(this.#state, now));
+    const due = overdue(now, this.#facts(this.#state, at));
     if (due) this.end(due.id, due.initiator, { message: due.message });
     else if (this.#state === 'attaching' && now - this.#answeredAt > attachMs) {
       this.end('upstream_timeout', 'upstream', { message: 'The upstream did not let the relay into the call.' });
     }
   }
 
-  #facts(state: Exclude<State, 'closed'>, now: number): Facts {
+  #facts(state: Exclude<State, 'closed'>, { now, wall }: Moment): Facts {
     const { limits } = this.#services;
     const { principal, profile } = this.admission;
     const heard = this.#sideband?.wasHeard(now) ?? false;
@@ -330,11 +337,11 @@ export class Call {
       heldDown: 0,
       mostHeld: Number.POSITIVE_INFINITY,
       upstreamIsAlive: this.#sideband?.isAlive(now, heartbeat) ?? true,
-      tokenEndsAt: principal.expiresAt * 1000,
+      tokenHasRunOut: wall >= principal.expiresAt * 1000,
       configureBy: this.#attachedAt + limits.configure_seconds * 1000,
       configureSent: true,
       upstreamIsSilent: this.#watchdog.isTooLong(now, heard),
-      deadline: this.#deadline,
+      endsAt: this.#deadline.at,
       idleFor: (now - this.#lastEventAt) / 1000,
       mostIdle: profile.limits.idle_seconds,
       isBusy: this.#isBusy(),
@@ -365,7 +372,7 @@ export class Call {
     }
     const { metrics, log, settlements } = this.#services;
     const wasConfiguring = this.#state === 'configuring';
-    const now = Date.now();
+    const now = performance.now();
     this.#state = 'closed';
     this.#endedAt = now;
     this.#stop.abort();
@@ -377,7 +384,7 @@ export class Call {
     const end: End = {
       reason: id,
       initiator,
-      milliseconds: now - this.#startedAt,
+      milliseconds: Math.round(now - this.#started.now),
       ready: this.#readyAt > 0,
       eventsUp: 0,
       eventsDown: this.#events,
@@ -392,9 +399,10 @@ export class Call {
     reportEnd(end, this.#identity(), metrics, log);
     if (wasConfiguring) {
       const attributes = traced.upstream(this.#dialed);
-      this.#trace.part('configure', { from: this.#attachedAt, to: now, attributes, failure: id });
+      const [from, to] = [wallOf(this.#started, this.#attachedAt), wallOf(this.#started, now)];
+      this.#trace.part('configure', { from, to, attributes, failure: id });
     }
-    this.#trace.end(id, now, traced.end(end, this.#dialed));
+    this.#trace.end(id, wallOf(this.#started, now), traced.end(end, this.#dialed));
     // First of all asks for the last answer's end, which the call may not outlive.
     this.#account.close(now, initiator !== 'upstream' && this.#readyAt > 0 ? settlements : null);
     // Also when upstream has said goodbye on the sideband, which is not proof that the call is over.
@@ -413,7 +421,11 @@ export class Call {
   #closeSideband(complete: boolean): void {
     this.#sideband?.close();
     if (this.#readyAt === 0) return;
-    const when = { startedAt: this.#readyAt, endedAt: this.#endedAt, complete };
+    const when = {
+      startedAt: wallOf(this.#started, this.#readyAt),
+      endedAt: wallOf(this.#started, this.#endedAt),
+      complete,
+    };
     const { usage } = this.#meter;
     this.#services.used(usageOf(this.admission, this.#dialed, usage, this.#totals(), when));
   }

@@ -2,14 +2,14 @@
 
 import type { ExitId } from '../errors.js';
 import type { Initiator } from '../telemetry/metrics.js';
-import type { Deadline } from './deadline.js';
 
-/** What is known of a session once a second; times are in milliseconds since 1970, spans in seconds. */
+/** What is known of a session once a second; times are in `performance.now()`, spans in seconds. */
 export interface Facts {
   readonly state: 'dialing' | 'configuring' | 'open' | 'draining';
   readonly clientIsAlive: boolean;
   readonly upstreamIsAlive: boolean;
-  readonly tokenEndsAt: number;
+  /** By the wall clock, which is what the token means. */
+  readonly tokenHasRunOut: boolean;
   /** When upstream must have accepted the configuration, and what it has not done yet. */
   readonly configureBy: number;
   readonly configureSent: boolean;
@@ -19,7 +19,7 @@ export interface Facts {
   readonly mostHeld: number;
   /** Whether an answer is due for longer than upstream may be silent. */
   readonly upstreamIsSilent: boolean;
-  readonly deadline: Deadline;
+  readonly endsAt: number;
   readonly idleFor: number;
   readonly mostIdle: number;
   /** Whether an answer is running or has been asked for. */
@@ -42,7 +42,7 @@ export function overdue(now: number, facts: Facts): Due | null {
     return { id: 'upstream_lost', initiator: 'upstream', message: 'The upstream does not answer pings.' };
   }
   // In every state: a slow dial and a slow configuration together could outlast the token by far.
-  if (now >= facts.tokenEndsAt) return { id: 'token_expired', initiator: 'relay' };
+  if (facts.tokenHasRunOut) return { id: 'token_expired', initiator: 'relay' };
   if (facts.state === 'configuring') return now > facts.configureBy ? notConfigured(facts) : null;
   return facts.state === 'dialing' ? null : overdueOpen(now, facts);
 }
@@ -62,7 +62,7 @@ function overdueOpen(now: number, facts: Facts): Due | null {
     const message = 'The upstream went silent when an answer was due.';
     return { id: 'upstream_timeout', initiator: 'upstream', message };
   }
-  if (now >= facts.deadline.at) return { id: facts.deadline.id, initiator: 'relay' };
+  if (now >= facts.endsAt) return { id: 'session_expired', initiator: 'relay' };
   if (facts.idleFor > facts.mostIdle) return { id: 'idle_timeout', initiator: 'relay' };
   return facts.state === 'draining' && !facts.isBusy ? { id: 'draining', initiator: 'relay' } : null;
 }

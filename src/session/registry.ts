@@ -4,6 +4,7 @@ import type { Principal } from '../auth/principal.js';
 import type { ExitId } from '../errors.js';
 import type { Initiator } from '../telemetry/metrics.js';
 import type { Admission } from './admission.js';
+import { type Moment, moment } from './deadline.js';
 
 /** A session, whichever way its client is connected. */
 export interface Registered {
@@ -12,8 +13,8 @@ export interface Registered {
   readonly isOpen: boolean;
   /** Bytes waiting to be written, by the direction they travel. */
   readonly buffered: { readonly up: number; readonly down: number };
-  /** Called about once a second, with milliseconds since 1970. */
-  tick(now: number): void;
+  /** Called about once a second. */
+  tick(at: Moment): void;
   /** Ends the session as soon as no answer is running. */
   drain(): void;
   end(id: ExitId, initiator: Initiator): void;
@@ -30,6 +31,7 @@ export class SessionRegistry {
   #limit: number;
   #pending = 0;
   #ticks = 0;
+  #tickedAt = 0;
   #draining = false;
   #ticker: NodeJS.Timeout | null = null;
   #whenEmpty: (() => void) | null = null;
@@ -81,7 +83,9 @@ export class SessionRegistry {
     this.#pending--;
     this.#sessions.add(session);
     this.#fresh.add(session);
-    this.#ticker ??= setInterval(() => this.#tick(), tickMs);
+    if (this.#ticker) return;
+    this.#tickedAt = performance.now();
+    this.#ticker = setInterval(this.#look, tickMs);
   }
 
   remove(session: Registered): void {
@@ -93,17 +97,24 @@ export class SessionRegistry {
     this.#whenEmpty?.();
   }
 
-  #tick(): void {
-    const now = Date.now();
+  readonly #look = (): void => {
+    // After a standstill what has come meanwhile is read first, so that nobody is taken for dead who has answered.
+    if (performance.now() - this.#tickedAt > 1.5 * tickMs) setImmediate(this.#tick);
+    else this.#tick();
+  };
+
+  readonly #tick = (): void => {
+    const at = moment();
+    this.#tickedAt = at.now;
     const renews = ++this.#ticks % renewTicks === 0;
     // A token may have been withdrawn while its session was being admitted.
     endRevoked(this.#fresh, this.#isRevoked);
     this.#fresh.clear();
     for (const session of this.#sessions) {
-      session.tick(now);
+      session.tick(at);
       if (renews && session.isOpen) session.admission.renew();
     }
-  }
+  };
 
   /** Ends all sessions of those who are meant, and says how many. */
   endRevoked(isMeant: (principal: Principal) => boolean): number {

@@ -18,7 +18,7 @@ import type { DialEvent, OpenOptions } from '../upstream/pool.js';
 import { Account } from './account.js';
 import { type Activity, createActivity } from './activity.js';
 import type { Admission } from './admission.js';
-import { type Deadline, deadlineOf } from './deadline.js';
+import { announced, type Deadline, deadlineOf, type Moment, moment, wallOf } from './deadline.js';
 import { createMeter } from './meter.js';
 import { type Facts, overdue } from './overdue.js';
 import { type Flow, Pipe } from './pipe.js';
@@ -77,7 +77,8 @@ export class Session {
   readonly #replies: Replies;
   readonly #up: Pipe;
   readonly #down: Pipe;
-  readonly #startedAt = Date.now();
+  /** What is told and logged in the time of day is counted from here: a clock that is set meanwhile bends no span. */
+  readonly #started = moment();
   /** Aborts the dial while there is one. */
   #dialing: AbortController | null = null;
   readonly #meter;
@@ -91,9 +92,9 @@ export class Session {
   #dialedAt = 0;
   #configureBy = Number.POSITIVE_INFINITY;
   #configureSent = false;
-  #deadline: Deadline = { at: Number.POSITIVE_INFINITY, id: 'session_expired' };
+  #deadline: Deadline = { at: Number.POSITIVE_INFINITY, wallAt: Number.POSITIVE_INFINITY };
   #expiryAnnounced = false;
-  #lastActiveAt = Date.now();
+  #lastActiveAt = this.#started.now;
   #readyAt = 0;
   #endedAt = 0;
   #reports = 0;
@@ -115,7 +116,7 @@ export class Session {
       closed: (complete) => this.#closeUpstream(complete),
     });
     this.#watchdog = createWatchdog(this.#meter.turns, services.limits.answer_seconds);
-    this.#trace = traceSession(admission.traceparent, this.#startedAt, traced.session(admission));
+    this.#trace = traceSession(admission.traceparent, this.#started.wall, traced.session(admission));
     this.#activity = services.log.isLevelEnabled('debug') ? createActivity() : null;
     const { buffer_bytes } = services.limits;
     this.#up = new Pipe(this.#flow('up'), buffer_bytes);
@@ -180,7 +181,7 @@ export class Session {
 
   #onDial(event: DialEvent): void {
     reportDial(event, this.admission, this.#services.log);
-    this.#trace.part('dial', traced.dial(event, Date.now()));
+    this.#trace.part('dial', traced.dial(event, wallOf(this.#started, performance.now())));
   }
 
   /** Connects the legs and waits, as a step between them, for upstream to accept the profile. */
@@ -188,7 +189,7 @@ export class Session {
     const { metrics, limits } = this.#services;
     const { profile, principal } = this.admission;
     this.#state = 'configuring';
-    this.#dialedAt = Date.now();
+    this.#dialedAt = performance.now();
     this.#configureBy = this.#dialedAt + limits.configure_seconds * 1000;
     this.#dialed = dialed;
     const upstream = new Leg(dialed.socket, dialed.stream, {
@@ -248,27 +249,38 @@ export class Session {
       throw new RelayError('upstream_configuration_failed', exits.upstream_configuration_failed.meaning);
     }
     const { metrics, log } = this.#services;
-    const now = Date.now();
+    const at = moment();
+    const { now } = at;
+    const { profile, principal } = this.admission;
+    const startedAt = this.#started.now;
     this.#state = 'open';
     this.#readyAt = now;
     this.#meter.configured(effective);
-    this.#deadline = deadlineOf(this.admission, this.#startedAt, now, effective.expires_at);
-    metrics.sessionReady((now - this.#startedAt) / 1000);
+    this.#deadline = deadlineOf(profile, startedAt, at, effective.expires_at);
+    metrics.sessionReady((now - startedAt) / 1000);
     reportOpening(
       {
-        dialMs: this.#dialedAt - this.#startedAt,
+        dialMs: Math.round(this.#dialedAt - startedAt),
         attempts: this.#dialed?.attempts ?? 0,
-        configureMs: now - this.#dialedAt,
-        readyMs: now - this.#startedAt,
+        configureMs: Math.round(now - this.#dialedAt),
+        readyMs: Math.round(now - startedAt),
       },
       identityOf(this.admission, this.#dialed),
       log,
     );
-    this.#trace.part('configure', { from: this.#dialedAt, to: now, attributes: traced.upstream(this.#dialed) });
+    this.#trace.part('configure', {
+      from: wallOf(this.#started, this.#dialedAt),
+      to: wallOf(this.#started, now),
+      attributes: traced.upstream(this.#dialed),
+    });
     this.#route?.injectDown({
       type: 'session.created',
       event_id: this.#replies.eventId(),
-      session: policy.sessionCreated(effective, this.id, Math.floor(this.#deadline.at / 1000)),
+      session: policy.sessionCreated(
+        effective,
+        this.id,
+        announced(this.#deadline, principal.expiresAt * 1000).expiresAt,
+      ),
     });
     this.#account.start(now);
     this.#up.open();
@@ -342,10 +354,11 @@ export class Session {
   }
 
   /** Once a second: everything about a session that is a matter of time. */
-  tick(now: number): void {
+  tick(at: Moment): void {
+    const { now } = at;
     if (this.#state === 'closed') return;
     this.#logActivity();
-    const facts = this.#facts(this.#state, now);
+    const facts = this.#facts(this.#state, at);
     this.#up.active = false;
     this.#down.active = false;
     if (this.#state === 'open' || this.#state === 'draining') this.#account.tick(now);
@@ -353,10 +366,10 @@ export class Session {
     if (!this.isOpen) return;
     const due = overdue(now, facts);
     if (due) this.end(due.id, due.initiator, { message: due.message });
-    else this.#announceExpiry(now);
+    else this.#announceExpiry(at);
   }
 
-  #facts(state: Facts['state'], now: number): Facts {
+  #facts(state: Facts['state'], { now, wall }: Moment): Facts {
     const { limits } = this.#services;
     const { principal, profile } = this.admission;
     const heartbeat = { pingMs: limits.ping_seconds * 1000, pongMs: limits.pong_seconds * 1000 };
@@ -367,25 +380,27 @@ export class Session {
       state,
       clientIsAlive: this.#client.isAlive(now, heartbeat),
       upstreamIsAlive: this.#upstream?.isAlive(now, heartbeat) ?? true,
-      tokenEndsAt: principal.expiresAt * 1000,
+      tokenHasRunOut: wall >= principal.expiresAt * 1000,
       configureBy: this.#configureBy,
       configureSent: this.#configureSent,
       heldUp,
       heldDown,
       mostHeld: limits.stall_seconds,
       upstreamIsSilent: this.#watchdog.isTooLong(now, this.#down.active || heldUp > 0 || heldDown > 0),
-      deadline: this.#deadline,
+      endsAt: this.#deadline.at,
       idleFor: (now - this.#lastActiveAt) / 1000,
       mostIdle: profile.limits.idle_seconds,
       isBusy: this.#meter.turns.isBusy(),
     };
   }
 
-  #announceExpiry(now: number): void {
-    const { at, id } = this.#deadline;
-    if (this.#expiryAnnounced || this.#readyAt === 0 || at - now > expiryNoticeSeconds * 1000) return;
+  #announceExpiry({ now, wall }: Moment): void {
+    const tokenEndsAt = this.admission.principal.expiresAt * 1000;
+    const left = Math.min(this.#deadline.at - now, tokenEndsAt - wall);
+    if (this.#expiryAnnounced || this.#readyAt === 0 || left > expiryNoticeSeconds * 1000) return;
     this.#expiryAnnounced = true;
-    this.#replies.notify('relay.session_expiring', { expires_at: Math.floor(at / 1000), reason: id });
+    const { expiresAt, id } = announced(this.#deadline, tokenEndsAt);
+    this.#replies.notify('relay.session_expiring', { expires_at: expiresAt, reason: id });
   }
 
   #logActivity(): void {
@@ -422,11 +437,11 @@ export class Session {
     this.#services.ended(this);
     this.#logActivity();
     const { metrics, log } = this.#services;
-    const now = Date.now();
+    const now = performance.now();
     const end: End = {
       reason: id,
       initiator,
-      milliseconds: now - this.#startedAt,
+      milliseconds: Math.round(now - this.#started.now),
       ready: this.#readyAt > 0,
       eventsUp: this.#up.events,
       eventsDown: this.#down.events,
@@ -441,9 +456,10 @@ export class Session {
     reportEnd(end, identityOf(this.admission, this.#dialed), metrics, log);
     if (before === 'configuring') {
       const attributes = traced.upstream(this.#dialed);
-      this.#trace.part('configure', { from: this.#dialedAt, to: now, attributes, failure: id });
+      const [from, to] = [wallOf(this.#started, this.#dialedAt), wallOf(this.#started, now)];
+      this.#trace.part('configure', { from, to, attributes, failure: id });
     }
-    this.#trace.end(id, now, traced.end(end, this.#dialed));
+    this.#trace.end(id, wallOf(this.#started, now), traced.end(end, this.#dialed));
     this.#endedAt = now;
     const isSound = initiator !== 'upstream' && this.#readyAt > 0 && this.#upstream?.full === false;
     this.#account.close(now, isSound ? this.#services.settlements : null);
@@ -455,7 +471,11 @@ export class Session {
     if (this.#upstream?.full) this.#upstream.terminate();
     else this.#upstream?.close(exits.normal.close, '');
     if (this.#readyAt === 0) return;
-    const when = { startedAt: this.#readyAt, endedAt: this.#endedAt, complete };
+    const when = {
+      startedAt: wallOf(this.#started, this.#readyAt),
+      endedAt: wallOf(this.#started, this.#endedAt),
+      complete,
+    };
     const { usage } = this.#meter;
     this.#services.used(usageOf(this.admission, this.#dialed, usage, this.#meter.totals(), when));
   }

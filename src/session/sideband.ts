@@ -15,7 +15,7 @@ interface SidebandHandlers {
 export class Sideband {
   readonly #socket: Dialed['socket'];
   #heard = false;
-  #heardAt = Date.now();
+  #heardAt = performance.now();
   #pingedAt = 0;
 
   /** Takes a socket that is paused, and lets it flow. */

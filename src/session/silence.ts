@@ -5,7 +5,7 @@ import type { Turns } from './turns.js';
 /** The watch over one session's upstream. */
 export interface Watchdog {
   /**
-   * To be called about once a second, with milliseconds since 1970: whether the silence has lasted too long. `excused` is
+   * To be called about once a second, with `performance.now()`: whether the silence has lasted too long. `excused` is
    * true when upstream was heard since the last call, or could not be.
    */
   isTooLong(now: number, excused: boolean): boolean;

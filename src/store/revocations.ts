@@ -29,18 +29,26 @@ export function concerns({ kind, name, issuer, tenant }: Revocation, held: Revoc
   return isNamed && (issuer === null || issuer === held.issuer) && (tenant === null || tenant === held.tenant);
 }
 
+/** A withdrawal and its end by the clock that nobody sets, in milliseconds. */
+interface Kept {
+  readonly revocation: Revocation;
+  readonly endsAt: number;
+}
+
 /** All that is withdrawn and not yet forgotten. */
 export class Revocations {
-  readonly #entries = new Map<string, Revocation>();
+  readonly #entries = new Map<string, Kept>();
   readonly #now: () => number;
+  readonly #wall: () => number;
   #limit: number;
   // Nothing can be forgotten before this, so a full list is not searched for each that finds no room in it.
   #nextEnd = Number.POSITIVE_INFINITY;
 
   /** @param limit of the list; what was withdrawn is never forgotten early to make room */
-  constructor(limit: number, now: () => number = Date.now) {
+  constructor(limit: number, now?: () => number) {
     this.#limit = limit;
-    this.#now = now;
+    this.#now = now ?? (() => performance.now());
+    this.#wall = now ?? Date.now;
   }
 
   get size(): number {
@@ -53,8 +61,8 @@ export class Revocations {
     this.#limit = limit;
   }
 
-  [Symbol.iterator](): Iterator<Revocation> {
-    return this.#entries.values();
+  *[Symbol.iterator](): Iterator<Revocation> {
+    for (const { revocation } of this.#entries.values()) yield revocation;
   }
 
   /** Adds one, or makes it one with an earlier one about the same; false when the list is full. */
@@ -62,10 +70,11 @@ export class Revocations {
     const key = keyOf(revocation);
     const before = this.#entries.get(key);
     if (!before && this.#entries.size >= this.#limit && this.size >= this.#limit) return false;
-    const expiresAt = Math.max(revocation.expiresAt, before?.expiresAt ?? 0);
-    const issuedUntil = Math.max(revocation.issuedUntil, before?.issuedUntil ?? 0);
-    this.#entries.set(key, { ...revocation, issuedUntil, expiresAt });
-    this.#nextEnd = Math.min(this.#nextEnd, expiresAt);
+    const expiresAt = Math.max(revocation.expiresAt, before?.revocation.expiresAt ?? 0);
+    const issuedUntil = Math.max(revocation.issuedUntil, before?.revocation.issuedUntil ?? 0);
+    const endsAt = this.#now() + expiresAt * 1000 - this.#wall();
+    this.#entries.set(key, { revocation: { ...revocation, issuedUntil, expiresAt }, endsAt });
+    this.#nextEnd = Math.min(this.#nextEnd, endsAt);
     return true;
   }
 
@@ -76,7 +85,7 @@ export class Revocations {
     const scopes = [null, issuer].flatMap((from) => [...new Set([null, tenant])].map((of) => [from, of] as const));
     return scopes.some(([from, of]) => {
       const find = (kind: Revocation['kind'], name: string) =>
-        this.#entries.get(keyOf({ kind, name, issuer: from, tenant: of }));
+        this.#entries.get(keyOf({ kind, name, issuer: from, tenant: of }))?.revocation;
       const user = find('user', subject);
       if (user && !(typeof iat === 'number' && Math.floor(iat) > user.issuedUntil)) return true;
       return typeof jti === 'string' && find('token', jti) !== undefined;
@@ -84,12 +93,15 @@ export class Revocations {
   }
 
   #forget(): void {
-    const now = this.#now() / 1000;
+    const now = this.#now();
     if (now < this.#nextEnd) return;
+    const wall = this.#wall();
     this.#nextEnd = Number.POSITIVE_INFINITY;
-    for (const [key, { expiresAt }] of this.#entries) {
-      if (expiresAt <= now) this.#entries.delete(key);
-      else this.#nextEnd = Math.min(this.#nextEnd, expiresAt);
+    for (const [key, { revocation, endsAt }] of this.#entries) {
+      // By both clocks: tokens are good by the wall clock, and what was set forward may be set back.
+      const left = Math.max(endsAt - now, revocation.expiresAt * 1000 - wall);
+      if (left <= 0) this.#entries.delete(key);
+      else this.#nextEnd = Math.min(this.#nextEnd, now + left);
     }
   }
 }

@@ -91,7 +91,7 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
 
   async function attempt(forced: boolean): Promise<RelayError | null> {
     clearTimeout(timer);
-    const started = now();
+    const started = performance.now();
     try {
       accept(await ask(forced));
       failure = null;
@@ -99,14 +99,14 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
     } catch (error) {
       failure = unavailable(error);
       failures += 1;
-      failedAt = now();
+      failedAt = performance.now();
       const backoff = Math.min(longestBackoffMs, 1000 * 2 ** (failures - 1));
-      dueAt = failedAt + backoff * (0.8 + 0.2 * Math.random());
+      dueAt = now() + backoff * (0.8 + 0.2 * Math.random());
     }
     flight = null;
     schedule();
     if (closed) return failure;
-    const seconds = (now() - started) / 1000;
+    const seconds = (performance.now() - started) / 1000;
     if (failure === null && cached !== null) onEvent?.({ kind: 'acquired', seconds, expiresAt: cached.expiresAt });
     else onEvent?.({ kind: 'failed', seconds, error: failure?.cause });
     return failure;
@@ -170,7 +170,7 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
     if (closed) throw unavailable(new Error('The token cache was closed.'));
     if (held === null) {
       // With an identity service that fails at once, every session would be a request to it.
-      if (flight === null && failure !== null && now() - failedAt < 1000) throw failure;
+      if (flight === null && failure !== null && performance.now() - failedAt < 1000) throw failure;
       const failed = await acquire();
       const got = alive();
       if (got === null) throw failed ?? unavailable(new Error('The token ran out while it was fetched.'));
@@ -191,8 +191,8 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
     if (held !== null && held.token !== staleToken) return held.token;
     if (flight === null) {
       // An upstream that refuses every token must not turn each session into a request to the identity service.
-      if (held !== null && now() - forcedAt < forceEveryMs) return held.token;
-      forcedAt = now();
+      if (held !== null && performance.now() - forcedAt < forceEveryMs) return held.token;
+      forcedAt = performance.now();
     }
     const failed = await acquire(true);
     const got = alive();

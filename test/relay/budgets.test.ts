@@ -1,5 +1,6 @@
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { refused, type TestClient } from '../support/client.js';
+import { holdTime } from '../support/clock.js';
 import { end, endOf } from '../support/ends.js';
 import { startTestEmulator, startTestRelay, type TestRelay } from '../support/relay.js';
 
@@ -193,28 +194,19 @@ describe('a budget of tokens', () => {
 });
 
 describe('a budget of minutes', () => {
-  afterEach(() => {
-    vi.useRealTimers();
-  });
-
-  function pass(seconds: number): void {
-    vi.setSystemTime(Date.now() + seconds * 1000);
-    vi.advanceTimersByTime(1000);
-  }
-
   it('quota_exceeded: ends the session in the middle of an answer, which is cancelled and whose end still comes', async () => {
-    vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'], now: new Date('2026-03-01T12:00:00Z') });
+    const { pass } = holdTime(new Date('2026-03-01T12:00:00Z'));
     const { emulator, server } = await start('minutes_per_day: 2', 4);
     const client = await open(server);
-    pass(60);
+    await pass(60);
     expect(warnings(client)).toEqual([]);
-    pass(40);
+    await pass(40);
     const warning = await client.next('relay.quota_warning');
     expect(warning).toMatchObject({ budget: 'minutes_per_day', limit: 2, resets_at: Date.parse('2026-03-02') / 1000 });
     expect(Number(warning.used)).toBeGreaterThanOrEqual(1.6);
     client.send({ type: 'response.create' });
     await client.next('response.output_audio.delta');
-    pass(30);
+    await pass(30);
     expect((await client.next('response.done')).response).toMatchObject({
       status: 'cancelled',
       status_details: { reason: 'client_cancelled' },
@@ -227,11 +219,11 @@ describe('a budget of minutes', () => {
   });
 
   it('is new at midnight UTC, for the session that is open, too', async () => {
-    vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'], now: new Date('2026-03-01T23:59:00Z') });
+    const { pass } = holdTime(new Date('2026-03-01T23:59:00Z'));
     const { server } = await start('minutes_per_day: 2');
     const client = await open(server);
-    pass(50);
-    pass(100);
+    await pass(50);
+    await pass(100);
     expect(await client.ask('still there?')).toMatchObject({ status: 'completed' });
     await leave(server, client, 1);
     expect(await (await open(server)).ask('and again?')).toMatchObject({ status: 'completed' });

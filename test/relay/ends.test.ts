@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { refused } from '../support/client.js';
+import { holdTime } from '../support/clock.js';
 import { end, endOf } from '../support/ends.js';
 import { startTestEmulator, startTestRelay, type TestRelayOptions } from '../support/relay.js';
 import { startUpstream } from '../support/upstream.js';
@@ -13,22 +14,10 @@ async function openSession(options: Partial<TestRelayOptions> = {}, path = '/ope
   return { emulator, server, client };
 }
 
-/** Makes the relay's clock and its ticks a matter of `pass`; sockets stay real. */
-function holdTime() {
-  vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'] });
-  return {
-    pass(seconds: number) {
-      vi.setSystemTime(Date.now() + seconds * 1000);
-      vi.advanceTimersByTime(1000);
-    },
-  };
-}
-
 /** No pings: the clock of these tests is faster than a pong. */
 const idle = 'profiles: { default: { limits: { idle_seconds: 300 } } }\nlimits: { ping_seconds: 3600 }';
 
 afterEach(() => {
-  vi.useRealTimers();
   vi.restoreAllMocks();
 });
 
@@ -54,10 +43,10 @@ describe('how an open session ends', () => {
   it('idle_timeout: nothing was said for the idle limit', async () => {
     const time = holdTime();
     const { server, client } = await openSession({ yaml: idle });
-    time.pass(0);
-    time.pass(290);
+    await time.pass(0);
+    await time.pass(290);
     expect(server.relay.sessions.size).toBe(1);
-    time.pass(20);
+    await time.pass(20);
     expect(await endOf(server, client)).toEqual(end('idle_timeout', 1000, 'relay'));
     expect(client.types()).toEqual(['session.created']);
   });
@@ -65,12 +54,12 @@ describe('how an open session ends', () => {
   it('idle_timeout: comes later for a client that speaks', async () => {
     const time = holdTime();
     const { server, client } = await openSession({ yaml: idle });
-    time.pass(0);
-    time.pass(290);
+    await time.pass(0);
+    await time.pass(290);
     expect(await client.ask('still here')).toMatchObject({ status: 'completed' });
-    time.pass(290);
+    await time.pass(290);
     expect(server.relay.sessions.size).toBe(1);
-    time.pass(310);
+    await time.pass(310);
     expect(await endOf(server, client)).toEqual(end('idle_timeout', 1000, 'relay'));
   });
 
@@ -78,9 +67,9 @@ describe('how an open session ends', () => {
     const time = holdTime();
     const yaml = 'profiles: { default: { limits: { session_seconds: 1200, idle_seconds: 3000 } } }';
     const { server, client } = await openSession({ yaml });
-    time.pass(1190);
+    await time.pass(1190);
     expect(server.relay.sessions.size).toBe(1);
-    time.pass(10);
+    await time.pass(10);
     expect(await endOf(server, client)).toEqual(end('session_expired', 1001, 'relay', { retryable: true }));
   });
 
@@ -88,9 +77,9 @@ describe('how an open session ends', () => {
     const time = holdTime();
     const yaml = 'profiles: { default: { limits: { idle_seconds: 3000 } } }';
     const { server, client } = await openSession({ yaml });
-    time.pass(1760);
+    await time.pass(1760);
     expect(server.relay.sessions.size).toBe(1);
-    time.pass(11);
+    await time.pass(11);
     expect(await endOf(server, client)).toEqual(end('session_expired', 1001, 'relay', { retryable: true }));
   });
 

@@ -1,5 +1,6 @@
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { connect, refused, type TestClient } from '../support/client.js';
+import { holdTime } from '../support/clock.js';
 import { end, endOf } from '../support/ends.js';
 import { startTestEmulator, startTestRelay, type TestRelay } from '../support/relay.js';
 
@@ -199,10 +200,6 @@ describe('how much one session may send', () => {
 });
 
 describe('relay.session_expiring', () => {
-  afterEach(() => {
-    vi.useRealTimers();
-  });
-
   const limits = 'profiles: { default: { limits: { session_seconds: 1200, idle_seconds: 3000 } } }';
 
   it.each([
@@ -210,22 +207,18 @@ describe('relay.session_expiring', () => {
     ['off', []],
     ['', []],
   ])('comes once, sixty seconds before the end, with ?relay_events=%s', async (wish, expected) => {
-    vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'] });
+    const { pass } = holdTime();
     const { server } = await start(limits);
     const client = await server.connect({
       path: `${path}&relay_events=${wish}`,
       token: server.token({ ttlSeconds: 3600 }),
     });
     const { session } = await client.next('session.created');
-    const pass = (seconds: number) => {
-      vi.setSystemTime(Date.now() + seconds * 1000);
-      vi.advanceTimersByTime(1000);
-    };
-    pass(1130);
+    await pass(1130);
     expect(await client.ask('before')).toMatchObject({ status: 'completed' });
     expect(client.types()).not.toContain('relay.session_expiring');
-    pass(15);
-    pass(5);
+    await pass(15);
+    await pass(5);
     expect(await client.ask('after')).toMatchObject({ status: 'completed' });
     const own = client.events.filter(({ type }) => type.startsWith('relay.'));
     expect(own.map(({ type }) => type)).toEqual(expected);
@@ -233,7 +226,7 @@ describe('relay.session_expiring', () => {
       const { expires_at } = session as { expires_at: number };
       expect(event).toEqual({ type: event.type, event_id: expect.any(String), expires_at, reason: 'session_expired' });
     }
-    pass(60);
+    await pass(60);
     expect(await endOf(server, client)).toEqual(end('session_expired', 1001, 'relay', { retryable: true }));
   });
 });

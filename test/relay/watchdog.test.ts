@@ -1,6 +1,7 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { appends, silence, spoken } from '../emulator/speech.js';
 import type { TestClient } from '../support/client.js';
+import { holdTime } from '../support/clock.js';
 import { end, endOf } from '../support/ends.js';
 import { startTestEmulator, startTestRelay } from '../support/relay.js';
 import { startUpstream } from '../support/upstream.js';
@@ -17,21 +18,10 @@ profiles:
     ${rest}`;
 }
 
+let pass: (seconds: number) => Promise<void>;
 beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'] });
+  pass = holdTime().live;
 });
-
-afterEach(() => {
-  vi.useRealTimers();
-});
-
-/** Lets time pass for the relay, second by second, with room for what the sockets have to say. */
-async function pass(seconds: number): Promise<void> {
-  for (let second = 0; second < seconds; second++) {
-    vi.advanceTimersByTime(1000);
-    for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
-  }
-}
 
 function say(client: TestClient): void {
   for (const event of speech) client.send(event);
