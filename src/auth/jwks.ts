@@ -1,36 +1,42 @@
 /** Verifying keys from a JWKS endpoint: cached, refetched seldom, and kept through an outage. */
 
-import { createPublicKey } from 'node:crypto';
-import type { Algorithm } from 'jsonwebtoken';
-import jwksRsa, { type SigningKey } from 'jwks-rsa';
 import { RelayError } from '../errors.js';
-import { algorithmsOf, type KeySource, type VerifyingKey, wrongAlgorithm } from './keys.js';
+import { type KeySet, keysIn } from './jwk.js';
+import { fitting, type KeySource, wrongAlgorithm } from './keys.js';
 
 const freshMs = 10 * 60_000;
 const usableMs = 4 * 3600_000;
 const refetchEveryMs = 30_000;
 const firstFetchEveryMs = 5_000;
 const maxBodyBytes = 256 * 1024;
-const maxKeys = 100;
+const asymmetric = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512'] as const;
+
+/** The clocks of a cache of keys, in milliseconds, and how long it waits for an answer. */
+interface Timing {
+  /** For ages of keys, which should not jump with the system's clock. */
+  readonly now?: () => number;
+  /** Since 1970, to compare with what a token says. */
+  readonly wallClock?: () => number;
+  readonly timeoutMs?: number;
+}
 
 /**
- * Keys from `uri`, which is https, or http on loopback; throws otherwise. The cache differs from the one of jwks-rsa in
- * that its limits are one for all key ids, so that tokens with invented ones cannot make the relay flood the issuer:
+ * Keys from `uri`, which is https, or http on loopback; throws otherwise. The limits of the cache are one for all key ids,
+ * so that tokens with invented ones cannot make the relay flood the issuer:
  *
  * - keys are asked for again when older than 10 minutes, and serve for 4 hours after the last good answer;
  * - an unknown key id, or an old set, leads to one refetch in 30 seconds at most; before the first answer, one in 5;
+ * - until that refetch, a token with an unknown key id that may be younger than the set is told to come again;
  * - whoever needs keys while a fetch runs waits for that one, at most `timeoutMs` (default 5 s);
  * - redirects are not followed, answers over 256 KB or 100 keys are not read.
  */
-export function jwksSource(uri: string, now: () => number, timeoutMs = 5_000): KeySource {
+export function jwksSource(uri: string, timing: Timing = {}): KeySource {
   requireSafe(uri);
+  const { now = () => performance.now(), wallClock = Date.now, timeoutMs = 5_000 } = timing;
   const closing = new AbortController();
-  const client = jwksRsa({
-    jwksUri: uri,
-    cache: false,
-    fetcher: () => fetchKeys(uri, AbortSignal.any([closing.signal, AbortSignal.timeout(timeoutMs)])),
-  });
-  let keys: readonly VerifyingKey[] = [];
+  let set: KeySet = { keys: [], leftOut: new Map() };
+  /** When the last good answer was asked for, by the wall clock. */
+  let setOf = Number.NEGATIVE_INFINITY;
   let answeredAt = Number.NEGATIVE_INFINITY;
   let attemptedAt = Number.NEGATIVE_INFINITY;
   let refetchedAt = Number.NEGATIVE_INFINITY;
@@ -39,9 +45,11 @@ export function jwksSource(uri: string, now: () => number, timeoutMs = 5_000): K
 
   const fetchOnce = (): Promise<void> => {
     attemptedAt = now();
-    running = load(client.getSigningKeys())
-      .then((loaded) => {
-        keys = loaded;
+    const askedAt = wallClock();
+    running = fetchKeys(uri, AbortSignal.any([closing.signal, AbortSignal.timeout(timeoutMs)]))
+      .then((fetched) => {
+        set = fetched;
+        setOf = askedAt;
         answeredAt = now();
         failure = null;
       })
@@ -71,47 +79,42 @@ export function jwksSource(uri: string, now: () => number, timeoutMs = 5_000): K
     if (now() - answeredAt >= usableMs) throw unavailable(failure);
   };
 
+  /** Whether the key of a token may have been published after the set was asked for; `iat` is in whole seconds. */
+  const mayBeNewer = (arrivedAt: number, issuedAt: number | null): boolean =>
+    setOf < arrivedAt && (issuedAt === null || Math.floor(setOf / 1000) <= issuedAt);
+
   return {
-    async find({ alg, kid }) {
+    async find({ alg, kid }, issuedAt) {
       // Before anything is fetched for it: no key of a JWKS serves `none` or a shared secret.
-      if (!/^(?:RS|PS|ES)(?:256|384|512)$/.test(alg)) throw wrongAlgorithm();
+      if (!asymmetric.some((one) => one === alg)) throw wrongAlgorithm(alg, asymmetric);
+      const arrivedAt = wallClock();
       const before = answeredAt;
       await ready();
-      let named = select(keys, kid);
-      if (named.length === 0 && kid !== null) {
-        if (answeredAt === before) await refetch();
-        named = select(keys, kid);
-        if (named.length === 0 && failure) throw unavailable(failure);
+      if (kid === null) return only(fitting(set.keys, alg));
+      const named = () => set.keys.filter((key) => key.kid === kid);
+      if (named().length === 0 && (answeredAt === before || setOf < arrivedAt)) await refetch();
+      if (named().length > 0) return only(fitting(named(), alg));
+      const unusable = set.leftOut.get(kid);
+      if (unusable !== undefined) {
+        throw refusal(`The key that the token names (kid) is one that this relay cannot use: ${unusable}.`);
       }
-      if (named.length === 0) throw refusal("The token's key id (kid) is not among the issuer's keys.");
-      const [fit, ...more] = named.filter(({ algorithms }) => algorithms.some((one) => one === alg));
-      if (!fit) throw wrongAlgorithm();
-      if (more.length > 0) throw refusal('The token must name its key (kid), since the issuer has more than one.');
-      return { key: fit.key, algorithm: alg as Algorithm };
+      if (mayBeNewer(arrivedAt, issuedAt))
+        throw unavailable(failure, Math.max(1000, refetchedAt + refetchEveryMs - now()));
+      throw refusal("The token's key id (kid) is not among the issuer's keys.");
     },
     warm: ready,
     close: () => closing.abort(),
   };
 }
 
-/** The keys a token may mean: those with its key id, or any when it names none. */
-function select(keys: readonly VerifyingKey[], kid: string | null): readonly VerifyingKey[] {
-  return kid === null ? keys : keys.filter((key) => key.kid === kid);
+/** The one key, which may be in the set several times. */
+function only(fit: ReturnType<typeof fitting>): ReturnType<typeof fitting> {
+  const [first, ...more] = fit.keys;
+  if (first && more.every((key) => key.equals(first))) return { ...fit, keys: [first] };
+  throw refusal('The token must name its key (kid), since the issuer has more than one.');
 }
 
-async function load(signing: Promise<SigningKey[]>): Promise<readonly VerifyingKey[]> {
-  const keys = (await signing).map((each): VerifyingKey => {
-    const key = createPublicKey(each.getPublicKey());
-    const possible = algorithmsOf(key);
-    const algorithms = each.alg === undefined ? possible : possible.filter((one) => one === each.alg);
-    return { kid: each.kid ?? null, algorithms, key };
-  });
-  const usable = keys.filter(({ algorithms }) => algorithms.length > 0);
-  if (usable.length === 0) throw new Error('the JWKS holds no key that can verify a token');
-  return usable;
-}
-
-async function fetchKeys(uri: string, signal: AbortSignal): Promise<{ keys: unknown }> {
+async function fetchKeys(uri: string, signal: AbortSignal): Promise<KeySet> {
   const response = await fetch(uri, { signal, redirect: 'error', headers: { accept: 'application/json' } });
   if (response.status !== 200 || !response.body) {
     await response.body?.cancel();
@@ -125,17 +128,7 @@ async function fetchKeys(uri: string, signal: AbortSignal): Promise<{ keys: unkn
     if (bytes > maxBodyBytes) throw new Error('the JWKS is over 256 KB');
     chunks.push(chunk);
   }
-  const { keys } = Object(JSON.parse(Buffer.concat(chunks).toString())) as { keys?: unknown };
-  if (!Array.isArray(keys) || keys.length > maxKeys)
-    throw new Error(`the JWKS is not a list of at most ${maxKeys} keys`);
-  return { keys: keys.filter(isForVerifying) };
-}
-
-/** RFC 7517 section 4.3: a key published for other operations does not verify. `oct` and private keys jwks-rsa leaves out. */
-function isForVerifying(jwk: unknown): boolean {
-  if (typeof jwk !== 'object' || jwk === null) return false;
-  const { key_ops: operations } = jwk as { key_ops?: unknown };
-  return operations === undefined || (Array.isArray(operations) && operations.includes('verify'));
+  return keysIn(JSON.parse(Buffer.concat(chunks).toString()));
 }
 
 function requireSafe(uri: string): void {
@@ -148,11 +141,8 @@ function requireSafe(uri: string): void {
   if (username || password) throw new Error('The JWKS URI must not contain a user name or password.');
 }
 
-function unavailable(cause: unknown): RelayError {
-  return new RelayError('overloaded', 'Keys to verify tokens are not available right now.', {
-    cause,
-    retryAfterMs: firstFetchEveryMs,
-  });
+function unavailable(cause: unknown, retryAfterMs = firstFetchEveryMs): RelayError {
+  return new RelayError('overloaded', 'Keys to verify tokens are not available right now.', { cause, retryAfterMs });
 }
 
 function refusal(message: string): RelayError {

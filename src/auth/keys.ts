@@ -12,10 +12,20 @@ export interface VerifyingKey {
   readonly key: KeyObject;
 }
 
+/** Keys of which one must verify a token, and the one algorithm they do it by. */
+export interface FittingKeys {
+  readonly keys: readonly KeyObject[];
+  readonly algorithm: Algorithm;
+}
+
 /** Where verifying keys come from. */
 export interface KeySource {
-  /** The key for a token with this header. Rejects with `unauthorized`, or with `overloaded` when keys are out of reach. */
-  find(header: TokenHeader): Promise<{ key: KeyObject; algorithm: Algorithm }>;
+  /**
+   * The keys that may have signed a token with this header, of which one must verify it. Rejects with `unauthorized`, or
+   * with `overloaded` when that cannot be known at the moment.
+   * @param issuedAt the claim `iat`, not verified yet, in unix seconds; null when the token does not say
+   */
+  find(header: TokenHeader, issuedAt: number | null): Promise<FittingKeys>;
   /** Makes the keys ready. Rejects with `overloaded` when they cannot be had. */
   warm(): Promise<void>;
   close(): void;
@@ -49,22 +59,30 @@ export function algorithmsOf(key: KeyObject): readonly Algorithm[] {
   return key.asymmetricKeyType === 'rsa-pss' ? pss : [];
 }
 
-/** One shared secret, for HS256. Throws when `checkSecret` objects. */
-export function secretSource(secret: string): KeySource {
-  const problem = checkSecret(secret);
-  if (problem) throw new Error(problem);
-  return fixedSource({ kid: null, algorithms: ['HS256'], key: createSecretKey(Buffer.from(secret)) });
+/** Shared secrets for HS256: the current one, and those that are on their way in or out. Throws when `checkSecret` objects. */
+export function secretSource(secrets: readonly string[]): KeySource {
+  return fixedSource(
+    secrets.map((secret) => {
+      const problem = checkSecret(secret);
+      if (problem) throw new Error(problem);
+      return { kid: null, algorithms: ['HS256'], key: createSecretKey(Buffer.from(secret)) };
+    }),
+  );
 }
 
-/** One public key or certificate in PEM. Throws when it is no such thing, a private key, or too weak. */
-export function publicKeySource(pem: string): KeySource {
+/** Public keys or certificates in PEM. Throws for one that is no such thing, a private key, or too weak. */
+export function publicKeySource(pems: readonly string[]): KeySource {
+  return fixedSource(pems.map(publicKeyOf));
+}
+
+function publicKeyOf(pem: string): VerifyingKey {
   if (pem.includes('PRIVATE KEY')) throw new Error('The relay needs the public key only; a private key was given.');
   const key = parsePem(pem);
   const algorithms = algorithmsOf(key);
   if (algorithms.length === 0) {
     throw new Error('The public key must be RSA of at least 2048 bits, or EC on the curve P-256, P-384 or P-521.');
   }
-  return fixedSource({ kid: null, algorithms, key });
+  return { kid: null, algorithms, key };
 }
 
 function parsePem(pem: string): KeyObject {
@@ -75,15 +93,13 @@ function parsePem(pem: string): KeyObject {
   }
 }
 
-function fixedSource({ key, algorithms }: VerifyingKey): KeySource {
+function fixedSource(all: readonly VerifyingKey[]): KeySource {
   return {
     async find({ alg, kid }) {
       // A key id selects nothing here; one that reads like a path, a URL or a query was made to attack look-ups.
       if (kid !== null && !isPlainKeyId(kid))
         throw refusal("The token's key id (kid) contains characters that no key id has.");
-      const algorithm = algorithms.find((one) => one === alg);
-      if (!algorithm) throw wrongAlgorithm();
-      return { key, algorithm };
+      return fitting(all, alg);
     },
     async warm() {},
     close() {},
@@ -94,9 +110,21 @@ function isPlainKeyId(kid: string): boolean {
   return /^[\w.:=+@~#-][\w.:=+/@~#-]*$/.test(kid) && !/\.\.|\/\/|^__/.test(kid);
 }
 
+/** The keys that verify this algorithm. Throws `unauthorized` when none does, and names those that would be verified. */
+export function fitting(all: readonly VerifyingKey[], alg: string): FittingKeys {
+  const fit = all.filter(({ algorithms }) => algorithms.some((one) => one === alg));
+  if (fit.length === 0) throw wrongAlgorithm(alg, [...new Set(all.flatMap(({ algorithms }) => algorithms))]);
+  return { keys: fit.map(({ key }) => key), algorithm: alg as Algorithm };
+}
+
 /** The refusal of a token whose `alg` does not fit the keys. */
-export function wrongAlgorithm(): RelayError {
-  return refusal('The token is signed with an algorithm (alg) that this relay is not configured for.');
+export function wrongAlgorithm(alg: string, wanted: readonly Algorithm[]): RelayError {
+  // Names of algorithms are short and plain (RFC 7518 section 3.1); anything else was not meant as one.
+  const named = /^[A-Za-z0-9+-]{1,16}$/.test(alg) ? alg : 'something that names no algorithm';
+  return refusal(
+    `The token is signed with an algorithm (alg) that this relay is not configured for: ${named}. ` +
+      `The issuer's keys verify ${wanted.join(', ')}.`,
+  );
 }
 
 function refusal(message: string): RelayError {

@@ -99,7 +99,7 @@ function within(claims: JsonObject, { leewaySeconds, maxSeconds }: Expectations,
     ['iat', 'was issued in the future'],
   ] as const) {
     const time = claims[name];
-    if (time === undefined) continue;
+    if (time === undefined || time === null) continue;
     if (typeof time !== 'number' || time < 0) {
       throw refusal(`The token's ${name} must be a number of seconds since 1970.`, time);
     }
@@ -116,7 +116,8 @@ function span(seconds: number): string {
 
 function text(claims: JsonObject, name: string, maxLength: number): string | null {
   const value = claims[name];
-  if (value === undefined) return null;
+  // Some libraries write what they do not set as null.
+  if (value === undefined || value === null) return null;
   if (typeof value !== 'string' || value === '' || value.length > maxLength || unprintable.test(value)) {
     throw refusal(
       `The token's ${name} must be a string of 1 to ${maxLength} characters, without control characters.`,

@@ -36,10 +36,11 @@ function readHeader(header: JsonObject): TokenHeader {
   if (header.crit !== undefined)
     throw refusal('The token uses header extensions (crit), which this relay does not know.');
   if (typeof alg !== 'string' || alg === '') throw refusal('The token does not say how it is signed (alg).');
-  if (typ !== undefined && !(typeof typ === 'string' && tokenType.test(typ))) {
+  // Some libraries write what they do not set as null.
+  if (typ !== undefined && typ !== null && !(typeof typ === 'string' && tokenType.test(typ))) {
     throw refusal("The token's type (typ) is not one for access: JWT or at+jwt is expected.");
   }
-  if (kid !== undefined && !(typeof kid === 'string' && kid !== '' && kid.length <= 256)) {
+  if (kid !== undefined && kid !== null && !(typeof kid === 'string' && kid !== '' && kid.length <= 256)) {
     throw refusal("The token's key id (kid) must be a string of 1 to 256 characters.");
   }
   return { alg, kid: kid ?? null };

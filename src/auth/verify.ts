@@ -1,10 +1,9 @@
 /** Decides whether a token is genuine, for this relay, and still good. */
 
-import type { KeyObject } from 'node:crypto';
-import jwt, { type Algorithm } from 'jsonwebtoken';
+import jwt from 'jsonwebtoken';
 import { RelayError } from '../errors.js';
 import { jwksSource } from './jwks.js';
-import { type KeySource, publicKeySource, secretSource } from './keys.js';
+import { type FittingKeys, type KeySource, publicKeySource, secretSource } from './keys.js';
 import { type Principal, principalFrom } from './principal.js';
 import { readToken } from './structure.js';
 
@@ -51,8 +50,8 @@ export function createVerifier(settings: VerifierSettings): Verifier {
   return {
     async verify(token) {
       const { header, claims } = readToken(token);
-      const { key, algorithm } = await keys.find(header);
-      verifySignature(token, key, algorithm);
+      const { iat } = claims;
+      verifySignature(token, await keys.find(header, typeof iat === 'number' ? iat : null));
       return principalFrom(claims, { issuer, audience, leewaySeconds, maxSeconds }, now() / 1000);
     },
     warm: () => keys.warm(),
@@ -63,12 +62,11 @@ export function createVerifier(settings: VerifierSettings): Verifier {
 function sourceOf({ source, now }: VerifierSettings): KeySource {
   switch (source.kind) {
     case 'secret':
-      return secretSource(source.secret);
+      return secretSource([source.secret]);
     case 'public_key':
-      return publicKeySource(source.pem);
+      return publicKeySource([source.pem]);
     case 'jwks':
-      // Ages of keys should not jump with the system's clock.
-      return jwksSource(source.uri, now ?? (() => performance.now()));
+      return jwksSource(source.uri, now && { now, wallClock: now });
   }
 }
 
@@ -76,12 +74,17 @@ function sourceOf({ source, now }: VerifierSettings): KeySource {
  * The library judges the signature alone. Its checks of claims pass over a missing `exp` or an odd `aud`, and tell failures
  * apart by message text only, so principal.ts holds the claims against the settings after this.
  */
-function verifySignature(token: string, key: KeyObject, algorithm: Algorithm): void {
-  try {
-    jwt.verify(token, key, { algorithms: [algorithm], ignoreExpiration: true, ignoreNotBefore: true });
-  } catch (cause) {
-    throw new RelayError('unauthorized', "The token's signature does not match the key this relay is configured for.", {
-      cause,
-    });
+function verifySignature(token: string, { keys, algorithm }: FittingKeys): void {
+  let cause: unknown;
+  for (const key of keys) {
+    try {
+      jwt.verify(token, key, { algorithms: [algorithm], ignoreExpiration: true, ignoreNotBefore: true });
+      return;
+    } catch (error) {
+      cause = error;
+    }
   }
+  throw new RelayError('unauthorized', "The token's signature does not match the key this relay is configured for.", {
+    cause,
+  });
 }

@@ -42,6 +42,8 @@ async function relay(answer = keySet(jwk(rsaKeys.publicKey, { kid: 'one' }))) {
 const long = { ...claims, exp: start + 30 * 86_400 };
 const rs256 = (kid: string | undefined, keys = rsaKeys, extra: object = {}): string =>
   token({ alg: 'RS256', typ: 'JWT', kid, ...extra }, long, asymmetric('RS256', keys.privateKey));
+const issuedAt = (kid: string, iat: number, keys = rsaKeys): string =>
+  token({ alg: 'RS256', typ: 'JWT', kid }, { ...long, iat }, asymmetric('RS256', keys.privateKey));
 const one = rs256('one');
 const two = rs256('two', otherRsaKeys);
 
@@ -135,13 +137,39 @@ describe('keys from a JWKS endpoint', () => {
     await Promise.all(Array.from({ length: 100 }, (_, index) => refused(verifier, rs256(`kid-${index}`))));
     for (let second = 0; second < 29; second++) {
       clock.seconds++;
-      await refused(verifier, rs256(`later-${second}`));
+      await refused(verifier, rs256(`later-${second}`), 'overloaded');
     }
     expect(endpoint.requests).toBe(2);
     endpoint.answer = keySet(jwk(otherRsaKeys.publicKey, { kid: 'two' }));
     clock.seconds++;
     await verified(verifier, two);
     expect(endpoint.requests).toBe(3);
+  });
+
+  it('that changed just after a stranger had them asked for: the answer is to wait, not that the token is wrong', async () => {
+    const { endpoint, clock, verifier } = await relay();
+    await verified(verifier, one);
+    clock.seconds += 60;
+    await refused(verifier, rs256('invented'));
+    endpoint.answer = keySet(jwk(otherRsaKeys.publicKey, { kid: 'two' }));
+    clock.seconds += 5;
+    const fresh = issuedAt('two', clock.seconds, otherRsaKeys);
+    await expect(verifier.verify(fresh)).rejects.toMatchObject({ id: 'overloaded', retryAfterMs: 25_000 });
+    clock.seconds += 24;
+    await expect(verifier.verify(fresh)).rejects.toMatchObject({ id: 'overloaded', retryAfterMs: 1000 });
+    clock.seconds += 1;
+    await verified(verifier, fresh);
+    expect(endpoint.requests).toBe(3);
+  });
+
+  it('that are younger than a token with an unknown key id prove it wrong', async () => {
+    const { clock, verifier } = await relay();
+    await verified(verifier, one);
+    clock.seconds += 60;
+    await refused(verifier, rs256('invented'));
+    clock.seconds += 5;
+    await refused(verifier, issuedAt('invented', clock.seconds - 6));
+    await refused(verifier, issuedAt('invented', clock.seconds - 5), 'overloaded');
   });
 
   it('may name the one key by its absence, but not when there are several', async () => {
@@ -192,6 +220,93 @@ describe('keys that cannot verify are left out of a set', () => {
     const { verifier } = await relay(keySet(null, 'x', bad, { kty: 'RSA' }, jwk(rsaKeys.publicKey, { kid: 'one' })));
     await verified(verifier, one);
     await refused(verifier, credential);
+  });
+});
+
+describe('a valid key in another spelling verifies', () => {
+  it.each<[string, object]>([
+    ['no operations', { key_ops: [] }],
+    ['operations null', { key_ops: null }],
+    ['several operations', { key_ops: ['sign', 'verify'] }],
+    ['members that are null', { use: null, alg: null, x5c: null, ext: null }],
+    ['an unknown member', { issuer: 'https://id.example.com/{tenantid}/v2.0', nbf: 1 }],
+  ])('%s', async (_name, extra) => {
+    const { verifier } = await relay(keySet(jwk(rsaKeys.publicKey, { kid: 'one', ...extra })));
+    await verified(verifier, one);
+  });
+
+  it('a key without kid, for tokens whose kid is null', async () => {
+    const { verifier } = await relay(keySet(jwk(rsaKeys.publicKey, { kid: null })));
+    await verified(verifier, token({ alg: 'RS256', kid: null }, long, asymmetric('RS256', rsaKeys.privateKey)));
+  });
+
+  it('the same key twice, which is one', async () => {
+    const { verifier } = await relay(
+      keySet(
+        jwk(rsaKeys.publicKey, { kid: 'one' }),
+        jwk(rsaKeys.publicKey, { kid: 'one', alg: 'RS256' }),
+        jwk(rsaKeys.publicKey, { kid: 'also' }),
+      ),
+    );
+    await verified(verifier, one);
+    await verified(verifier, rs256(undefined));
+  });
+
+  it('beside one that breaks when it is read', async () => {
+    const { verifier } = await relay(
+      keySet(
+        { kty: 'EC', crv: 'P-256', x: '!', y: 7, kid: 'broken' },
+        { kty: 'RSA', n: null, e: 'AQAB', kid: 'empty' },
+        { kty: 'OKP', crv: 'Ed25519', x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo', kid: 'ed' },
+        { kty: 'AKP', alg: 'ML-DSA-44', pub: 'AAAA', kid: 'post-quantum' },
+        jwk(rsaKeys.publicKey, { kid: 'one' }),
+      ),
+    );
+    await verified(verifier, one);
+  });
+});
+
+describe('what the relay does not support is named', () => {
+  it('the algorithm of a token', async () => {
+    const { verifier } = await relay();
+    await expect(verifier.verify(token({ alg: 'EdDSA', kid: 'one' }, long))).rejects.toMatchObject({
+      id: 'unauthorized',
+      message: expect.stringMatching(/alg.*EdDSA.*RS256/),
+    });
+    await expect(verifier.verify(token({ alg: 'ES256', kid: 'one' }, long))).rejects.toMatchObject({
+      message: expect.stringMatching(/ES256.*verify RS256/),
+    });
+    await expect(verifier.verify(token({ alg: 'x y\r\n<b>' }, long))).rejects.toMatchObject({
+      message: expect.not.stringMatching(/<b>/),
+    });
+  });
+
+  it('the kind of the key that a token names', async () => {
+    const ed = { kty: 'OKP', crv: 'Ed25519', x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo', kid: 'ed' };
+    const { verifier } = await relay(keySet(ed, jwk(rsaKeys.publicKey, { kid: 'one' })));
+    await expect(verifier.verify(rs256('ed'))).rejects.toMatchObject({
+      id: 'unauthorized',
+      message: expect.stringMatching(/OKP Ed25519/),
+    });
+  });
+
+  it('every key of a set that has none to verify with, in the log', async () => {
+    const { verifier } = await relay(
+      keySet({ kty: 'OKP', crv: 'Ed25519', x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo', kid: 'ed' }),
+    );
+    await expect(verifier.verify(one)).rejects.toMatchObject({
+      id: 'overloaded',
+      cause: { message: expect.stringMatching(/ed: .*OKP Ed25519/) },
+    });
+  });
+
+  it('a discovery document, with the address that is meant', async () => {
+    const { verifier } = await relay((_request, response) =>
+      response.end(JSON.stringify({ issuer, jwks_uri: 'https://id.example.com/keys' })),
+    );
+    await expect(verifier.warm()).rejects.toMatchObject({
+      cause: { message: expect.stringMatching(/discovery document.*https:\/\/id\.example\.com\/keys/) },
+    });
   });
 });
 
@@ -273,7 +388,7 @@ describe('an endpoint that misbehaves counts as an outage', () => {
   ])('%s, after the time-out', async (_name, answer) => {
     const endpoint = await serveKeys(answer);
     cleanups.push(endpoint.close);
-    const source = jwksSource(endpoint.uri, () => start * 1000, 50);
+    const source = jwksSource(endpoint.uri, { now: () => start * 1000, timeoutMs: 50 });
     await expect(source.warm()).rejects.toMatchObject({ id: 'overloaded' });
   });
 

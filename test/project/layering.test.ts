@@ -27,7 +27,6 @@ const edges: Readonly<Record<string, readonly string[]>> = {
   pino: ['telemetry/log.ts'],
   '@opentelemetry/api': ['telemetry/trace.ts'],
   jsonwebtoken: ['auth'],
-  'jwks-rsa': ['auth'],
   'https-proxy-agent': ['outbound'],
   yaml: ['yaml.ts'],
 };
