@@ -2,6 +2,7 @@
 
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { JsonObject } from '../protocol/event.js';
+import { root } from './leading.js';
 import { setFields } from './locks.js';
 import type { Memory } from './memory.js';
 import { isObject, own } from './shape.js';
@@ -32,8 +33,12 @@ class Preparation implements Asking {
     let out: JsonObject = { ...body };
     let undo: (() => void) | null = null;
     if (body.type === 'response.create') ({ body: out, undo } = this.#response(body));
-    else if (body.type === 'conversation.item.create') undo = this.#item(body);
-    else if (body.type === 'conversation.item.retrieve') undo = this.#retrieval(body);
+    else if (body.type === 'conversation.item.create') {
+      const { leading } = this.#memory.items;
+      // The beginning is behind what the server says there, whoever asks for it.
+      if (own(out, 'previous_item_id') === root && leading !== null) out.previous_item_id = leading;
+      undo = this.#item(body);
+    } else if (body.type === 'conversation.item.retrieve') undo = this.#retrieval(body);
     if (undo === null) {
       if (clientId === null) delete out.event_id;
       else out.event_id = clientId;

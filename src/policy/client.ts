@@ -5,6 +5,7 @@ import type { Json, JsonObject } from '../protocol/event.js';
 import { checkField, permittedUpdate } from './configuration.js';
 import { type Fault, invalid, missing, quoted, unknownItem } from './faults.js';
 import { idFault, permittedItem } from './items.js';
+import { root } from './leading.js';
 import type { Memory } from './memory.js';
 import { isExactBase64, isObject, own } from './shape.js';
 import { maxUpdates } from './updates.js';
@@ -95,7 +96,8 @@ function createItem(body: JsonObject, memory: Memory): Ruling {
   const rebuilt: JsonObject = { type: 'conversation.item.create', item: permitted.item };
   const previous = own(body, 'previous_item_id');
   if (previous !== undefined && previous !== null) {
-    if (memory.items.shown(previous) === undefined) return { fault: unknownItem('previous_item_id') };
+    if (previous !== root && memory.items.shown(previous) === undefined)
+      return { fault: unknownItem('previous_item_id') };
     rebuilt.previous_item_id = previous;
   }
   return { body: rebuilt };

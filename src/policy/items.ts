@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject } from '../protocol/event.js';
 import { type Fault, faultOf, invalid, missing, quoted } from './faults.js';
+import { root } from './leading.js';
 import {
   anything,
   either,
@@ -77,7 +78,7 @@ function notAllowed(param: string, what: string): { fault: Fault } {
 /** Why a client may not give a new item this id, if so. */
 export function idFault(id: Json | undefined, items: Pick<Visibility, 'knows'>): Fault | null {
   if (id === undefined || id === null) return null;
-  if (typeof id === 'string' && !id.startsWith(relayPrefix) && !items.knows(id)) return null;
+  if (typeof id === 'string' && id !== root && !id.startsWith(relayPrefix) && !items.knows(id)) return null;
   return invalid('item.id', 'an id that is not in use');
 }
 

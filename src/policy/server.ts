@@ -93,9 +93,10 @@ const retrieved: View = (body, memory) => {
 
 const deleted: View = (body, memory) => {
   const id = own(body, 'item_id');
-  if (typeof id !== 'string' || memory.items.shown(id) === undefined) return null;
+  if (typeof id !== 'string') return null;
+  const wasShown = memory.items.shown(id) !== undefined;
   memory.items.remove(id);
-  return { item_id: id };
+  return wasShown ? { item_id: id } : null;
 };
 
 const outputItem: View = (body, memory) => {

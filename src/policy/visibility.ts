@@ -2,6 +2,7 @@
 
 import type { Json } from '../protocol/event.js';
 import { Bounded } from './bounded.js';
+import { createLeading } from './leading.js';
 
 /** What is known of an item the client was shown. */
 interface ShownItem {
@@ -33,6 +34,8 @@ export interface Visibility {
   remove(id: string): void;
   /** Forgets an item that never came to be. */
   forget(id: string): void;
+  /** The last of the hidden items that the conversation begins with, or null when it begins with none. */
+  readonly leading: string | null;
   /** The nearest item at or before this one that the client may see; null at the start. */
   nearest(id: Json | undefined): string | null;
 }
@@ -49,6 +52,11 @@ export function createVisibility(): Visibility {
 class ItemMemory implements Visibility {
   readonly #seen = new Bounded<Record>(maxIds);
   readonly #hidden = new Bounded<string | null>(maxIds);
+  readonly #leading = createLeading();
+
+  get leading(): string | null {
+    return this.#leading.last;
+  }
 
   shown(id: Json | undefined): ShownItem | undefined {
     const record = typeof id === 'string' ? this.#seen.get(id) : undefined;
@@ -65,6 +73,7 @@ class ItemMemory implements Visibility {
 
   show(id: string, item: ShownItem, previous: Json | undefined): boolean {
     if (this.#hidden.has(id)) return false;
+    this.#leading.shown();
     const record = this.#seen.get(id);
     if (record === undefined) {
       this.#seen.set(id, { ...item, before: this.nearest(previous), gone: false });
@@ -77,11 +86,13 @@ class ItemMemory implements Visibility {
 
   hide(id: string, previous: Json | undefined): void {
     const before = this.nearest(previous) ?? this.#hidden.get(id) ?? this.#seen.get(id)?.before ?? null;
+    this.#leading.hidden(id, previous);
     this.#seen.delete(id);
     this.#hidden.set(id, before === id ? null : before);
   }
 
   remove(id: string): void {
+    this.#leading.removed(id);
     const record = this.#seen.get(id);
     if (record !== undefined) record.gone = true;
   }

@@ -130,7 +130,7 @@ describe.each(dialects)('conversation.item.create of a %s client', (dialect) => 
     ["an id of the relay's kind", item({ ...user, id: 'rly_1' })],
     ['an id of 65 characters', item({ ...user, id: 'a'.repeat(65) })],
     ['an id with a line break', item({ ...user, id: 'a\r\nb' })],
-    ['an id that is root', { ...item({ ...user }), previous_item_id: 'root' }],
+    ['an id that is root', item({ ...user, id: 'root' })],
     ['an id that is an object', item({ ...user, id: { a: 1 } })],
     ['a place behind an unknown item', { ...item(user), previous_item_id: 'item_unknown' }],
     ["a place behind the relay's item", { ...item(user), previous_item_id: 'rly_i1' }],

@@ -53,7 +53,7 @@ function exactly(fields: Record<string, Check>): Check {
 const base64 = matching(/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/);
 /** Ids of the relay's own making carry a number; a client that imitates them is caught by its word. */
 const eventId = matching(/^(?:rly_(?:configure|c?\d+)|(?!rly_)[A-Za-z0-9_.:-]{1,512})$/);
-const newItemId = matching(/^(?!rly_)[A-Za-z0-9_-]{1,64}$/);
+const newItemId = matching(/^(?!rly_|root$)[A-Za-z0-9_-]{1,64}$/);
 const format = anyOf(
   exactly({ type: oneOf('audio/pcm'), 'rate?': oneOf(24000) }),
   exactly({ type: oneOf('audio/pcmu', 'audio/pcma') }),
@@ -153,7 +153,7 @@ function rules(sight: Sight): Record<string, Check> {
     'input_audio_buffer.clear': exactly(id),
     'conversation.item.create': exactly({
       ...id,
-      'previous_item_id?': seen,
+      'previous_item_id?': anyOf(oneOf('root'), seen),
       item: anyOf(
         exactly({
           'id?': newItemId,

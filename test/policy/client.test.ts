@@ -287,12 +287,7 @@ describe('an end user is refused', () => {
     ['an id with blanks', createItem(message([inputText], { id: 'a b' })), 'invalid_value', 'item.id'],
     ['an id that is too long', createItem(message([inputText], { id: 'x'.repeat(65) })), 'invalid_value', 'item.id'],
     ['an id that is a number', createItem(message([inputText], { id: 1 })), 'invalid_value', 'item.id'],
-    [
-      'a place at the root',
-      createItem(message([inputText]), { previous_item_id: 'root' }),
-      'unknown_item',
-      'previous_item_id',
-    ],
+    ['an id that is a place', createItem(message([inputText], { id: 'root' })), 'invalid_value', 'item.id'],
     [
       'a place after a system item',
       createItem(message([inputText]), { previous_item_id: 'item_system' }),

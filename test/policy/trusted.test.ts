@@ -73,6 +73,11 @@ describe('a trusted client', () => {
       { type: 'conversation.item.create', item: { id: 'rly_1', type: 'message' } },
       'invalid_value',
     ],
+    [
+      'an item that is called as the beginning is',
+      { type: 'conversation.item.create', item: { id: 'root', type: 'message' } },
+      'invalid_value',
+    ],
     ['an item that is text', { type: 'conversation.item.create', item: 'x' }, 'invalid_value'],
     ['a response that is text', { type: 'response.create', response: 'x' }, 'invalid_value'],
     ['metadata that is text', { type: 'response.create', response: { metadata: 'x' } }, 'invalid_value'],
