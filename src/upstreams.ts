@@ -18,7 +18,7 @@ interface Fleet {
   readonly settings: Settings;
 }
 
-export interface Upstreams extends Pick<UpstreamPool, 'open' | 'reach' | 'ready'> {
+export interface Upstreams extends Pick<UpstreamPool, 'open' | 'reach' | 'ready' | 'unavailable'> {
   /** Seconds until the Entra token of each upstream runs out; those with an API key are not there. */
   tokenSeconds(): ReadonlyMap<string, number>;
   /** Fetches the tokens that are missing, ahead of need. */
@@ -64,6 +64,7 @@ export function createUpstreams(settings: Settings, observers: Observers): Upstr
     open: (options) => current.pool.open(options),
     reach: (options, ask, dialect) => current.pool.reach(options, ask, dialect),
     ready: () => current.pool.ready(),
+    unavailable: (dialect) => current.pool.unavailable(dialect),
     warm,
     tokenSeconds() {
       const left = new Map<string, number>();

@@ -100,7 +100,7 @@ export class UpstreamPool {
     dialect: Dialect | undefined,
   ): Promise<{ answer: T; attempts: number }> {
     const deadline = this.#now() + dialSeconds * 1000;
-    const fit = this.#members.filter(({ target }) => dialect === undefined || target.dialect === dialect);
+    const fit = this.#fit(dialect);
     let candidates = fit.filter(({ circuit }) => circuit.wait() === 0);
     let refusal: RelayError | null = null;
     for (let attempts = 1; attempts <= attemptsPerOpen; attempts += 1) {
@@ -118,7 +118,7 @@ export class UpstreamPool {
         candidates = this.#next(candidates, member, refusal, fit.length === 1);
       }
     }
-    throw refusal ?? this.#unavailable();
+    throw refusal ?? refusalFor(fit);
   }
 
   async #dial<T>(
@@ -173,11 +173,17 @@ export class UpstreamPool {
     return passing && failed.circuit.wait() === 0 ? [failed] : [];
   }
 
-  #unavailable(): RelayError {
-    const waits = this.#members.map(({ circuit }) => circuit.wait());
-    return new RelayError('upstream_unavailable', exits.upstream_unavailable.meaning, {
-      retryAfterMs: Math.ceil(Math.min(...waits)),
-    });
+  /**
+   * Why none of the upstreams (of this dialect, if one is given) would be dialled now, with the time until one may be;
+   * null while one may be. Costs nothing and begins nothing.
+   */
+  unavailable(dialect?: Dialect): RelayError | null {
+    const fit = this.#fit(dialect);
+    return fit.some(({ circuit }) => circuit.wait() === 0) ? null : refusalFor(fit);
+  }
+
+  #fit(dialect: Dialect | undefined): readonly Member[] {
+    return this.#members.filter(({ target }) => dialect === undefined || target.dialect === dialect);
   }
 
   /** Ready when at least one upstream would have a credential; `detail` says for the operator what the others lack. */
@@ -199,4 +205,11 @@ export class UpstreamPool {
     this.#closed = true;
     for (const close of this.#closing) close();
   }
+}
+
+function refusalFor(members: readonly Member[]): RelayError {
+  const waits = members.map(({ circuit }) => circuit.wait());
+  return new RelayError('upstream_unavailable', exits.upstream_unavailable.meaning, {
+    ...(waits.length > 0 && { retryAfterMs: Math.ceil(Math.min(...waits)) }),
+  });
 }

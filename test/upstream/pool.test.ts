@@ -162,6 +162,26 @@ describe('an upstream that asks to be left alone', () => {
     expect(outcomes(events).filter((outcome) => outcome.startsWith('one'))).toHaveLength(2);
   });
 
+  it('is known to be away before anybody dials it, and until when', async () => {
+    const server = await refusing({ status: 429, headers: { 'retry-after': '20' } });
+    const { open, pool, pass } = bench(target(server.port));
+    expect(pool.unavailable()).toBeNull();
+    await open();
+    expect(pool.unavailable()).toMatchObject({ id: 'upstream_unavailable', retryAfterMs: 20_000 });
+    expect(pool.unavailable('ga')).toMatchObject({ retryAfterMs: 20_000 });
+    pass(20);
+    expect([pool.unavailable(), pool.unavailable()]).toEqual([null, null]);
+    expect(pool.unavailable('preview')).toMatchObject({ id: 'upstream_unavailable', retryAfterMs: undefined });
+  });
+
+  it('is away for nobody while another is there', async () => {
+    const one = await refusing({ status: 429, headers: { 'retry-after': '20' } });
+    const two = await realtime();
+    const { open, pool } = bench(target(one.port, { name: 'one' }), target(two.port, { name: 'two' }));
+    await open();
+    expect(pool.unavailable()).toBeNull();
+  });
+
   it('with all the others names the earliest of them', async () => {
     const one = await refusing({ status: 429, headers: { 'retry-after': '60' } });
     const two = await refusing({ status: 429, headers: { 'retry-after': '30' } });
