@@ -14,6 +14,19 @@ import { DialFailure } from './upstream/failure.js';
 import type { UpstreamTarget } from './upstream/target.js';
 import { createTargets } from './upstreams.js';
 
+/** What works and is probably not meant, for `check`: too much for the log of each start. */
+export function hintsOf({ profiles }: Pick<Settings, 'profiles'>): string[] {
+  return [...profiles.values()]
+    .filter(
+      ({ session }) => session.type !== 'transcription' && !(session.instructions ?? '').trim() && !session.prompt,
+    )
+    .map(
+      ({ name }) =>
+        `profiles.${name}.session.instructions is not set: the model then has the vendor's own instructions, a lively ` +
+        'persona that speaks fast and is told to call a function whenever it can. An empty text does not clear them.',
+    );
+}
+
 const maxBytes = 32 * 1024 * 1024;
 
 /** Tries every upstream with every profile; resolves to whether all went well. Prints a line for each step. */

@@ -4,7 +4,7 @@
 import { createReadStream, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { signToken } from './auth/token.js';
-import { checkUpstreams } from './check.js';
+import { checkUpstreams, hintsOf } from './check.js';
 import { workerVariable } from './cluster/crew.js';
 import { startPrimary, WorkerFailed } from './cluster/primary.js';
 import { runWorker } from './cluster/worker.js';
@@ -93,7 +93,7 @@ const commands: Record<string, Command> = {
     createTokenVerifier(settings).close();
     createTargets(settings, () => undefined);
     print(JSON.stringify(describeSettings(settings), null, 2));
-    for (const warning of settings.warnings) complain(`warning: ${warning}`);
+    for (const warning of [...settings.warnings, ...hintsOf(settings)]) complain(`warning: ${warning}`);
     return !values.dial || (await checkUpstreams(settings, print)) ? exitCodes.ok : exitCodes.failed;
   },
 

@@ -89,6 +89,7 @@ function noticed(lines: readonly Line[]): string[] {
     ({ msg, outcome }) => msg === 'upstream.dialed' && outcome !== 'ok' && outcome !== 'aborted',
   );
   const ready = number(last(lines, 'session.opened')?.readyMs) ?? 0;
+  const untranscribed = last(lines, 'transcription.failed');
   return [
     ...(failed.length > 0 && last(lines, 'session.opened')
       ? [`${failed.length} dial(s) failed before one succeeded.`]
@@ -101,6 +102,7 @@ function noticed(lines: readonly Line[]): string[] {
     ...(up > 1 ? [`The relay waited ${duration(up)} for the upstream to read.`] : []),
     ...(interruptions > 0 ? [`The user interrupted ${interruptions} answer(s).`] : []),
     ...(refusals > 0 ? [`${refusals} event(s) of the client were refused.`] : []),
+    ...(untranscribed ? [`What the user said did not become words. ${text(untranscribed.detail, 400)}`] : []),
     ...(errors.length > 0 ? [`The upstream reported errors: ${errors.slice(0, 10).join(', ')}.`] : []),
   ];
 }

@@ -87,6 +87,20 @@ export function publicError(error: Json | undefined): JsonObject {
   };
 }
 
+/** Why an utterance has no words; that its model is not deployed is the server's matter, and said as such. */
+export function publicTranscriptionError(error: Json | undefined): JsonObject {
+  const { code } = isObject(error) ? error : {};
+  if (code !== 'DeploymentNotFound') return { ...publicError(error), param: null };
+  return {
+    type: 'server_error',
+    code: 'transcription_unavailable',
+    message:
+      "The server's settings name a transcription model that is not deployed; " +
+      'the conversation goes on without the words of the user. Tell the operator of this service.',
+    param: null,
+  };
+}
+
 const clientParam =
   /^(?:type|event_id|item_id|previous_item_id|response_id|content_index|audio_end_ms|audio|item(?:\.(?:id|type|role|status|content(?:\[\d{1,3}\](?:\.(?:type|text|audio|transcript))?)?|call_id|output))?|response(?:\.(?:output_modalities|max_output_tokens))?)$/;
 

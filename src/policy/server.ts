@@ -2,7 +2,7 @@
 
 import { heardDown, relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject } from '../protocol/event.js';
-import { publicError } from './faults.js';
+import { publicTranscriptionError } from './faults.js';
 import { kindOf, publicItem } from './items.js';
 import { judgeItem, type Memory } from './memory.js';
 import { responseOf, transcriptionUsage } from './response.js';
@@ -133,7 +133,7 @@ const responseDone: View = (body, memory) => {
 
 const failedTranscription: View = (body, memory) => {
   const view = aboutItem({ content_index: number })(body, memory);
-  return view === null ? null : { ...view, error: { ...publicError(own(body, 'error')), param: null } };
+  return view === null ? null : { ...view, error: publicTranscriptionError(own(body, 'error')) };
 };
 
 const rateLimit = object({ name: text, limit: number, remaining: number, reset_seconds: number });

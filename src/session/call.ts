@@ -23,7 +23,16 @@ import { createGuard } from './guard.js';
 import { createMeter, type Totals } from './meter.js';
 import { type Facts, overdue } from './overdue.js';
 import { upstreamReader } from './readers.js';
-import { type End, identityOf, reportDial, reportEnd, reportOpening, traced, usageOf } from './report.js';
+import {
+  type End,
+  identityOf,
+  reportDial,
+  reportEnd,
+  reportOpening,
+  reportUntranscribed,
+  traced,
+  usageOf,
+} from './report.js';
 import type { Settlements } from './settle.js';
 import { Sideband } from './sideband.js';
 import { createWatchdog } from './silence.js';
@@ -115,6 +124,7 @@ export class Call {
     this.#meter = createMeter(services.metrics, {
       upstream: () => this.#dialed?.upstream.name ?? '',
       spent: (tokens) => this.#account.charge(tokens),
+      untranscribed: (code, model) => reportUntranscribed(code, model, this.#identity(), services.log),
     });
     this.#account = new Account(admission.budget, this.#meter.turns, {
       warn: () => undefined,

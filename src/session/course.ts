@@ -61,7 +61,7 @@ class SessionCourse implements Course {
   failed(code: unknown): void {
     this.#errors ??= new Map();
     // A code is upstream's text: only what looks like one, and few of them, may reach the log.
-    const known = typeof code === 'string' && /^[a-z][a-z0-9_]{0,63}$/.test(code) ? code : 'other';
+    const known = typeof code === 'string' && /^[A-Za-z][A-Za-z0-9_]{0,63}$/.test(code) ? code : 'other';
     const name = this.#errors.has(known) || this.#errors.size < codesKept ? known : 'other';
     this.#errors.set(name, (this.#errors.get(name) ?? 0) + 1);
   }

@@ -40,6 +40,8 @@ export interface MeterPorts {
   upstream(): string;
   /** A response or a transcription is finished, and upstream reported so many tokens. */
   spent(tokens: number): void;
+  /** Upstream could not put an utterance into words; told of the first one only. */
+  untranscribed(code: string, model: string): void;
 }
 
 /** More events than the relay has on the way at a time. */
@@ -71,6 +73,8 @@ class SessionMeter implements Meter {
   #down = 0;
   #inputRate = bytesPerSecond(null);
   #outputRate = bytesPerSecond(null);
+  #transcriber = '';
+  #untranscribed = false;
 
   constructor(metrics: Metrics, ports: MeterPorts) {
     this.metrics = metrics;
@@ -107,6 +111,8 @@ class SessionMeter implements Meter {
     const { input, output } = objectOf(session.audio);
     this.#inputRate = bytesPerSecond(objectOf(input).format);
     this.#outputRate = bytesPerSecond(objectOf(output).format);
+    const { model } = objectOf(objectOf(input).transcription);
+    this.#transcriber = typeof model === 'string' ? model.slice(0, 128) : '';
     this.turns.configured(session);
   }
 
@@ -169,6 +175,14 @@ class SessionMeter implements Meter {
     }
   }
 
+  untranscribed({ code }: JsonObject): void {
+    const known = this.metrics.untranscribed(code);
+    this.course.failed(code);
+    if (this.#untranscribed) return;
+    this.#untranscribed = true;
+    this.ports.untranscribed(known, this.#transcriber);
+  }
+
   /** Whose fault an error event is: that of whoever sent what it is about, unless upstream has trouble of its own. */
   originOf({ type, code, event_id }: JsonObject): Origin {
     if (type === 'server_error' || upstreamTrouble.has(code)) return 'upstream';
@@ -186,6 +200,10 @@ const onDown: ReadonlyMap<string, (meter: SessionMeter, body: JsonObject) => voi
   [
     'conversation.item.input_audio_transcription.completed',
     ({ ports, ledger }: SessionMeter, body: JsonObject) => ports.spent(ledger.transcription(body.usage)),
+  ],
+  [
+    'conversation.item.input_audio_transcription.failed',
+    (meter: SessionMeter, body: JsonObject) => meter.untranscribed(objectOf(body.error)),
   ],
   [
     'rate_limits.updated',

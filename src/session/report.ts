@@ -61,6 +61,15 @@ export function reportOpening(opening: Opening, identity: object, log: Log): voi
   log.info({ ...identity, ...opening }, 'session.opened');
 }
 
+/** Logs once a session that what its user says does not become words, and what the operator can do about it. */
+export function reportUntranscribed(code: string, model: string, identity: object, log: Log): void {
+  const detail =
+    code === 'DeploymentNotFound'
+      ? `The transcription model "${model}" is no deployment of this resource: deploy it under that name, or name one that is deployed.`
+      : 'The upstream could not transcribe what the user said.';
+  log.warn({ ...identity, code, model, detail }, 'transcription.failed');
+}
+
 /** Logs one dial: at debug when it succeeded, since the line of the opening says so too. */
 export function reportDial(event: DialEvent, { id, requestId }: Admission, log: Log): void {
   const { upstream, outcome, seconds, status, failure } = event;

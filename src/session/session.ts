@@ -24,7 +24,16 @@ import { type Facts, overdue } from './overdue.js';
 import { type Flow, Pipe } from './pipe.js';
 import { eventBytesOf, upstreamBytes } from './readers.js';
 import { Replies } from './replies.js';
-import { type End, identityOf, reportDial, reportEnd, reportOpening, traced, usageOf } from './report.js';
+import {
+  type End,
+  identityOf,
+  reportDial,
+  reportEnd,
+  reportOpening,
+  reportUntranscribed,
+  traced,
+  usageOf,
+} from './report.js';
 import { connect, type Route } from './route.js';
 import type { Settlements } from './settle.js';
 import { createWatchdog } from './silence.js';
@@ -107,6 +116,8 @@ export class Session {
     this.#meter = createMeter(services.metrics, {
       upstream: () => this.#dialed?.upstream.name ?? '',
       spent: (tokens) => this.#account.charge(tokens),
+      untranscribed: (code, model) =>
+        reportUntranscribed(code, model, identityOf(this.admission, this.#dialed), services.log),
     });
     this.#account = new Account(admission.budget, this.#meter.turns, {
       warn: (warning) => this.#replies.notify('relay.quota_warning', warning),

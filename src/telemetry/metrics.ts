@@ -42,6 +42,16 @@ export type TokenKind =
   | 'output_audio'
   | 'other';
 
+/** Why input transcription fails. Source: recordings of live sessions, and the Realtime API's documented error codes. */
+const transcriptionCodes = new Set([
+  'DeploymentNotFound',
+  'audio_unintelligible',
+  'rate_limit_exceeded',
+  'insufficient_quota',
+  'server_error',
+  'internal_error',
+]);
+
 const directions = ['up', 'down'] as const;
 const typeNames = [
   ...new Set<string>([...clientEvents, ...previewClientEvents, ...serverEvents, ...previewServerEvents]),
@@ -239,6 +249,11 @@ export function createMetrics(options: { process?: boolean } = {}) {
     'Model tokens reported by upstream; each token is in one kind only, but those of kind other may be in a second one',
     ['kind'],
   );
+  const transcriptions = counter(
+    'relay_transcriptions_failed_total',
+    'Utterances that upstream could not put into words, by its code; DeploymentNotFound: the model is no deployment',
+    ['code'],
+  );
   const interruptions = counter('relay_interruptions_total', 'Answers cut short because the user spoke');
   const upstreamErrors = counter('relay_upstream_errors_total', 'Errors around the upstream, by whose they are', [
     'origin',
@@ -355,6 +370,12 @@ export function createMetrics(options: { process?: boolean } = {}) {
     },
     tokens(kind: TokenKind, count: number): void {
       if (count > 0) tokens.inc({ kind }, count);
+    },
+    /** Counts an utterance without words; returns the code as it is counted. */
+    untranscribed(code: unknown): string {
+      const known = typeof code === 'string' && transcriptionCodes.has(code) ? code : 'other';
+      transcriptions.inc({ code: known });
+      return known;
     },
     interrupted(): void {
       interruptions.inc();
