@@ -2,23 +2,19 @@
 /** The commands of `realtime-relay`. */
 
 import { createReadStream, readFileSync } from 'node:fs';
+import { setImmediate as turn } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { signToken } from './auth/token.js';
 import { checkUpstreams, hintsOf } from './check.js';
-import { workerVariable } from './cluster/crew.js';
-import { startPrimary, WorkerFailed } from './cluster/primary.js';
-import { runWorker } from './cluster/worker.js';
+import { WorkerFailed } from './cluster/primary.js';
 import { ConfigError, configFileSchema, loadConfig, type Settings } from './config.js';
 import { runDemo } from './demo.js';
 import { startEmulator } from './emulator/emulator.js';
 import { explain, NotAnId } from './explain/explain.js';
-import { searchHeapLessOften } from './heap.js';
 import { describeSettings } from './masked.js';
-import { createTokenVerifier, startRelay } from './relay.js';
-import type { SettingsSource } from './reload.js';
+import { createTokenVerifier } from './relay.js';
+import { onSignal, serve, untilSignal } from './serve.js';
 import { talk } from './talk/talk.js';
-import { createLog, type Log } from './telemetry/log.js';
-import { flushTraces } from './telemetry/trace.js';
 import { visible } from './terminal.js';
 import { createTargets } from './upstreams.js';
 
@@ -43,8 +39,23 @@ const usage = `realtime-relay <command>
   --help, --version
 `;
 
-const print = (line: string) => process.stdout.write(`${visible(line)}\n`);
-const complain = (line: string) => process.stderr.write(`${visible(line)}\n`);
+/** Set when what was printed could not be written, but by a reader who had enough. */
+let isUnwritten = false;
+
+/** Prints lines of others' texts; nothing that happens to a stream ends the command. */
+function printer(stream: () => NodeJS.WriteStream): (line: string) => void {
+  let opened: NodeJS.WriteStream | null = null;
+  return (line) => {
+    // Not before something is printed: `serve` writes its log by itself.
+    opened ??= stream().on('error', ({ code }: NodeJS.ErrnoException) => {
+      isUnwritten ||= code !== 'EPIPE';
+    });
+    opened.write(`${visible(line)}\n`);
+  };
+}
+
+const print = printer(() => process.stdout);
+const complain = printer(() => process.stderr);
 
 /** A command line that makes no sense; the text says what would. */
 class UsageError extends Error {}
@@ -54,33 +65,7 @@ type Command = (args: string[]) => Promise<number>;
 const commands: Record<string, Command> = {
   async serve(args) {
     options(args, {});
-    searchHeapLessOften();
-    const worker = process.env[workerVariable];
-    if (worker && process.send) {
-      await runWorker(Number(worker));
-      return exitCodes.ok;
-    }
-    const settings = loadConfig(process.env);
-    const log = createLog(settings.logLevel);
-    process.on('uncaughtException', (error) => {
-      log.fatal({ error }, 'An error nobody handled; the process ends.');
-      process.exit(exitCodes.failed);
-    });
-    const path = process.env.RELAY_CONFIG?.trim() || null;
-    const source = { path, load: () => loadConfig(process.env) };
-    if (settings.workers > 1) return serveWithWorkers(settings, log, source);
-    const relay = await startRelay(settings, log, source);
-    process.on('SIGHUP', relay.reload);
-    log.info(
-      { url: relay.url, ops: relay.opsUrl, upstreams: settings.upstreams.map(({ name }) => name) },
-      'relay.started',
-    );
-    await untilSignal();
-    onSignal(() => process.exit(exitCodes.failed));
-    await relay.drain();
-    await flushTraces();
-    log.info('relay.stopped');
-    return exitCodes.ok;
+    return (await serve(process.env)) ? exitCodes.ok : exitCodes.failed;
   },
 
   async check(args) {
@@ -189,22 +174,6 @@ const commands: Record<string, Command> = {
   },
 };
 
-/** `serve` where several processes share the work: this one leads the others. */
-async function serveWithWorkers(settings: Settings, log: Log, source: SettingsSource): Promise<number> {
-  const primary = await startPrimary(settings, log, source);
-  process.on('SIGHUP', primary.reload);
-  const upstreams = settings.upstreams.map(({ name }) => name);
-  log.info({ url: primary.url, ops: primary.opsUrl, upstreams, workers: settings.workers }, 'relay.started');
-  await untilSignal();
-  onSignal(() => {
-    primary.kill();
-    process.exit(exitCodes.failed);
-  });
-  const isClean = await primary.drain();
-  log.info('relay.stopped');
-  return isClean ? exitCodes.ok : exitCodes.failed;
-}
-
 /** A token for one user, signed with the relay's own secret. */
 function signUser(
   settings: Settings,
@@ -252,15 +221,6 @@ function options<T extends NonNullable<Parameters<typeof parseArgs>[0]>['options
   }
 }
 
-function onSignal(listener: () => void): void {
-  process.once('SIGTERM', listener);
-  process.once('SIGINT', listener);
-}
-
-function untilSignal(): Promise<void> {
-  return new Promise((resolve) => onSignal(resolve));
-}
-
 async function main(): Promise<number> {
   const [name = '--help', ...args] = process.argv.slice(2);
   if (name === '--version') {
@@ -296,6 +256,9 @@ async function main(): Promise<number> {
   }
 }
 
-process.exitCode = await main();
+const code = await main();
+// Streams tell of what could not be written in the next turn.
+await turn();
+process.exitCode = code || (isUnwritten ? exitCodes.failed : exitCodes.ok);
 // A finished command may leave keep-alive sockets behind; nothing else is worth waiting for.
 process.exit();

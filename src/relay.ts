@@ -20,7 +20,7 @@ import { Settlements } from './session/settle.js';
 import { concerns, type Revocation, Revocations } from './store/revocations.js';
 import { createMemoryStore, type Store } from './store/store.js';
 import { Delivery } from './telemetry/delivery.js';
-import { conceal, createLog, type Log } from './telemetry/log.js';
+import { backlogOf, conceal, createLog, type Log } from './telemetry/log.js';
 import { createMetrics, type Metrics } from './telemetry/metrics.js';
 import type { UsageRecord } from './telemetry/usage.js';
 import type { TokenEvent } from './upstream/entra.js';
@@ -84,7 +84,7 @@ export async function startRelay(
   /** What a session gets that begins now. */
   let current: Settings = settings;
   conceal(log, secretsOf(settings));
-  const metrics = createMetrics();
+  const metrics = createMetrics({ linesDropped: () => backlogOf(log).dropped });
   for (const warning of settings.warnings) log.warn(warning);
 
   const upstreams = createUpstreams(settings, { onDial: dialObserver(metrics), onToken: tokenObserver(metrics, log) });

@@ -12,7 +12,7 @@ import { followSettings, type SettingsSource } from '../reload.js';
 import { answerCall } from '../store/remote.js';
 import { type Revocation, Revocations } from '../store/revocations.js';
 import { createMemoryStore } from '../store/store.js';
-import { conceal, type Log } from '../telemetry/log.js';
+import { backlogOf, conceal, type Log } from '../telemetry/log.js';
 import { createMetrics } from '../telemetry/metrics.js';
 import { createTargets } from '../upstreams.js';
 import { Crew } from './crew.js';
@@ -79,7 +79,7 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
     () => current.limits.sessions,
     (isFull) => tellAll({ say: 'full', isFull }),
   );
-  const metrics = createMetrics();
+  const metrics = createMetrics({ linesDropped: () => backlogOf(log).dropped });
   const totals = new Totals(() => metrics.registry.getMetricsAsJSON());
 
   let url = '';

@@ -7,7 +7,7 @@ import { RelayError } from '../errors.js';
 import { type Relay, type Shared, startRelay } from '../relay.js';
 import { createRemoteStore } from '../store/remote.js';
 import { Revocations } from '../store/revocations.js';
-import { createLog, type Log } from '../telemetry/log.js';
+import { createLog, endLog, type Log } from '../telemetry/log.js';
 import { flushTraces } from '../telemetry/trace.js';
 import { Line } from './line.js';
 import { primaryNotice, primaryQuestion, revoked, type WorkerNotice, type WorkerQuestion } from './notices.js';
@@ -96,4 +96,5 @@ export async function runWorker(number: number): Promise<void> {
   const unheard = (error: unknown) => log?.warn({ error }, 'worker.unheard');
   await ask({ about: 'end', metrics }).catch(unheard);
   log.info('worker.stopped');
+  await endLog(log);
 }

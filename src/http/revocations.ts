@@ -6,7 +6,7 @@ import type { Principal } from '../auth/principal.js';
 import { RelayError } from '../errors.js';
 import { type AdmissionServices, authenticate, checkOrigin } from '../session/admission.js';
 import type { Revocation } from '../store/revocations.js';
-import type { Log } from '../telemetry/log.js';
+import { audit, type Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 
 export const revocationPath = '/v1/relay/revocations';
@@ -53,7 +53,7 @@ export function withdraw(services: RevocationServices): RequestHandler {
       issuedUntil,
       expiresAt: issuedUntil + services.tokenSeconds,
     };
-    const what = { by: principal.subject, kind, name, ...(tenant !== null && { tenant }) };
+    const what = { ...audit, by: principal.subject, kind, name, ...(tenant !== null && { tenant }) };
     let ended: number;
     try {
       ended = await carryOut(services, revocation);

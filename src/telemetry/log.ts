@@ -1,6 +1,8 @@
 /** The relay's log: pino JSON lines, one when a session opens, one when it ends, never its content. */
 
 import { type DestinationStream, type Logger, pino } from 'pino';
+import { Destination } from './destination.js';
+import { outputOf } from './output.js';
 
 export type Log = Logger;
 
@@ -32,6 +34,35 @@ const secretsKept = 1000;
 
 const concealed = new WeakMap<Log, Set<string>>();
 
+/** Where a log writes, for those that write to standard output. */
+const destinations = new WeakMap<Log, Destination>();
+
+/** What a log has of lines that could not be written yet. */
+export interface LogBacklog {
+  /** Bytes of lines that wait. */
+  readonly bytes: number;
+  /** Lines given up since the process began. */
+  readonly dropped: number;
+}
+
+/** How far a log is behind; always up to date where it does not write to standard output. */
+export function backlogOf(log: Log): LogBacklog {
+  return destinations.get(log) ?? { bytes: 0, dropped: 0 };
+}
+
+/** Writes what waits, in a fifth of a second or not at all; to be called once, at the end of a process. */
+export async function endLog(log: Log): Promise<void> {
+  await destinations.get(log)?.end();
+}
+
+/** The same without waiting, for a process that must end at once. */
+export function flushLog(log: Log): void {
+  destinations.get(log)?.flush();
+}
+
+/** Fields that make a line one of the audit: who did what. When lines must be dropped, these are the last. */
+export const audit = { audit: true } as const;
+
 /** Keeps these very texts out of everything that `log` writes from now on, until many others have followed. */
 export function conceal(log: Log, secrets: Iterable<string>): void {
   const known = concealed.get(log);
@@ -56,20 +87,32 @@ export function createLog(
   worker: number | null = null,
 ): Log {
   const own = new Set<string>();
-  const log = pino(
+  const standard = destination ? null : standardOutput((lines) => log.warn({ lines }, 'log.dropped'));
+  const log: Log = pino(
     {
       level,
       base: { service: 'realtime-relay', ...(worker !== null && { worker }) },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
       serializers: { error: (error: unknown) => describeError(error, (text) => withoutSecrets(text, own)) },
-      hooks: { streamWrite: (line) => withoutSecrets(line, own) },
+      hooks: { streamWrite: (line) => escaped(withoutSecrets(line, own)) },
     },
-    destination as DestinationStream,
+    destination ?? (standard as DestinationStream),
   );
   concealed.set(log, own);
+  if (standard) destinations.set(log, standard);
   return log;
 }
+
+function standardOutput(recovered: (lines: number) => void): Destination {
+  return new Destination({ output: outputOf(1), recovered });
+}
+
+/** What a terminal obeys and JSON lets stand: some people read a log with `tail`. It can only be inside of a text. */
+function escaped(line: string): string {
+  return line.replace(commands, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+const commands = /[\x7f-\x9f\p{Bidi_Control}\u2028\u2029]/gu;
 
 /** The net under all others: no matter in which field or text a secret stands, it does not leave the process. */
 function withoutSecrets(line: string, secrets: Iterable<string>): string {

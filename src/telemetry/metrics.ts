@@ -151,7 +151,7 @@ export interface Live {
 export type Metrics = ReturnType<typeof createMetrics>;
 
 /** Makes the relay's metrics in a registry of their own. */
-export function createMetrics(options: { process?: boolean } = {}) {
+export function createMetrics(options: { process?: boolean; linesDropped?: () => number } = {}) {
   const registry = new Registry();
   const registers = [registry];
   if (options.process !== false) collectDefaultMetrics({ register: registry });
@@ -298,6 +298,9 @@ export function createMetrics(options: { process?: boolean } = {}) {
         collect(this);
       },
     });
+  scraped('relay_log_lines_dropped_total', 'Lines of the log that could not be written', [], (metric) =>
+    metric.inc(options.linesDropped?.() ?? 0),
+  );
   scraped('relay_events_total', 'Events by what became of them', ['direction', 'type', 'decision'], (metric) => {
     for (const direction of directions)
       traffic[direction].each((type, decision, count) => {

@@ -14,6 +14,7 @@ const layers = [
   ['reload.ts', 'upstreams.ts', 'masked.ts', 'listener.ts'],
   ['relay.ts', 'talk', 'explain', 'emulator'],
   ['check.ts', 'demo.ts', 'cluster'],
+  ['serve.ts'],
   ['cli.ts'],
 ];
 

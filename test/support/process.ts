@@ -17,18 +17,21 @@ export interface Running {
   readonly exited: Promise<number | string>;
 }
 
-/** Runs `realtime-relay <args>`; the process is killed when the test is over. */
-export function run(args: string[], env: Record<string, string> = {}): Running {
+/**
+ * Runs `realtime-relay <args>`; the process is killed when the test is over.
+ * @param output a descriptor for its standard output, in place of `lines`
+ */
+export function run(args: string[], env: Record<string, string> = {}, output: 'pipe' | number = 'pipe'): Running {
   const child = spawn(process.execPath, ['--import', 'tsx', cli, ...args], {
     env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', output, 'pipe'],
   });
   onTestFinished(() => void child.kill('SIGKILL'));
   const lines: string[] = [];
   const listeners = new Set<() => void>();
   for (const stream of [child.stdout, child.stderr]) {
     let rest = '';
-    stream.on('data', (chunk: Buffer) => {
+    stream?.on('data', (chunk: Buffer) => {
       const parts = (rest + chunk.toString()).split('\n');
       rest = parts.pop() ?? '';
       lines.push(...parts);
