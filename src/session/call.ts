@@ -35,7 +35,7 @@ import {
 } from './report.js';
 import type { Settlements } from './settle.js';
 import { Sideband } from './sideband.js';
-import { createWatchdog } from './silence.js';
+import { createWatchdog, heartbeatOf } from './silence.js';
 
 /** The parts of the instance that every call uses. */
 export interface CallServices {
@@ -338,7 +338,7 @@ export class Call {
     const { limits } = this.#services;
     const { principal, profile } = this.admission;
     const heard = this.#sideband?.wasHeard(now) ?? false;
-    const heartbeat = { pingMs: limits.ping_seconds * 1000, pongMs: limits.pong_seconds * 1000 };
+    const isDue = state === 'configuring' || this.#meter.turns.isOwed();
     return {
       state: state === 'creating' || state === 'attaching' ? 'dialing' : state,
       // What the browser sends and reads does not pass here.
@@ -346,7 +346,7 @@ export class Call {
       heldUp: 0,
       heldDown: 0,
       mostHeld: Number.POSITIVE_INFINITY,
-      upstreamIsAlive: this.#sideband?.isAlive(now, heartbeat) ?? true,
+      upstreamIsAlive: this.#sideband?.isAlive(now, heartbeatOf(limits, isDue)) ?? true,
       tokenHasRunOut: wall >= principal.expiresAt * 1000,
       configureBy: this.#attachedAt + limits.configure_seconds * 1000,
       configureSent: true,

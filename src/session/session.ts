@@ -36,7 +36,7 @@ import {
 } from './report.js';
 import { connect, type Route } from './route.js';
 import type { Settlements } from './settle.js';
-import { createWatchdog } from './silence.js';
+import { createWatchdog, heartbeatOf } from './silence.js';
 import { type ClientSocket, Leg } from './socket.js';
 
 /** The parts of the instance that every session uses. */
@@ -383,14 +383,14 @@ export class Session {
   #facts(state: Facts['state'], { now, wall }: Moment): Facts {
     const { limits } = this.#services;
     const { principal, profile } = this.admission;
-    const heartbeat = { pingMs: limits.ping_seconds * 1000, pongMs: limits.pong_seconds * 1000 };
+    const isDue = state === 'configuring' || this.#meter.turns.isOwed();
     const heldUp = this.#up.heldSeconds();
     const heldDown = this.#down.heldSeconds();
     if (this.#up.active || this.#down.active) this.#lastActiveAt = now;
     return {
       state,
-      clientIsAlive: this.#client.isAlive(now, heartbeat),
-      upstreamIsAlive: this.#upstream?.isAlive(now, heartbeat) ?? true,
+      clientIsAlive: this.#client.isAlive(now, heartbeatOf(limits, false)),
+      upstreamIsAlive: this.#upstream?.isAlive(now, heartbeatOf(limits, isDue)) ?? true,
       tokenHasRunOut: wall >= principal.expiresAt * 1000,
       configureBy: this.#configureBy,
       configureSent: this.#configureSent,

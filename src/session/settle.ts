@@ -15,6 +15,8 @@ export interface Unsettled {
 }
 
 const longestMs = 10_000;
+/** For the end of a response after its `response.cancel`: an upstream that goes on speaking is not listened to. */
+const cancelMs = 2000;
 
 /** All settlements of this instance: bounded in number and time, and over when the relay stops. */
 export class Settlements {
@@ -66,6 +68,7 @@ export class Settlement {
   readonly #over: () => void;
   readonly #timer: NodeJS.Timeout;
   readonly #cancelled = new Set<string>();
+  #obeying: NodeJS.Timeout | null = null;
   #isOver = false;
 
   constructor(rest: Unsettled, over: () => void) {
@@ -81,15 +84,23 @@ export class Settlement {
       if (this.#cancelled.has(id)) continue;
       this.#cancelled.add(id);
       this.#rest.cancel(id);
+      if (this.#obeying) clearTimeout(this.#obeying);
+      this.#obeying = setTimeout(this.#disobeyed, cancelMs);
     }
     if (!this.#rest.isUnsettled()) this.finish();
   }
+
+  /** Transcripts may take all the time there is; what was cancelled may not. */
+  readonly #disobeyed = (): void => {
+    if (this.#rest.running.size > 0) this.finish();
+  };
 
   /** Ends it, whatever is still open. */
   finish(): void {
     if (this.#isOver) return;
     this.#isOver = true;
     clearTimeout(this.#timer);
+    if (this.#obeying) clearTimeout(this.#obeying);
     this.#over();
     this.#rest.settled(!this.#rest.isUnsettled());
   }

@@ -1,5 +1,6 @@
 /** Notices an upstream that is open and says nothing though it owes an answer. */
 
+import type { Heartbeat } from './socket.js';
 import type { Turns } from './turns.js';
 
 /** The watch over one session's upstream. */
@@ -9,6 +10,15 @@ export interface Watchdog {
    * true when upstream was heard since the last call, or could not be.
    */
   isTooLong(now: number, excused: boolean): boolean;
+}
+
+/** Two seconds, looked at once a second by clocks that differ a little. */
+const dueMs = 1900;
+
+/** How upstream is pinged: soon while something is due from it, since its user waits as long as nobody knows that it is dead. */
+export function heartbeatOf(limits: { ping_seconds: number; pong_seconds: number }, isDue: boolean): Heartbeat {
+  const most = isDue ? dueMs : Number.POSITIVE_INFINITY;
+  return { pingMs: Math.min(limits.ping_seconds * 1000, most), pongMs: Math.min(limits.pong_seconds * 1000, most) };
 }
 
 /** Starts to watch; `seconds` of silence are too long. */

@@ -251,6 +251,25 @@ describe('the usage of sessions', () => {
     expect((await closed)[0]).toBe(1000);
   });
 
+  it('is incomplete when upstream goes on after the cancel, and it is let go of within two seconds', async () => {
+    const upstream = await startUpstream();
+    const server = await startTestRelay({ upstream: upstream.url });
+    const client = await server.connect();
+    await client.next('session.created');
+    const { ws } = await upstream.connected();
+    ws.send(JSON.stringify({ type: 'response.created', response: { id: 'resp_1', status: 'in_progress' } }));
+    await client.next('response.created');
+    client.ws.terminate();
+    const cancelled = performance.now();
+    const delta = { type: 'response.output_text.delta', response_id: 'resp_1', item_id: 'item_1', delta: 'on and on' };
+    const goesOn = setInterval(() => ws.send(JSON.stringify(delta)), 50);
+    onTestFinished(() => clearInterval(goesOn));
+    await once(ws, 'close');
+    expect(performance.now() - cancelled).toBeLessThan(4000);
+    expect(JSON.parse(upstream.texts[0] as string)).toMatchObject({ type: 'response.cancel', response_id: 'resp_1' });
+    expect(await server.logged('session.usage')).toMatchObject({ complete: false });
+  });
+
   it('keeps what upstream counts under names that nobody knows yet', async () => {
     const upstream = await startUpstream();
     const server = await startTestRelay({ upstream: upstream.url });

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
+import type { WebSocket } from 'ws';
 import { appends, silence, spoken } from '../emulator/speech.js';
 import type { TestClient } from '../support/client.js';
 import { holdTime } from '../support/clock.js';
@@ -89,6 +91,65 @@ describe('an upstream that is open and silent', () => {
     await upstream.received(1);
     await pass(23);
     expect(await endOf(server, client)).toEqual(timeout);
+  });
+});
+
+describe('an upstream that is dead when something is due', () => {
+  const lost = end('upstream_lost', 1011, 'upstream', { retryable: true });
+
+  async function dead(greet?: (ws: WebSocket) => void) {
+    const upstream = await startUpstream({ autoPong: false, ...(greet && { greet }) });
+    const server = await startTestRelay({ upstream: upstream.url, yaml: yaml('{ type: server_vad }') });
+    const client = await server.connect();
+    const { ws } = await upstream.connected();
+    return { upstream, server, client, ws };
+  }
+
+  it('upstream_lost: is found within five seconds when an answer was asked for', async () => {
+    const { upstream, server, client } = await dead();
+    await client.next('session.created');
+    client.send({ type: 'response.create' });
+    await upstream.received(1);
+    await pass(5);
+    expect(await endOf(server, client)).toEqual(lost);
+  });
+
+  it('upstream_lost: is found within five seconds in the middle of an answer', async () => {
+    const { ws, server, client } = await dead();
+    await client.next('session.created');
+    ws.send(JSON.stringify({ type: 'response.created', response: { id: 'resp_1', status: 'in_progress' } }));
+    await client.next('response.created');
+    await pass(5);
+    expect(await endOf(server, client)).toEqual(lost);
+  });
+
+  it('upstream_lost: is found within five seconds when the user has spoken', async () => {
+    const { ws, server, client } = await dead();
+    await client.next('session.created');
+    ws.send(JSON.stringify({ type: 'input_audio_buffer.speech_stopped', item_id: 'item_1', audio_end_ms: 9 }));
+    await client.next('input_audio_buffer.speech_stopped');
+    await pass(5);
+    expect(await endOf(server, client)).toEqual(lost);
+  });
+
+  it('upstream_lost: is found within five seconds when it does not take the profile', async () => {
+    let asked: Promise<unknown> | null = null;
+    const { server, client } = await dead((ws) => {
+      asked = once(ws, 'message');
+      ws.send(JSON.stringify({ type: 'session.created', event_id: 'event_1', session: { id: 'sess_1' } }));
+    });
+    await asked;
+    await pass(5);
+    expect(await endOf(server, client)).toEqual(lost);
+  });
+
+  it('is left alone for longer when nothing is due', async () => {
+    const { server, client } = await dead();
+    await client.next('session.created');
+    await pass(30);
+    expect(server.relay.sessions.size).toBe(1);
+    await pass(10);
+    expect(await endOf(server, client)).toEqual(lost);
   });
 });
 

@@ -1,6 +1,9 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { Principal } from '../../src/auth/principal.js';
 import { SessionRegistry } from '../../src/session/registry.js';
+import { holdTime } from '../support/clock.js';
 
 /** A session that leaves the registry when it is ended. */
 function session(registry: SessionRegistry, subject: string) {
@@ -48,5 +51,29 @@ describe('a session whose token is withdrawn while it is being admitted', () => 
     const all = ['alice', 'bob', 'alice'].map((subject) => session(registry, subject));
     expect(registry.endRevoked(({ subject }) => subject === 'alice')).toBe(2);
     expect(all.map(({ ends }) => ends)).toEqual([['revoked'], [], ['revoked']]);
+  });
+});
+
+describe('a process that stood still', () => {
+  it('reads what came meanwhile before it takes anybody for dead', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const peer = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    const [socket] = await once(server, 'connection');
+    onTestFinished(() => {
+      peer.destroy();
+      server.close();
+    });
+    const order: string[] = [];
+    socket.on('data', () => order.push('read'));
+    const time = holdTime();
+    const registry = new SessionRegistry(10);
+    session(registry, 'alice').tick = () => void order.push('looked');
+    // Where the event loop is when the relay's own timer comes.
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    peer.write('here');
+    await time.pass(10);
+    await time.pass(1);
+    expect(order).toEqual(['read', 'looked', 'looked']);
   });
 });

@@ -41,9 +41,25 @@ describe('a settlement', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it('is over after ten seconds, incomplete', () => {
+  it('is over two seconds after the last cancel that is not obeyed, incomplete', () => {
     const settlements = new Settlements(10);
     const one = rest('a');
+    const settlement = settlements.begin(one);
+    vi.advanceTimersByTime(1500);
+    one.running.delete('a');
+    one.running.add('b');
+    settlement?.heard();
+    vi.advanceTimersByTime(1999);
+    expect(one.ends).toEqual([]);
+    vi.advanceTimersByTime(1);
+    expect(one.ends).toEqual([false]);
+    expect(settlements.size).toBe(0);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('is over after ten seconds when nothing runs and something is still to come, incomplete', () => {
+    const settlements = new Settlements(10);
+    const one = { ...rest(), isUnsettled: () => true };
     settlements.begin(one);
     vi.advanceTimersByTime(9_999);
     expect(one.ends).toEqual([]);
@@ -63,7 +79,7 @@ describe('a settlement', () => {
 
   it('has the time to drain, and the relay waits no longer than that, or than it is needed', async () => {
     const slow = new Settlements(2);
-    const never = rest('a');
+    const never = { ...rest(), isUnsettled: () => true };
     slow.begin(never);
     const closed = slow.close(3000);
     await vi.advanceTimersByTimeAsync(2999);
