@@ -17,8 +17,10 @@ import { createGateway } from './session/gateway.js';
 import { SessionRegistry } from './session/registry.js';
 import { originOfDial } from './session/report.js';
 import { Settlements } from './session/settle.js';
+import { createMemoryStore, type MemoryStore } from './store/memory.js';
 import { concerns, type Revocation, Revocations } from './store/revocations.js';
-import { createMemoryStore, type Store } from './store/store.js';
+import type { Store } from './store/store.js';
+import { type StoreCallName, watchStore } from './store/watched.js';
 import { Delivery } from './telemetry/delivery.js';
 import { backlogOf, conceal, createLog, type Log } from './telemetry/log.js';
 import { createMetrics, type Metrics } from './telemetry/metrics.js';
@@ -51,8 +53,6 @@ export interface Relay {
 /** What a relay shares with other processes that serve the same port; one of them has the operations listener. */
 export interface Shared {
   readonly store: Store;
-  /** Where sessions take their user's place, and with it one of all processes' places. */
-  readonly places: Pick<Store, 'acquire' | 'release'>;
   /** Whether no place is left, as far as this process has heard. */
   isFull(): boolean;
   /** Has another process hang up; resolves to whether one had the call. */
@@ -88,7 +88,9 @@ export async function startRelay(
   for (const warning of settings.warnings) log.warn(warning);
 
   const upstreams = createUpstreams(settings, { onDial: dialObserver(metrics), onToken: tokenObserver(metrics, log) });
-  const store = shared?.store ?? createMemoryStore();
+  const memory = shared ? null : createMemoryStore({ room: { sessions: () => current.limits.sessions } });
+  const store = watchStore(shared?.store ?? (memory as MemoryStore), storeObserver(metrics, log));
+  if (memory) metrics.countSecrets(() => memory.unusedSecrets);
   const verifier = createTokenVerifier(settings);
   const secrets = createClientSecrets(store);
   const revocations = shared?.revocations ?? new Revocations(settings.limits.revocations);
@@ -108,7 +110,7 @@ export async function startRelay(
     secrets,
     store,
     revocations,
-    ...(shared && { places: shared.places }),
+    owner: String(process.pid),
     registry: shared ? placesOf(registry, shared) : registry,
     origins,
     queryCredentials,
@@ -255,6 +257,14 @@ function tokenObserver(metrics: Metrics, log: Log) {
     if (kind === 'acquired') return;
     metrics.upstreamError('identity', 'other');
     log.warn({ scope, error }, 'identity.failed');
+  };
+}
+
+/** Counts and logs every call that the store failed. */
+export function storeObserver(metrics: Metrics, log: Log) {
+  return (call: StoreCallName, error: unknown): void => {
+    metrics.storeFailed(call);
+    log.warn({ call, error }, 'store.failed');
   };
 }
 

@@ -1,6 +1,6 @@
 /** Client secrets that the relay mints for browsers: opaque, short-lived, good for one session. */
 
-import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { RelayError } from '../errors.js';
 import type { Store } from '../store/store.js';
@@ -14,24 +14,36 @@ interface ClientSecret {
   readonly expiresAt: number;
 }
 
+/** A secret that was not used up. */
+export interface LookedAt {
+  readonly credential: string;
+  readonly principal: Principal;
+  /** When it can no longer start a session, in unix seconds. */
+  readonly expiresAt: number;
+}
+
 /** Mints and redeems client secrets. */
 export interface ClientSecrets {
   /**
    * A secret with which one session can be started as `principal`, within `ttlSeconds` and never after the principal's own
-   * end. Rejects with `token_expired` when that has passed, `rate_limited` at 1000 unused secrets of one subject, and
-   * `overloaded` when the store is full.
+   * end. Rejects with `token_expired` when that has passed, `rate_limited` when `most` of one user's are unused, and
+   * `overloaded` when there is no room for any.
    */
-  mint(principal: Principal, ttlSeconds: number): Promise<ClientSecret>;
-  /** The principal a secret was minted for, once; null when the secret is unknown, used or run out. */
+  mint(principal: Principal, ttlSeconds: number, most?: number): Promise<ClientSecret>;
+  /** What a secret is good for; null when it is unknown, used or run out. */
+  look(credential: string): Promise<LookedAt | null>;
+  /** The principal a secret was minted for, once: it is used up by this. */
   redeem(credential: string): Promise<Principal | null>;
+  /** Makes one good again that was used up for nothing. */
+  restore(looked: LookedAt): Promise<void>;
 }
 
 const prefix = 'rly_';
 const shape = /^(?:ek_)?(rly_[A-Za-z0-9_-]{43})$/;
-const maxUnused = 1000;
+const mostUnused = 50;
 
 const kept = z.strictObject({
-  place: z.strictObject({ key: z.string(), holder: z.string() }),
+  expiresAt: z.number(),
   principal: z.strictObject({
     issuer: z.string(),
     subject: z.string(),
@@ -49,46 +61,62 @@ export function looksLikeClientSecret(credential: string): boolean {
 }
 
 /** Client secrets kept in `store`, by hash: who reads the store cannot start a session with what it holds. */
-export function createClientSecrets(store: Store, options: { now?: () => number } = {}): ClientSecrets {
+export function createClientSecrets(
+  store: Pick<Store, 'put' | 'look' | 'take'>,
+  options: { now?: () => number } = {},
+): ClientSecrets {
   const now = options.now ?? Date.now;
+
+  async function read(get: 'look' | 'take', credential: string): Promise<LookedAt | null> {
+    const secret = shape.exec(credential)?.[1];
+    if (!secret) return null;
+    const value = await store[get](keyOf(secret));
+    if (value === null) return null;
+    const { principal, expiresAt } = kept.parse(JSON.parse(value));
+    if (principal.expiresAt * 1000 <= now()) return null;
+    const claims = Object.assign(Object.create(null), principal.claims) as Record<string, unknown>;
+    const frozen = { scopes: Object.freeze(principal.scopes), claims: Object.freeze(claims) };
+    return { credential: secret, principal: Object.freeze({ ...principal, ...frozen }), expiresAt };
+  }
+
+  function keep({ credential, principal, expiresAt }: LookedAt, ttlSeconds: number, limit: number) {
+    const value = JSON.stringify({ principal, expiresAt });
+    return store.put({ key: keyOf(credential), value, ttlSeconds, of: userKey(principal), limit });
+  }
+
   return {
-    async mint(principal, ttlSeconds) {
+    async mint(principal, ttlSeconds, most = mostUnused) {
       if (!Number.isSafeInteger(ttlSeconds) || ttlSeconds < 1) throw new RangeError('ttlSeconds must be 1 or more');
       const nowSeconds = Math.floor(now() / 1000);
       const ttl = Math.min(ttlSeconds, principal.expiresAt - nowSeconds);
       if (ttl <= 0) throw new RelayError('token_expired', 'The token has run out; get a new one.');
-      const place = {
-        key: `unused_secrets:${userKey(principal)}`,
-        holder: randomUUID(),
-      };
-      if (!(await store.acquire(place.key, place.holder, maxUnused, ttl))) {
-        throw new RelayError(
-          'rate_limited',
-          'Too many client secrets of this user are unused; use them or let them run out.',
-        );
-      }
       const secret = prefix + randomBytes(32).toString('base64url');
-      try {
-        await store.put(keyOf(secret), JSON.stringify({ place, principal }), ttl);
-      } catch (error) {
-        await store.release(place.key, place.holder);
-        throw error;
-      }
+      const outcome = await keep({ credential: secret, principal, expiresAt: nowSeconds + ttl }, ttl, most);
+      if (outcome !== 'kept') throw outcome === 'full' ? fullError() : tooManyError(most, ttl);
       return { value: `ek_${secret}`, expiresAt: nowSeconds + ttl };
     },
-
-    async redeem(credential) {
-      const secret = shape.exec(credential)?.[1];
-      if (!secret) return null;
-      const value = await store.take(keyOf(secret));
-      if (value === null) return null;
-      const { place, principal } = kept.parse(JSON.parse(value));
-      await store.release(place.key, place.holder);
-      if (principal.expiresAt * 1000 <= now()) return null;
-      const claims = Object.assign(Object.create(null), principal.claims) as Record<string, unknown>;
-      return Object.freeze({ ...principal, scopes: Object.freeze(principal.scopes), claims: Object.freeze(claims) });
+    look: (credential) => read('look', credential),
+    redeem: async (credential) => (await read('take', credential))?.principal ?? null,
+    async restore(looked) {
+      const ttl = looked.expiresAt - now() / 1000;
+      // It was one of their unused ones before, so that no limit is asked.
+      if (ttl > 0) await keep(looked, ttl, Number.POSITIVE_INFINITY);
     },
   };
+}
+
+function tooManyError(most: number, ttlSeconds: number): RelayError {
+  return new RelayError(
+    'rate_limited',
+    `At most ${most} client secrets of one user may be unused; use them or let them run out.`,
+    { retryAfterMs: ttlSeconds * 1000 },
+  );
+}
+
+function fullError(): RelayError {
+  return new RelayError('overloaded', 'This relay keeps as many unused client secrets as it may; try again shortly.', {
+    retryAfterMs: 5000,
+  });
 }
 
 function keyOf(secret: string): string {

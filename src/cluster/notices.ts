@@ -35,8 +35,6 @@ export const workerNotice = z.discriminatedUnion('say', [
   /** It runs, and needs the settings. */
   z.strictObject({ say: z.literal('hello') }),
   z.strictObject({ say: z.literal('listening'), url: z.url() }),
-  /** A session has ended. */
-  z.strictObject({ say: z.literal('left'), holder: z.string().max(100) }),
 ]);
 export type WorkerNotice = z.input<typeof workerNotice>;
 
@@ -63,7 +61,6 @@ export const revoked = z.strictObject({ ended: z.number(), isKept: z.boolean() }
 /** What a worker asks. */
 export const workerQuestion = z.discriminatedUnion('about', [
   z.strictObject({ about: z.literal('store'), call: z.unknown() }),
-  z.strictObject({ about: z.literal('places'), call: z.unknown() }),
   /** Whether another worker has hung up. */
   z.strictObject({ about: z.literal('call'), call }),
   z.strictObject({ about: z.literal('revocation'), revocation }),

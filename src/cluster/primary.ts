@@ -7,11 +7,12 @@ import { RelayError } from '../errors.js';
 import type { Health } from '../http/app.js';
 import { openOps } from '../listener.js';
 import { secretsOf } from '../masked.js';
-import { createTokenVerifier } from '../relay.js';
+import { createTokenVerifier, storeObserver } from '../relay.js';
 import { followSettings, type SettingsSource } from '../reload.js';
+import { createMemoryStore } from '../store/memory.js';
 import { answerCall } from '../store/remote.js';
 import { type Revocation, Revocations } from '../store/revocations.js';
-import { createMemoryStore } from '../store/store.js';
+import { watchStore } from '../store/watched.js';
 import { backlogOf, conceal, type Log } from '../telemetry/log.js';
 import { createMetrics } from '../telemetry/metrics.js';
 import { createTargets } from '../upstreams.js';
@@ -26,7 +27,6 @@ import {
   workerNotice,
   workerQuestion,
 } from './notices.js';
-import { entry, Places } from './places.js';
 import { Totals } from './totals.js';
 
 /** Several relays behind one port. */
@@ -66,7 +66,6 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
   check(settings);
   conceal(log, secretsOf(settings));
 
-  const store = createMemoryStore();
   const revocations = new Revocations(settings.limits.revocations);
   const lines = new Map<number, Line>();
   /** Those that have been told what was withdrawn before, and must be told what is from now on. */
@@ -74,12 +73,13 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
   const tellAll = (notice: PrimaryNotice) => {
     for (const line of lines.values()) line.tell(notice);
   };
-  const places = new Places(
-    store,
-    () => current.limits.sessions,
-    (isFull) => tellAll({ say: 'full', isFull }),
-  );
+  const memory = createMemoryStore({
+    room: { sessions: () => current.limits.sessions },
+    filled: (isFull) => tellAll({ say: 'full', isFull }),
+  });
   const metrics = createMetrics({ linesDropped: () => backlogOf(log).dropped });
+  metrics.countSecrets(() => memory.unusedSecrets);
+  const store = watchStore(memory, storeObserver(metrics, log));
   const totals = new Totals(() => metrics.registry.getMetricsAsJSON());
 
   let url = '';
@@ -103,21 +103,18 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
           const first: PrimaryNotice[] = [
             { say: 'revocations', revocations: [...revocations] },
             { say: 'settings', settings: current },
-            { say: 'full', isFull: places.isFull },
+            { say: 'full', isFull: memory.isFull },
           ];
           if (isDraining) first.push({ say: 'drain' });
           for (const one of first) line.tell(one);
-        } else if (notice.say === 'listening') {
+        } else {
           url = notice.url;
           if (++listening === settings.workers) allListen();
-        } else {
-          places.leave(notice.holder).catch(misunderstood);
         }
       },
       async asked(received) {
         const question = workerQuestion.parse(received);
         if (question.about === 'store') return answerCall(store, question.call);
-        if (question.about === 'places') return places.enter(entry.parse(question.call), owner);
         if (question.about === 'call') {
           const others = [...lines.values()].filter((other) => other !== line);
           return isTrueOfAny(others, { about: 'call', call: question.call });
@@ -137,7 +134,7 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
       lines.delete(number);
       briefed.delete(line);
       if (!hasFinished) isClean = false;
-      Promise.all([places.forget(owner), totals.remove(owner)]).catch(misunderstood);
+      Promise.all([store.forget(String(worker.process.pid)), totals.remove(owner)]).catch(misunderstood);
     };
   }
 
@@ -171,7 +168,7 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
     check(next);
     conceal(log, secretsOf(next));
     current = next;
-    places.look();
+    memory.resized();
     revocations.resize(next.limits.revocations);
     tellAll({ say: 'settings', settings: next });
   }

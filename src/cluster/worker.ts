@@ -11,7 +11,6 @@ import { createLog, endLog, type Log } from '../telemetry/log.js';
 import { flushTraces } from '../telemetry/trace.js';
 import { Line } from './line.js';
 import { primaryNotice, primaryQuestion, revoked, type WorkerNotice, type WorkerQuestion } from './notices.js';
-import { createPlaces } from './places.js';
 
 /**
  * Runs a worker until the primary lets it drain. When the primary is no more, Node itself ends it (`disconnect` of a
@@ -69,13 +68,8 @@ export async function runWorker(number: number): Promise<void> {
   });
 
   const store = createRemoteStore((call) => ask({ about: 'store', call }));
-  const places = createPlaces(
-    (call) => ask({ about: 'places', call }),
-    (holder) => tell({ say: 'left', holder }),
-  );
   const shared: Shared = {
     store,
-    places,
     isFull: () => isFull,
     hangUp: async (call) => z.boolean().parse(await ask({ about: 'call', call })),
     revocations,

@@ -6,20 +6,14 @@ import helmet from 'helmet';
 import { httpRefusal, notServed, RelayError } from '../errors.js';
 import { publicSession } from '../policy/policy.js';
 import { renderSession } from '../policy/render.js';
-import {
-  type AdmissionServices,
-  authenticate,
-  checkOrigin,
-  drainingError,
-  modelOf,
-  profileOf,
-} from '../session/admission.js';
+import { type AdmissionServices, checkOrigin, drainingError, modelOf, profileOf } from '../session/admission.js';
 import type { Calls } from '../session/calls.js';
 import { isDoor } from '../session/gateway.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { callPaths, callRoutes } from './calls.js';
 import { type ConsoleFiles, consoleRoutes, type DemoDesk } from './console.js';
+import { guestOf, identify, jsonBody, urlOf } from './guest.js';
 import { mintEphemeralKey, previewKeyPath } from './keys.js';
 import { type RevocationServices, revocationPath, withdraw } from './revocations.js';
 
@@ -55,7 +49,7 @@ export interface MetricsSource {
 }
 
 const secretPaths = ['/v1/realtime/client_secrets', '/openai/v1/realtime/client_secrets'];
-const bodyBytes = '64kb';
+const bodyBytes = 64 * 1024;
 
 /** The public listener's HTTP application. */
 export function createApp(services: AppServices): Express {
@@ -70,16 +64,17 @@ export function createApp(services: AppServices): Express {
     next();
   });
   if (services.console) consoleRoutes(app, services.console.files, services.console.desk);
-  const json = express.json({ limit: bodyBytes, strict: true, type: () => true });
-  const { calls } = services;
+  const { admission, calls } = services;
+  // Origin and credential come before the body, so that nobody's costs anything.
+  const minting = [identify(admission, 'mint'), jsonBody(bodyBytes)];
   if (calls) {
-    callRoutes(app, calls, cors(services));
+    callRoutes(app, calls, admission, cors(services));
     app.use(previewKeyPath, cors(services));
-    app.post(previewKeyPath, json, mintEphemeralKey(calls, 'preview', keyLifetime));
+    app.post(previewKeyPath, minting, mintEphemeralKey(calls, 'preview', keyLifetime));
   }
-  if (services.revocations) app.post(revocationPath, json, withdraw({ ...services, ...services.revocations }));
+  if (services.revocations) app.post(revocationPath, withdraw({ ...services, ...services.revocations }));
   app.use(secretPaths, cors(services));
-  app.post(secretPaths, json, (request, response, next) => {
+  app.post(secretPaths, ...minting, (request, response, next) => {
     const isForCall = calls && request.query.for === 'webrtc';
     const mint = isForCall ? mintEphemeralKey(calls, 'ga', keyLifetime) : mintSecret(services);
     return mint(request, response, next);
@@ -150,8 +145,8 @@ function mintSecret(services: AppServices): RequestHandler {
   const { admission } = services;
   return async (request, response) => {
     if (admission.registry.isDraining) throw drainingError();
-    const url = new URL(request.url, 'http://relay');
-    const principal = await authenticate({ message: request, url }, admission, 'mint');
+    const { principal } = guestOf(response);
+    const url = urlOf(request);
     const profile = profileOf(principal, admission.profiles);
     const model = modelOf(profile, url);
     const seconds = lifetime(request.body, services.clientSecretSeconds);

@@ -1,9 +1,10 @@
 /** The console: a page to try the relay with. In the demo, and only there, it can also make tokens. */
 
 import { readdir, readFile } from 'node:fs/promises';
-import express, { type Express, type RequestHandler, Router } from 'express';
+import { type Express, type RequestHandler, Router } from 'express';
 import helmet from 'helmet';
 import { RelayError } from '../errors.js';
+import { jsonBody } from './guest.js';
 
 /** The page's files by name. */
 export type ConsoleFiles = ReadonlyMap<string, Buffer>;
@@ -43,7 +44,7 @@ export function consoleRoutes(app: Express, files: ConsoleFiles, desk: DemoDesk 
   router.get('/console.json', (_request, response) => {
     response.set('Cache-Control', 'no-store').json({ demo: desk !== null, profiles: desk?.profiles ?? [] });
   });
-  if (desk) router.post('/token', express.json({ limit: '4kb' }), mint(desk));
+  if (desk) router.post('/token', ownPage, jsonBody(4096), mint(desk));
   router.get('/{:name}', (request, response, next) => {
     const name = request.params.name || 'index.html';
     const file = files.get(name);
@@ -86,16 +87,21 @@ const policy = helmet({
 });
 
 /**
- * Gives a token to whoever asks from this machine's own page. A page of another site cannot: it is of another origin, and
- * one that made its name resolve to this machine (DNS rebinding) comes with that name as `Host`.
+ * Lets in who asks from this machine's own page. A page of another site cannot: it is of another origin, and one that made its
+ * name resolve to this machine (DNS rebinding) comes with that name as `Host`.
  */
+const ownPage: RequestHandler = (request, _response, next) => {
+  const { host = '', origin } = request.headers;
+  const isLocal = /^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/.test(host);
+  if (!isLocal || (origin !== undefined && origin !== `${request.protocol}://${host}`)) {
+    throw new RelayError('forbidden', 'The demo makes tokens for its own page only.');
+  }
+  next();
+};
+
+/** Gives a token to whoever was let in. */
 function mint(desk: DemoDesk): RequestHandler {
   return (request, response) => {
-    const { host = '', origin } = request.headers;
-    const isLocal = /^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/.test(host);
-    if (!isLocal || (origin !== undefined && origin !== `${request.protocol}://${host}`)) {
-      throw new RelayError('forbidden', 'The demo makes tokens for its own page only.');
-    }
     const { profile, name } = (request.body ?? {}) as { profile?: unknown; name?: unknown };
     if (typeof profile !== 'string' || !desk.profiles.some((one) => one.name === profile)) {
       throw new RelayError('bad_event', 'The field "profile" must name a profile of the demo.');

@@ -8,6 +8,7 @@ import type { JsonObject } from '../protocol/event.js';
 import { defaultTemperature, sessionToPreview } from '../protocol/translate/session.js';
 import { modelOf } from '../session/admission.js';
 import type { Calls } from '../session/calls.js';
+import { guestOf, urlOf } from './guest.js';
 
 export const previewKeyPath = '/openai/realtimeapi/sessions';
 
@@ -17,13 +18,12 @@ type Lifetime = (body: unknown) => number;
 /** Answers in the form of `POST …/client_secrets`, or of the preview's `sessions`; all but the key is redacted. */
 export function mintEphemeralKey(calls: Calls, form: 'ga' | 'preview', lifetime: Lifetime): RequestHandler {
   return async (request, response) => {
-    const url = new URL(request.originalUrl, 'http://relay');
     const { requestId } = response.locals as { requestId: string };
     const seconds = lifetime(request.body);
-    const { key, principal, profile } = await calls.mint({ message: request, url }, requestId, seconds);
+    const { key, principal, profile } = await calls.mint(guestOf(response), requestId, seconds);
     const session = publicSession(renderSession(profile, principal.claims), {
       id: `sess_${randomUUID().replaceAll('-', '')}`,
-      model: modelOf(profile, url),
+      model: modelOf(profile, urlOf(request)),
       expiresAt: 0,
     });
     const { value, expiresAt } = key;

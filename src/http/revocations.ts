@@ -4,13 +4,16 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { RequestHandler } from 'express';
 import type { Principal } from '../auth/principal.js';
 import { RelayError } from '../errors.js';
-import { type AdmissionServices, authenticate, checkOrigin } from '../session/admission.js';
+import { type AdmissionServices, checkOrigin } from '../session/admission.js';
 import type { Revocation } from '../store/revocations.js';
 import { audit, type Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import { guestOf, identify, jsonBody } from './guest.js';
 
 export const revocationPath = '/v1/relay/revocations';
 
+/** Two names of 256 characters, each of them escaped. */
+const bodyBytes = 8 * 1024;
 /** The claim `scope` of who may withdraw tokens. */
 const scope = 'relay.revoke';
 
@@ -33,12 +36,19 @@ export interface RevocationServices {
 }
 
 /** `POST /v1/relay/revocations`: ends the sessions, and keeps the tokens from starting others. */
-export function withdraw(services: RevocationServices): RequestHandler {
-  const { admission, metrics, log } = services;
-  return async (request, response) => {
+export function withdraw(services: RevocationServices): RequestHandler[] {
+  const { admission } = services;
+  const page: RequestHandler = (request, _response, next) => {
     checkOrigin(request, admission.origins);
-    const url = new URL(request.originalUrl, 'http://relay');
-    const principal = await authenticate({ message: request, url }, admission, 'mint');
+    next();
+  };
+  return [page, identify(admission, 'mint'), jsonBody(bodyBytes), carryingOut(services)];
+}
+
+function carryingOut(services: RevocationServices): RequestHandler {
+  const { metrics, log } = services;
+  return async (request, response) => {
+    const { principal } = guestOf(response);
     checkScope(principal);
     const wish = wishOf(request.body);
     const tenant = tenantOf(principal, wish.tenant);

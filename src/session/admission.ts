@@ -3,14 +3,14 @@
 import type { IncomingMessage } from 'node:http';
 import { findCredential } from '../auth/credentials.js';
 import { type Principal, userKey } from '../auth/principal.js';
-import { type ClientSecrets, looksLikeClientSecret } from '../auth/secrets.js';
+import { type ClientSecrets, type LookedAt, looksLikeClientSecret } from '../auth/secrets.js';
 import type { Verifier } from '../auth/verify.js';
 import { RelayError } from '../errors.js';
 import type { Profile } from '../policy/profile.js';
 import type { Dialect } from '../protocol/catalogue.js';
 import type { Revocations } from '../store/revocations.js';
-import type { Store } from '../store/store.js';
-import { type Budget, openBudget } from './budget.js';
+import type { Place, Store } from '../store/store.js';
+import { type Budget, createPurse } from './budget.js';
 
 /** What the gateway decided about one client. */
 export interface Admission {
@@ -36,7 +36,9 @@ export interface Admission {
   readonly budget: Budget;
   /** Keeps the user's place; called at least every 30 s while the session lives. */
   renew(): void;
-  /** Gives the user's place back, and the budget unless it was started; called once. */
+  /** The session stands in the registry, which counts it from now on. */
+  seated(): void;
+  /** Gives back whatever was taken for the session and is still its own; does nothing the second time. */
   release(): void;
 }
 
@@ -53,13 +55,10 @@ export interface AdmissionServices {
   readonly verifier: Verifier;
   readonly secrets: ClientSecrets;
   readonly store: Store;
+  /** This process, for which the store keeps what its sessions take. */
+  readonly owner: string;
   /** What was withdrawn before its time. */
   readonly revocations: Pick<Revocations, 'covers'>;
-  /**
-   * Where a session takes its user's place, and with it one of those that several processes have in common; for sessions
-   * only. Left out: in the store.
-   */
-  readonly places?: Pick<Store, 'acquire' | 'release'>;
   readonly registry: Places;
   readonly profiles: ReadonlyMap<string, Profile>;
   readonly origins: readonly string[] | '*';
@@ -88,15 +87,22 @@ export function checkOrigin(message: IncomingMessage, origins: readonly string[]
   return origin;
 }
 
+/** Who sends a request. */
+export interface Guest {
+  readonly principal: Principal;
+  /** The client secret with which they came; it is good until a session uses it up. */
+  readonly secret: LookedAt | null;
+}
+
 /**
- * Who sends the request; a client secret is used up by this, and good for a session only: one that minted others would
+ * Who sends the request, by its headers alone. A client secret is good for a session only: one that minted others would
  * not be short-lived.
  */
 export async function authenticate(
   request: Request,
   services: AdmissionServices,
   purpose: 'session' | 'mint' = 'session',
-): Promise<Principal> {
+): Promise<Guest> {
   const { headers, rawHeaders } = request.message;
   const { queryCredentials, secrets, verifier } = services;
   const found = findCredential({ headers, rawHeaders, url: request.url, queryCredentials });
@@ -110,10 +116,9 @@ export async function authenticate(
   if (isSecret && purpose === 'mint') {
     throw new RelayError('forbidden', 'A client secret starts a session and nothing else; send your app token.');
   }
-  const principal = isSecret ? await secrets.redeem(found.credential) : await verifier.verify(found.credential);
-  if (!principal) {
-    throw new RelayError('unauthorized', 'The client secret is unknown, already used or expired; ask for a new one.');
-  }
+  const secret = isSecret ? await secrets.look(found.credential) : null;
+  if (isSecret && !secret) throw secretError();
+  const principal = secret ? secret.principal : await verifier.verify(found.credential);
   // The leeway is for clocks that differ; a session that ends in its first second would help nobody.
   if (principal.expiresAt * 1000 <= Date.now()) {
     throw new RelayError('token_expired', 'The token has run out; get a new one.');
@@ -121,7 +126,7 @@ export async function authenticate(
   if (services.revocations.covers(principal)) {
     throw new RelayError('revoked', 'The token was withdrawn; get a new one.');
   }
-  return principal;
+  return { principal, secret };
 }
 
 /** The profile a principal's token names. */
@@ -156,64 +161,87 @@ function checkIntent(profile: Profile, url: URL): void {
   );
 }
 
-/** Decides about one request, and takes the user's and the instance's place for it. */
+/**
+ * Decides about one request, and takes a place of the instance's, one of the user's and a part of each budget for it.
+ * @param guest who sends it, where that is known already
+ */
 export async function admit(
   request: Request,
   wishes: Pick<Admission, 'requestId' | 'dialect' | 'apiVersion' | 'relayEvents' | 'traceparent'>,
   services: AdmissionServices,
+  guest?: Guest,
 ): Promise<Admission> {
-  const { registry, store, places = store } = services;
-  const { requestId, dialect, apiVersion, relayEvents, traceparent } = wishes;
-  // Before the credential, because looking at a client secret uses it up.
-  if (registry.isDraining) throw drainingError();
-  if (registry.isFull) throw fullError();
-  const principal = await authenticate(request, services);
+  const { registry, secrets } = services;
+  checkRoom(registry);
+  const { principal, secret } = guest ?? (await authenticate(request, services));
   const profile = profileOf(principal, services.profiles);
   const model = modelOf(profile, request.url);
   checkIntent(profile, request.url);
-  const id = `sess_${requestId.replaceAll('-', '')}`;
-  const place = `sessions:${userKey(principal)}`;
-  const { sessions_per_user } = profile.limits;
-  const takePlace = () => places.acquire(place, id, sessions_per_user, placeSeconds);
-  if (registry.isDraining) throw drainingError();
+  checkRoom(registry);
   if (!registry.reserve()) throw fullError();
-  const leavePlace = () => void places.release(place, id).catch(ignored);
-  let budget: Budget;
+  const id = `sess_${wishes.requestId.replaceAll('-', '')}`;
+  const stay = createStay(id, principal, profile, services);
+  let isUsedUp = false;
   try {
-    if (!(await takePlace())) {
-      throw new RelayError('rate_limited', `At most ${sessions_per_user} sessions of one user at the same time.`, {
-        retryAfterMs: 5000,
-      });
-    }
-    budget = await openBudget(store, profile.limits, principal).catch((error: unknown) => {
-      leavePlace();
-      throw error;
-    });
+    if (secret && (await secrets.redeem(secret.credential)) === null) throw secretError();
+    isUsedUp = secret !== null;
+    const budget = await stay.enter();
+    return { id, principal, profile, model, ...wishes, budget, ...stay.admission };
   } catch (error) {
-    registry.giveUp();
+    stay.admission.release();
+    // A refusal leaves it good.
+    if (secret && isUsedUp) void secrets.restore(secret).catch(reported);
     throw error;
   }
+}
+
+/** What one session takes, from the reserved place in the registry on; it owns all of it until it is released. */
+function createStay(holder: string, principal: Principal, profile: Profile, services: AdmissionServices) {
+  const { store, registry, owner } = services;
+  const { sessions_per_user: limit } = profile.limits;
+  const key = `sessions:${userKey(principal)}`;
+  const place: Place = { purpose: 'sessions', key, limit, ttlSeconds: placeSeconds };
+  let isSeated = false;
+  let isReleased = false;
   return {
-    id,
-    principal,
-    profile,
-    model,
-    requestId,
-    dialect,
-    apiVersion,
-    relayEvents,
-    traceparent,
-    renew: () => void takePlace().catch(ignored),
-    budget,
-    release: () => {
-      leavePlace();
-      budget.abandon();
+    async enter(): Promise<Budget> {
+      const purse = createPurse(profile.limits, principal);
+      const entered = await store.enter({ place, holds: purse.holds, holder, owner });
+      if (entered.outcome === 'in') return purse.open(store, holder, entered);
+      if (entered.outcome === 'spent') throw purse.refusal(entered);
+      if (entered.outcome === 'full') throw fullError();
+      throw new RelayError('rate_limited', `At most ${limit} sessions of one user at the same time.`, {
+        retryAfterMs: 5000,
+      });
+    },
+    admission: {
+      // One whose place somebody else has by now goes on.
+      renew: () => void store.enter({ place, holds: [], holder, owner }).catch(reported),
+      seated: () => {
+        isSeated = true;
+      },
+      release: () => {
+        if (isReleased) return;
+        isReleased = true;
+        if (!isSeated) registry.giveUp();
+        // Also where the answer of the store did not come: the place may have been taken all the same.
+        void store.leave(holder).catch(reported);
+      },
     },
   };
 }
 
-/** A store out of reach must not end a session; its places run out by themselves. */
-function ignored(): void {}
+/** A store out of reach must not end a session, and is reported where it is called; places run out by themselves. */
+function reported(_error: unknown): void {}
+
+function checkRoom(registry: Places): void {
+  if (registry.isDraining) throw drainingError();
+  if (registry.isFull) throw fullError();
+}
+
+function secretError(): RelayError {
+  return new RelayError('unauthorized', 'The client secret is unknown, already used or expired; ask for a new one.');
+}
 
 function fullError(): RelayError {
   return new RelayError('overloaded', 'This relay has no room for another session.', { retryAfterMs: 2000 });

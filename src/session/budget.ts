@@ -1,11 +1,12 @@
 /**
  * Budgets of a UTC day, for a user and for a tenant: sessions, minutes and tokens. A session holds a small part of each
  * budget in advance and gives back what it did not use, so that many sessions at once cannot spend the rest many times.
+ * What others hold is not used: who finds nothing else left goes on and asks again, and only what is used ends a session.
  */
 
 import { tenantKey, type User, userKey } from '../auth/principal.js';
 import { RelayError } from '../errors.js';
-import type { Store } from '../store/store.js';
+import type { Draw, Drawn, Entered, Store, Total } from '../store/store.js';
 
 /** The budgets of one scope; one that is not set has no limit. */
 interface DailyLimits {
@@ -51,115 +52,115 @@ export interface Budget {
   tokens(count: number): void;
   /** The session has ended: its time counts no longer, its tokens still may. */
   stop(now: number): void;
-  /** Gives back what was drawn and not used. */
+  /** Settles what was used, and draws no more. What is held goes back when the session leaves. */
   close(): void;
-  /** Gives everything back, unless it was started. */
-  abandon(): void;
 }
 
-interface Pot {
+/** What a session wants of its budgets before it begins. */
+export interface Purse {
+  readonly holds: readonly Draw[];
+  /** The budget, with what the store gave at the entry. */
+  open(store: Pick<Store, 'settle'>, holder: string, entered: Extract<Entered, { outcome: 'in' }>): Budget;
+  /** Why nobody gets in. */
+  refusal(entered: Extract<Entered, { outcome: 'spent' }>): RelayError;
+}
+
+/** Of one budget: whose it is, what is held of it, and what this session has used. */
+interface Pot extends Draw {
   readonly name: BudgetName;
   readonly scope: Scope;
-  readonly owner: string;
-  /** In sessions, seconds or tokens. */
-  readonly limit: number;
-  readonly chunk: number;
-  /** Start of the UTC day the held part is of. */
-  day: number;
-  /** The counter when it was last seen. */
-  counter: number;
-  /** Drawn and not yet used; below 0 what was used beyond. */
+  /** Used since the session began, and how much of it the store knows. */
+  total: number;
+  told: number;
   held: number;
-  drawing: boolean;
+  /** Used by everybody when it was last heard of, and the end of that day. */
+  used: number;
+  dayEnds: number;
+  /** Since when nothing is held, by the clock of `tick`, or null. */
+  inDebtSince: number | null;
   warned: boolean;
   spent: boolean;
 }
 
-const dayMs = 86_400_000;
-/** Sessions of the evening settle into the morning. */
-const graceMs = 3_600_000;
 const warnAt = 0.8;
-/** How much is held in advance: small, because what others hold looks used. */
+/** How much is held in advance: small, because what others hold cannot be had. */
 const share = 0.01;
 const longestHoldSeconds = 60;
+/** Less would have to be asked for each second. */
+const shortestHoldSeconds = 5;
+/** How long a session goes on while others hold all that is left. */
+const longestDebtMs = 60_000;
+/** What others hold and do not use comes back by then. */
+const heldRetryMs = 5000;
 
-/** The start of the UTC day of a time, both in milliseconds since 1970. */
-function dayOf(now: number): number {
-  return Math.floor(now / dayMs) * dayMs;
-}
-
-function potsOf(limits: BudgetLimits, user: User, now: number): Pot[] {
-  const of = (scope: Scope, owner: string, daily: DailyLimits): Pot[] =>
+function drawsOf(limits: BudgetLimits, user: User): (Draw & Pick<Pot, 'name' | 'scope'>)[] {
+  const of = (scope: Scope, owner: string, daily: DailyLimits) =>
     budgetNames.flatMap((name) => {
       const given = daily[name];
       if (given === undefined) return [];
-      const limit = name === 'minutes_per_day' ? Math.ceil(given * 60) : given;
-      const part = Math.max(1, Math.ceil(limit * share));
-      const chunk =
-        name === 'tokens_per_day' ? part : name === 'minutes_per_day' ? Math.min(part, longestHoldSeconds) : 1;
-      const start = { day: dayOf(now), counter: 0, held: 0, drawing: false, warned: false, spent: false };
-      return [{ name, scope, owner, limit, chunk, ...start }];
+      const isTime = name === 'minutes_per_day';
+      const isExact = name === 'sessions_per_day';
+      const limit = isTime ? Math.ceil(given * 60) : given;
+      const part = Math.max(1, Math.floor(limit * share));
+      const least = isTime ? shortestHoldSeconds : 1;
+      const most = isExact ? 1 : isTime ? Math.max(least, Math.min(part, longestHoldSeconds)) : part;
+      const pot = `${name}:${scope}:${owner}`;
+      return [{ pot, limit, most, least, isExact, name, scope }];
     });
   const tenant = tenantKey(user);
   return [...of('user', userKey(user), limits), ...(tenant === null ? [] : of('tenant', tenant, limits.tenant ?? {}))];
 }
 
-function keyOf({ name, scope, owner, day }: Pot): string {
-  return `${name}:${scope}:${new Date(day).toISOString().slice(0, 10)}:${owner}`;
+/** What a session of somebody with these limits draws from. */
+export function createPurse(limits: BudgetLimits, user: User, now: () => number = Date.now): Purse {
+  const draws = drawsOf(limits, user);
+  return {
+    holds: draws.map(({ pot, limit, most, least, isExact }) => ({ pot, limit, most, least, isExact })),
+    open(store, holder, { drawn, dayEnds }) {
+      const start = { total: 0, told: 0, dayEnds, inDebtSince: null, warned: false, spent: false };
+      const pots = draws.map((draw, index) => {
+        const { held = 0, used = 0 } = drawn[index] ?? {};
+        return { ...draw, ...start, held, used };
+      });
+      return new Spending(store, holder, pots, now);
+    },
+    refusal({ pot, used, dayEnds }) {
+      const draw = draws[pot];
+      if (!draw) throw new Error('the store refused for a budget that it was not asked for');
+      return spentError(draw, used < draw.limit ? heldRetryMs : dayEnds - now());
+    },
+  };
 }
 
-function untilOf({ day }: Pot): number {
-  return day + dayMs + graceMs;
-}
-
-function inUnits({ name }: Pot, amount: number): number {
+function inUnits({ name }: Pick<Pot, 'name'>, amount: number): number {
   return name === 'minutes_per_day' ? Math.round((amount / 60) * 100) / 100 : amount;
 }
 
-function spentError({ name, scope, day }: Pot, now: number): RelayError {
+function spentError({ name, scope }: Pick<Pot, 'name' | 'scope'>, retryAfterMs: number): RelayError {
   const what = name.replace('_per_day', '');
   const whose = scope === 'tenant' ? "the tenant's" : "the user's";
   return new RelayError('quota_exceeded', `No ${what} are left of ${whose} budget for today (UTC).`, {
-    retryAfterMs: Math.max(0, day + dayMs - now),
+    retryAfterMs: Math.max(0, retryAfterMs),
   });
 }
 
-/**
- * Draws the first part of every budget that the limits name, or of none.
- * @throws RelayError `quota_exceeded` when one is used up; it says how long it is until the day ends
- */
-export async function openBudget(
-  store: Pick<Store, 'draw' | 'charge'>,
-  limits: BudgetLimits,
-  spender: User,
-  now: () => number = Date.now,
-): Promise<Budget> {
-  const pots = potsOf(limits, spender, now());
-  const [first] = pots;
-  if (first) {
-    const draws = pots.map((pot) => ({ key: keyOf(pot), limit: pot.limit, amount: pot.chunk }));
-    const drawn = await store.draw(draws, untilOf(first));
-    const empty = pots.find((pot, index) => drawn[index]?.taken === 0 && (drawn[index]?.used ?? 0) >= pot.limit);
-    if (empty) throw spentError(empty, now());
-    pots.forEach((pot, index) => {
-      pot.held = drawn[index]?.taken ?? 0;
-      pot.counter = drawn[index]?.used ?? 0;
-    });
-  }
-  return new Purse(store, pots, now);
-}
-
-class Purse implements Budget {
-  readonly #store: Pick<Store, 'draw' | 'charge'>;
+/** What one session spends of its budgets. */
+class Spending implements Budget {
+  readonly #store: Pick<Store, 'settle'>;
+  readonly #holder: string;
   readonly #pots: readonly Pot[];
   readonly #now: () => number;
   #events: BudgetEvents | null = null;
   #countedAt = 0;
   #stopped = false;
   #closed = false;
+  #isSettling = false;
+  /** Whether something was used since the store was last asked. */
+  #isDue = false;
 
-  constructor(store: Pick<Store, 'draw' | 'charge'>, pots: readonly Pot[], now: () => number) {
+  constructor(store: Pick<Store, 'settle'>, holder: string, pots: readonly Pot[], now: () => number) {
     this.#store = store;
+    this.#holder = holder;
     this.#pots = pots;
     this.#now = now;
   }
@@ -167,18 +168,23 @@ class Purse implements Budget {
   start(events: BudgetEvents, now: number): void {
     this.#events = events;
     this.#countedAt = now;
-    for (const pot of this.#pots) {
-      if (pot.name === 'sessions_per_day') pot.held = 0;
-      this.#look(pot);
-    }
+    this.#use('sessions_per_day', 1);
+    for (const pot of this.#pots) this.#look(pot);
   }
 
   tick(now: number): void {
     if (this.#events === null || this.#stopped) return;
     const seconds = Math.floor((now - this.#countedAt) / 1000);
-    if (seconds <= 0) return;
-    this.#countedAt += seconds * 1000;
-    this.#use('minutes_per_day', seconds);
+    if (seconds > 0) {
+      this.#countedAt += seconds * 1000;
+      this.#use('minutes_per_day', seconds);
+    }
+    const inDebt = this.#pots.filter(({ held, isExact }) => held === 0 && !isExact);
+    for (const pot of inDebt) {
+      pot.inDebtSince ??= now;
+      if (now - pot.inDebtSince > longestDebtMs) this.#spent(pot);
+    }
+    if (inDebt.length > 0) this.#settle();
   }
 
   tokens(count: number): void {
@@ -187,91 +193,97 @@ class Purse implements Budget {
 
   stop(now: number): void {
     if (this.#events === null || this.#stopped) return;
-    this.#stopped = true;
     this.#use('minutes_per_day', Math.max(0, Math.ceil((now - this.#countedAt) / 1000)));
-  }
-
-  abandon(): void {
-    if (this.#events === null) this.close();
+    this.#stopped = true;
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    // One that is drawing settles its own when it is done.
-    for (const pot of this.#pots) if (!pot.drawing) void this.#giveBack(pot).catch(ignored);
+    if (this.#pots.some(({ total, told }) => total !== told)) this.#settle();
   }
 
   #use(name: BudgetName, amount: number): void {
     for (const pot of this.#pots) {
       if (pot.name !== name) continue;
-      pot.held -= amount;
+      pot.total += amount;
       this.#look(pot);
-      if (pot.held <= 0 || pot.day !== dayOf(this.#now())) void this.#refill(pot);
+      if (pot.total - pot.told >= pot.held || this.#now() >= pot.dayEnds) this.#settle();
     }
   }
 
-  /** Charges what was used beyond the held part, and draws the next one. */
-  async #refill(pot: Pot): Promise<void> {
-    if (pot.drawing || this.#closed) return;
-    pot.drawing = true;
+  /** Tells what was used and draws the next part. One is under way at a time, for all budgets together. */
+  #settle(): void {
+    this.#isDue = true;
+    if (this.#isSettling) return;
+    this.#isSettling = true;
+    void this.#settleAll();
+  }
+
+  async #settleAll(): Promise<void> {
     try {
-      do {
-        const today = dayOf(this.#now());
-        if (pot.day !== today) {
-          // What was used beyond what was held counts for the new day.
-          if (pot.held > 0) await this.#giveBack(pot);
-          pot.day = today;
-          pot.counter = 0;
-          pot.spent = false;
-        }
-        const beyond = -pot.held;
-        if (beyond > 0) {
-          pot.counter = await this.#store.charge(keyOf(pot), beyond, untilOf(pot));
-          pot.held += beyond;
-        }
-        const draw = { key: keyOf(pot), limit: pot.limit, amount: pot.chunk };
-        const [drawn] = await this.#store.draw([draw], untilOf(pot));
-        if (!drawn) break;
-        pot.held += drawn.taken;
-        pot.counter = drawn.used;
-        this.#look(pot);
-        if (drawn.taken === 0) this.#spent(pot);
-      } while (pot.held <= 0 && !pot.spent && !this.#closed);
+      while (this.#isDue) {
+        this.#isDue = false;
+        await this.#settleOnce();
+      }
     } catch (error) {
-      ignored(error);
+      unsettled(error);
     } finally {
-      pot.drawing = false;
-      if (this.#closed) await this.#giveBack(pot).catch(ignored);
+      this.#isSettling = false;
     }
+  }
+
+  async #settleOnce(): Promise<void> {
+    const totals = this.#pots.map((pot): Total => {
+      const { limit, least, isExact, total, told } = pot;
+      const most = this.#closed || isExact ? 0 : pot.most;
+      return { pot: pot.pot, limit, most, least, isExact, total, told };
+    });
+    const { drawn, dayEnds } = await this.#store.settle(this.#holder, totals);
+    this.#pots.forEach((pot, index) => {
+      const given = drawn[index];
+      const { total } = totals[index] ?? {};
+      if (given && total !== undefined) this.#heard(pot, total, given, dayEnds);
+    });
+  }
+
+  #heard(pot: Pot, told: number, { held, used, isSpent }: Drawn, dayEnds: number): void {
+    if (dayEnds !== pot.dayEnds) {
+      pot.dayEnds = dayEnds;
+      pot.warned = false;
+      pot.spent = false;
+    }
+    pot.told = told;
+    pot.held = held;
+    pot.used = used;
+    this.#look(pot);
+    if (pot.isExact || this.#closed) return;
+    if (held > 0) pot.inDebtSince = null;
+    if (isSpent) this.#spent(pot);
+    // More was used meanwhile than the next part has.
+    if (held > 0 && pot.total - told >= held) this.#isDue = true;
   }
 
   #look(pot: Pot): void {
-    const used = pot.counter - pot.held;
-    if (pot.warned || used < pot.limit * warnAt || this.#events === null) return;
+    const used = pot.used + pot.total - pot.told;
+    // What it knows of a day that is over says nothing of the new one.
+    if (pot.warned || this.#events === null || this.#now() >= pot.dayEnds || used < pot.limit * warnAt) return;
     pot.warned = true;
     this.#events.nearlySpent({
       budget: pot.name,
       scope: pot.scope,
       used: inUnits(pot, used),
       limit: inUnits(pot, pot.limit),
-      resets_at: (pot.day + dayMs) / 1000,
+      resets_at: pot.dayEnds / 1000,
     });
   }
 
   #spent(pot: Pot): void {
     if (pot.spent || this.#stopped) return;
     pot.spent = true;
-    this.#events?.spent(spentError(pot, this.#now()));
-  }
-
-  /** Brings the counter to what was used: in a session's last moments that may be more than was held. */
-  async #giveBack(pot: Pot): Promise<void> {
-    const { held } = pot;
-    pot.held = 0;
-    if (held !== 0) pot.counter = await this.#store.charge(keyOf(pot), -held, untilOf(pot));
+    this.#events?.spent(spentError(pot, pot.dayEnds - this.#now()));
   }
 }
 
-/** A store out of reach must not end a session; the next use asks again. */
-function ignored(_error: unknown): void {}
+/** A store out of reach must not end a session, and is reported where it is called; the next use asks again. */
+function unsettled(_error: unknown): void {}

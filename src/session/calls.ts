@@ -12,8 +12,8 @@ import {
   type Admission,
   type AdmissionServices,
   admit,
-  authenticate,
   drainingError,
+  type Guest,
   profileOf,
   type Request,
 } from './admission.js';
@@ -55,30 +55,13 @@ export class Calls {
   async open(
     request: Request,
     requestId: string,
+    guest: Guest,
     offer: string,
     gone: AbortSignal,
   ): Promise<{ id: string; answer: string }> {
-    const { registry, metrics, session } = this.#services;
-    const { headers } = request.message;
-    const admission = await admit(request, { requestId, ...wishesOf(request.message) }, this.#services.admission);
-    try {
-      checkProfile(admission.profile);
-    } catch (error) {
-      admission.release();
-      registry.giveUp();
-      throw error;
-    }
-    metrics.clientAdmitted(admission.dialect, sdkOf(headers, request.url.searchParams));
-    const call: Call = new Call(admission, {
-      ...session,
-      ended: () => {
-        this.#byId.delete(call.publicId);
-        registry.remove(call);
-      },
-      hangUp: (created, of) => this.#hangUp(created, of),
-    });
-    registry.add(call);
-    this.#byId.set(call.publicId, call);
+    checkProfile(profileOf(guest.principal, this.#services.admission.profiles));
+    const wishes = { requestId, ...wishesOf(request.message) };
+    const call = this.#create(await admit(request, wishes, this.#services.admission, guest), request);
     const leave = () => call.end('normal', 'client', { message: 'The client did not wait for the answer.' });
     gone.addEventListener('abort', leave, { once: true });
     if (gone.aborted) leave();
@@ -92,18 +75,40 @@ export class Calls {
     }
   }
 
+  /** Makes the call; whatever goes wrong before it stands in the registry, nothing of its admission stays behind. */
+  #create(admission: Admission, { message, url }: Request): Call {
+    const { registry, metrics, session } = this.#services;
+    try {
+      metrics.clientAdmitted(admission.dialect, sdkOf(message.headers, url.searchParams));
+      const call: Call = new Call(admission, {
+        ...session,
+        ended: () => {
+          this.#byId.delete(call.publicId);
+          registry.remove(call);
+        },
+        hangUp: (created, of) => this.#hangUp(created, of),
+      });
+      registry.add(call);
+      admission.seated();
+      this.#byId.set(call.publicId, call);
+      return call;
+    } catch (error) {
+      admission.release();
+      throw error;
+    }
+  }
+
   /**
    * Mints upstream's own ephemeral key for a profile that hands such keys out. What is done with it is no session of the
    * relay: it ends when upstream ends it.
    */
   async mint(
-    request: Request,
+    { principal }: Guest,
     requestId: string,
     seconds: number,
   ): Promise<{ key: EphemeralKey; principal: Principal; profile: Profile }> {
     const { admission, registry, session } = this.#services;
     if (registry.isDraining) throw drainingError();
-    const principal = await authenticate(request, admission, 'mint');
     const profile = profileOf(principal, admission.profiles);
     checkProfile(profile);
     if (!profile.webrtc.ephemeral_keys) {
@@ -114,19 +119,14 @@ export class Calls {
     }
     const life = Math.ceil(Math.min(seconds, principal.expiresAt - Date.now() / 1000));
     const { subject, tenant } = principal;
-    const { sessions_per_user } = profile.limits;
-    const place = `ephemeral_keys:${userKey(principal)}`;
-    // Whoever could ask for any number would use up what upstream allows for all.
-    if (!(await admission.store.acquire(place, requestId, sessions_per_user, life))) {
-      throw new RelayError('rate_limited', `At most ${sessions_per_user} keys of one user at the same time.`, {
-        retryAfterMs: life * 1000,
-      });
-    }
-    const { answer: key } = await session.upstreams.reach(
-      { requestId, signal: this.#stop.signal, dialSeconds: session.limits.dial_seconds },
-      (target, options) => mintKey(target, renderSession(profile, principal.claims), life, options),
-      'ga',
-    );
+    const key = await this.#withKeyPlace(principal, profile, requestId, life, async () => {
+      const { answer } = await session.upstreams.reach(
+        { requestId, signal: this.#stop.signal, dialSeconds: session.limits.dial_seconds },
+        (target, options) => mintKey(target, renderSession(profile, principal.claims), life, options),
+        'ga',
+      );
+      return answer;
+    });
     const upstream = key.upstream.name;
     this.#services.log.info(
       {
@@ -142,9 +142,33 @@ export class Calls {
     return { key, principal, profile };
   }
 
+  /** Whoever could ask for any number would use up what upstream allows for all. */
+  async #withKeyPlace<T>(
+    of: User,
+    { limits }: Profile,
+    holder: string,
+    life: number,
+    mint: () => Promise<T>,
+  ): Promise<T> {
+    const { store } = this.#services.admission;
+    const limit = limits.sessions_per_user;
+    const place = { purpose: 'keys' as const, key: `keys:${userKey(of)}`, limit, ttlSeconds: life };
+    try {
+      // The key is good whatever becomes of this process.
+      const { outcome } = await store.enter({ place, holds: [], holder, owner: '' });
+      if (outcome === 'in') return await mint();
+    } catch (error) {
+      void store.leave(holder).catch(reported);
+      throw error;
+    }
+    throw new RelayError('rate_limited', `At most ${limit} keys of one user at the same time.`, {
+      retryAfterMs: life * 1000,
+    });
+  }
+
   /** Ends the call of this id if it is the sender's own; false when there is no such call. */
-  async hangUp(request: Request, id: string): Promise<boolean> {
-    const { issuer, tenant, subject } = await authenticate(request, this.#services.admission, 'mint');
+  async hangUp({ principal }: Guest, id: string): Promise<boolean> {
+    const { issuer, tenant, subject } = principal;
     const call = { id, issuer, tenant, subject };
     return this.hangUpOwn(call) || ((await this.#services.elsewhere?.(call)) ?? false);
   }
@@ -178,6 +202,9 @@ export class Calls {
     clearTimeout(timer);
   }
 }
+
+/** Its time runs out by itself; it was reported where it failed. */
+function reported(_error: unknown): void {}
 
 function wishesOf({
   headers,

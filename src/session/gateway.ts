@@ -92,38 +92,55 @@ export function createGateway(services: GatewayServices) {
     return upgraded;
   }
 
-  function open(admission: Admission, knock: Knock): void {
-    const { socket } = knock;
-    const ws = socket.writable ? upgrade(knock, eventBytesOf(admission.profile)) : null;
-    if (!ws) {
+  /** Makes the session; whatever goes wrong before it stands in the registry, nothing of its admission stays behind. */
+  function open(admission: Admission, url: URL, knock: Knock): void {
+    const { message, socket } = knock;
+    let ws: ClientSocket | null = null;
+    let session: Session | null = null;
+    try {
+      metrics.clientAdmitted(admission.dialect, sdkOf(message.headers, url.searchParams));
+      ws = socket.writable ? upgrade(knock, eventBytesOf(admission.profile)) : null;
+      if (!ws) {
+        admission.release();
+        return;
+      }
+      session = new Session(admission, ws, socket, {
+        ...services.session,
+        ended: (ended) => registry.remove(ended),
+      });
+      registry.add(session);
+      admission.seated();
+    } catch (error) {
       admission.release();
-      registry.giveUp();
+      if (!ws) throw error;
+      const refusal = RelayError.from(error);
+      note(refusal, knock);
+      tell(ws, refusal);
       return;
     }
-    const session = new Session(admission, ws, socket, {
-      ...services.session,
-      ended: (ended) => registry.remove(ended),
-    });
-    registry.add(session);
     void session.dial();
   }
 
-  function refuse(error: RelayError, browser: boolean, knock: Knock): void {
+  function note(error: RelayError, knock: Knock): void {
     metrics.refused(error.id);
     const { id, message: detail, cause } = error;
     const { requestId } = knock;
     const path = pathOf(knock.message);
-    log.warn({ requestId, reason: id, detail, path, ...(cause ? { error: cause } : {}) }, 'session.refused');
+    log[id === 'internal' ? 'error' : 'warn'](
+      { requestId, reason: id, detail, path, ...(cause ? { error: cause } : {}) },
+      'session.refused',
+    );
+  }
+
+  function refuse(error: RelayError, browser: boolean, knock: Knock): void {
+    note(error, knock);
     if (!browser) {
       answer(knock, httpRefusal(error));
       return;
     }
     // A page cannot read the status of a failed handshake, so it learns the reason on an open socket.
     const ws = upgrade(knock, refusedBytes);
-    const event = { type: 'error', event_id: 'event_rly_0', error: { ...errorBody(error), event_id: null } };
-    ws?.on('error', () => undefined);
-    ws?.send(JSON.stringify(event));
-    ws?.close(exits[id].close, id);
+    if (ws) tell(ws, error);
   }
 
   return async function gateway(message: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
@@ -152,15 +169,21 @@ export function createGateway(services: GatewayServices) {
         apiVersion: url.searchParams.get('api-version'),
         relayEvents: url.searchParams.get('relay_events') === 'on',
       };
-      const admission = await admit(request, wishes, services.admission);
-      metrics.clientAdmitted(admission.dialect, sdkOf(message.headers, url.searchParams));
-      open(admission, knock);
+      open(await admit(request, wishes, services.admission), url, knock);
     } catch (error) {
       if (socket.writable) refuse(RelayError.from(error), browser, knock);
     } finally {
       clearTimeout(slow);
     }
   };
+}
+
+/** Says why on an open socket, and closes it. */
+function tell(ws: ClientSocket, error: RelayError): void {
+  const event = { type: 'error', event_id: 'event_rly_0', error: { ...errorBody(error), event_id: null } };
+  ws.on('error', () => undefined);
+  ws.send(JSON.stringify(event));
+  ws.close(exits[error.id].close, error.id);
 }
 
 /** Made here, where it can see nothing: it lives as long as the session, and would keep the request and its headers. */

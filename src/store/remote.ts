@@ -2,29 +2,47 @@
 
 import { z } from 'zod';
 import { RelayError } from '../errors.js';
-import type { Store } from './store.js';
+import { purposes, type Store } from './store.js';
 
 /** Room for what a token may say of its user, escaped twice. */
 const name = z.string().max(64 * 1024);
+const holder = z.string().max(100);
+/** What a profile may name. */
+const mostPots = 100;
+
+const draw = {
+  pot: name,
+  limit: z.number(),
+  most: z.number(),
+  least: z.number(),
+  isExact: z.boolean(),
+};
 
 const storeCall = z.discriminatedUnion('do', [
   z.strictObject({
-    do: z.literal('acquire'),
-    key: name,
-    holder: name,
-    limit: z.number(),
-    ttlSeconds: z.number(),
+    do: z.literal('enter'),
+    place: z.strictObject({ purpose: z.enum(purposes), key: name, limit: z.number(), ttlSeconds: z.number() }),
+    holds: z.array(z.strictObject(draw)).max(mostPots),
+    holder,
+    owner: holder,
   }),
-  z.strictObject({ do: z.literal('renew'), key: name, holder: name, ttlSeconds: z.number() }),
-  z.strictObject({ do: z.literal('release'), key: name, holder: name }),
-  z.strictObject({ do: z.literal('put'), key: name, value: z.string(), ttlSeconds: z.number() }),
-  z.strictObject({ do: z.literal('take'), key: name }),
   z.strictObject({
-    do: z.literal('draw'),
-    draws: z.array(z.strictObject({ key: name, limit: z.number(), amount: z.number() })).max(100),
-    until: z.number(),
+    do: z.literal('settle'),
+    holder,
+    totals: z.array(z.strictObject({ ...draw, total: z.number(), told: z.number() })).max(mostPots),
   }),
-  z.strictObject({ do: z.literal('charge'), key: name, amount: z.number(), until: z.number() }),
+  z.strictObject({ do: z.literal('leave'), holder }),
+  z.strictObject({ do: z.literal('forget'), owner: holder }),
+  z.strictObject({
+    do: z.literal('put'),
+    key: name,
+    value: z.string(),
+    ttlSeconds: z.number(),
+    of: name,
+    limit: z.number(),
+  }),
+  z.strictObject({ do: z.literal('look'), key: name }),
+  z.strictObject({ do: z.literal('take'), key: name }),
 ]);
 
 /** One call of a store, as it travels. */
@@ -34,29 +52,37 @@ export type StoreCall = z.output<typeof storeCall>;
 export async function answerCall(store: Store, message: unknown): Promise<unknown> {
   const call = storeCall.parse(message);
   switch (call.do) {
-    case 'acquire':
-      return store.acquire(call.key, call.holder, call.limit, call.ttlSeconds);
-    case 'renew':
-      return store.renew(call.key, call.holder, call.ttlSeconds);
-    case 'release':
-      return store.release(call.key, call.holder);
+    case 'enter':
+      return store.enter(call);
+    case 'settle':
+      return store.settle(call.holder, call.totals);
+    case 'leave':
+      return store.leave(call.holder);
+    case 'forget':
+      return store.forget(call.owner);
     case 'put':
-      return store.put(call.key, call.value, call.ttlSeconds);
+      return store.put(call);
+    case 'look':
+      return store.look(call.key);
     case 'take':
       return store.take(call.key);
-    case 'draw':
-      return store.draw(call.draws, call.until);
-    case 'charge':
-      return store.charge(call.key, call.amount, call.until);
   }
 }
 
-const drawn = z.array(z.object({ taken: z.number(), used: z.number() }));
+const drawn = z.array(z.object({ used: z.number(), held: z.number(), isSpent: z.boolean() }));
+const entered = z.discriminatedUnion('outcome', [
+  z.object({ outcome: z.literal('in'), drawn, dayEnds: z.number() }),
+  z.object({ outcome: z.literal('taken') }),
+  z.object({ outcome: z.literal('full') }),
+  z.object({ outcome: z.literal('spent'), pot: z.number(), used: z.number(), dayEnds: z.number() }),
+]);
+const settled = z.object({ drawn, dayEnds: z.number() });
+const text = z.string().nullable();
 
 /**
  * The asking end. Closing it leaves the store itself to the others.
  * @param ask carries a call to the other end; rejects with a RelayError when no answer came in time, and then the call may
- * have had its effect or not: what was drawn stays drawn, a value that was taken is lost, a place runs out by itself
+ * have had its effect or not: a place runs out by itself, a total may be told again, a text that was taken is lost
  */
 export function createRemoteStore(ask: (call: StoreCall) => Promise<unknown>): Store {
   let closed = false;
@@ -65,29 +91,26 @@ export function createRemoteStore(ask: (call: StoreCall) => Promise<unknown>): S
     return ask(call);
   };
   return {
-    async acquire(key, holder, limit, ttlSeconds) {
-      return z.boolean().parse(await open({ do: 'acquire', key, holder, limit, ttlSeconds }));
+    async enter({ place, holds, holder, owner }) {
+      return entered.parse(await open({ do: 'enter', place, holds: [...holds], holder, owner }));
     },
-    async renew(key, holder, ttlSeconds) {
-      return !closed && z.boolean().parse(await ask({ do: 'renew', key, holder, ttlSeconds }));
+    async settle(holder, totals) {
+      return settled.parse(await ask({ do: 'settle', holder, totals: [...totals] }));
     },
-    async release(key, holder) {
-      if (!closed) await ask({ do: 'release', key, holder });
+    async leave(holder) {
+      await ask({ do: 'leave', holder });
     },
-    async put(key, value, ttlSeconds) {
-      await open({ do: 'put', key, value, ttlSeconds });
+    async forget(owner) {
+      await ask({ do: 'forget', owner });
+    },
+    async put({ key, value, ttlSeconds, of, limit }) {
+      return z.enum(['kept', 'taken', 'full']).parse(await open({ do: 'put', key, value, ttlSeconds, of, limit }));
+    },
+    async look(key) {
+      return text.parse(await open({ do: 'look', key }));
     },
     async take(key) {
-      return z
-        .string()
-        .nullable()
-        .parse(await open({ do: 'take', key }));
-    },
-    async draw(draws, until) {
-      return drawn.parse(await open({ do: 'draw', draws: [...draws], until }));
-    },
-    async charge(key, amount, until) {
-      return z.number().parse(await open({ do: 'charge', key, amount, until }));
+      return text.parse(await open({ do: 'take', key }));
     },
     async close() {
       closed = true;

@@ -1,290 +1,125 @@
-/**
- * State that outlives one session: concurrency leases, one-time values and counters of budgets. This form lives in the
- * memory of one process.
- */
+/** State that outlives one session: places, what is held of budgets, and secrets that are used once. */
 
-import { RelayError } from '../errors.js';
+/** What places are counted for; each has room of its own, so that one can never keep the other out. */
+export const purposes = ['sessions', 'keys'] as const;
+export type Purpose = (typeof purposes)[number];
 
-/** What is wanted of one budget. */
-interface Draw {
+/** One of the places under a key. */
+export interface Place {
+  readonly purpose: Purpose;
+  /** Whose places they are. */
   readonly key: string;
-  /** Drawing never brings the counter above this. */
+  /** How many of them there are. */
   readonly limit: number;
-  /** What is wanted at most; less is given when less is left. */
-  readonly amount: number;
+  /** When it runs out unless it is entered again. */
+  readonly ttlSeconds: number;
+}
+
+/** What is wanted of one budget of a day, in whole units: sessions, seconds or tokens. */
+export interface Draw {
+  /** Its name, without the day: which day it is, the store's clock says. */
+  readonly pot: string;
+  readonly limit: number;
+  /** Held at the most; 0: nothing more is wanted. */
+  readonly most: number;
+  /** Held at least, where so much is left, however many draw. */
+  readonly least: number;
+  /** Whether what others hold counts as used: then the limit holds at any race. */
+  readonly isExact: boolean;
+}
+
+/** What a session has used of one budget since it began. */
+export interface Total extends Draw {
+  readonly total: number;
+  /** The total that the store has last acknowledged: it counts from there where it remembers none. */
+  readonly told: number;
 }
 
 /** What a budget gave. */
-interface Drawn {
-  /** 0 when the budget is used up. */
-  readonly taken: number;
-  /** The counter afterwards, with what others have drawn. */
+export interface Drawn {
+  /** Used today by everybody, as far as it was settled. */
   readonly used: number;
+  /** Held for this holder; 0 where others hold all that is left. */
+  readonly held: number;
+  /** Whether nothing more is to be had today: all is used, or all of an exact one is used or held. */
+  readonly isSpent: boolean;
+}
+
+/** Who asks to come in. */
+export interface Entry {
+  readonly place: Place;
+  readonly holds: readonly Draw[];
+  /** Unique among all who ever ask. */
+  readonly holder: string;
+  /** The process for which the holder asks; an empty text outlives every process. */
+  readonly owner: string;
+}
+
+/** What came of it. */
+export type Entered =
+  | {
+      /** It has a place and a part of each budget. */
+      readonly outcome: 'in';
+      /** In the order of the holds; empty for who was in already. */
+      readonly drawn: readonly Drawn[];
+      /** When the day of the budgets ends, in milliseconds since 1970. */
+      readonly dayEnds: number;
+    }
+  /** The places under the key are taken. */
+  | { readonly outcome: 'taken' }
+  /** There is no room for this purpose at all. */
+  | { readonly outcome: 'full' }
+  /** A budget is spent; `pot` is its number among the holds. */
+  | { readonly outcome: 'spent'; readonly pot: number; readonly used: number; readonly dayEnds: number };
+
+/** What came of settling, in the order of the totals. */
+export interface Settled {
+  readonly drawn: readonly Drawn[];
+  readonly dayEnds: number;
+}
+
+/** A text that is had once. */
+export interface OneTime {
+  readonly key: string;
+  /** At most 64 KiB. */
+  readonly value: string;
+  readonly ttlSeconds: number;
+  /** Whose it is, and how many of theirs may wait to be taken. */
+  readonly of: string;
+  readonly limit: number;
 }
 
 /**
- * What is shared between sessions, and between replicas when the form behind it is.
- * Every call is atomic: of calls made at once, each sees the outcome of all that went before it. The same key as that of a
- * lease, of a one-time value and of a counter means three different things.
+ * What is shared between sessions, and between processes when the form behind it is. Every call but `put`, `look` and `take`
+ * may be repeated when its answer did not come: what was done is not done twice. A limit that is reached is an answer; a
+ * rejection is a store that is closed, out of reach or wrong.
  */
 export interface Store {
   /**
-   * Takes one of `limit` places under `key` for `holder`, for `ttlSeconds`; resolves to whether it has one. A holder that
-   * already has a place keeps it for another `ttlSeconds`, also when the limit has become lower. Rejects with
-   * `overloaded` when the store itself is full.
+   * Takes a place and a part of every budget, all of them or nothing, in one atomic step: of calls made at once each sees
+   * the outcome of all before it. A holder that is in keeps what it has and its place for another `ttlSeconds`, also when a
+   * limit has become lower: that is how a place is renewed. A place that ran out is taken anew, as by anybody else.
+   * A part is at most `most`, and at most what is left ÷ (4 × those who draw).
    */
-  acquire(key: string, holder: string, limit: number, ttlSeconds: number): Promise<boolean>;
+  enter(entry: Entry): Promise<Entered>;
   /**
-   * Keeps a place for another `ttlSeconds` from now; resolves to whether it was still held. A place that ran out is not
-   * brought back, because somebody else may have it: acquire again.
+   * Tells what a session has used since it began and draws its next part. Atomic for each budget, not over all of them. The
+   * difference to the last total counts as used, whatever the limit is. Who has left or was never in holds nothing more.
    */
-  renew(key: string, holder: string, ttlSeconds: number): Promise<boolean>;
-  /** Gives a place back; giving back one that is not held does nothing. */
-  release(key: string, holder: string): Promise<void>;
+  settle(holder: string, totals: readonly Total[]): Promise<Settled>;
+  /** Gives back the place and what is held, atomically. What was settled stays used, and totals may still be told. */
+  leave(holder: string): Promise<void>;
+  /** As `leave` for all of one owner, which is no more. Atomic for each holder. */
+  forget(owner: string): Promise<void>;
   /**
-   * Keeps `value` (at most 64 KiB of text) to be taken once within `ttlSeconds`, in place of an earlier value of that key.
-   * Rejects with `overloaded` when the store is full.
+   * Keeps a text to be taken once, in place of an earlier one of its key. Atomic. `taken`: as many of its owner's wait as may;
+   * `full`: there is no room for any.
    */
-  put(key: string, value: string, ttlSeconds: number): Promise<void>;
-  /** Gets and deletes a value: of any number of calls at once exactly one has it. Null when unknown, taken or run out. */
+  put(text: OneTime): Promise<'kept' | 'taken' | 'full'>;
+  /** Gets a text and leaves it there; null when unknown, taken or run out. */
+  look(key: string): Promise<string | null>;
+  /** Gets and deletes a text, atomically: of any number of calls at once exactly one has it. */
   take(key: string): Promise<string | null>;
-  /**
-   * Draws from several budgets, or from none of them when one is used up. Counters begin at 0 and are forgotten at
-   * `until`, in milliseconds since 1970. Rejects with `overloaded` when the store is full.
-   */
-  draw(draws: readonly Draw[], until: number): Promise<readonly Drawn[]>;
-  /**
-   * Adds to a counter whatever its limit is, because it has been used, or gives back what was drawn and not used (below 0);
-   * a counter never falls below 0. Resolves to the counter. Rejects with `overloaded` when the store is full.
-   */
-  charge(key: string, amount: number, until: number): Promise<number>;
-  /** Forgets everything. Afterwards all but `release` and `renew` reject with `draining`; `renew` is false. */
+  /** Ends it here: the memory form forgets everything. Afterwards all but `leave`, `forget` and `settle` reject with `draining`. */
   close(): Promise<void>;
-}
-
-const sweepEveryMs = 30_000;
-const maxValueLength = 64 * 1024;
-/** A user of a day has up to three counters and as many of the tenant; leases and values are for those here now. */
-const countersPerEntry = 5;
-
-/**
- * The store of a single replica. `maxEntries` bounds the one-time values and, separately, the leases (default 20 000
- * each), and five times as many counters; at the bound those that ran out are dropped, and if none did the call rejects
- * with `overloaded`.
- */
-export function createMemoryStore(options: { maxEntries?: number; now?: () => number } = {}): Store {
-  const { maxEntries = 20_000, now } = options;
-  // Only days are a matter of the wall clock; a clock that is set gives nobody's place away.
-  return new MemoryStore(maxEntries, now ?? (() => performance.now()), now ?? Date.now);
-}
-
-/** The places under one key: when each holder's runs out, and a moment before which none does. */
-interface Lease {
-  readonly ends: Map<string, number>;
-  nextEnd: number;
-}
-
-class MemoryStore implements Store {
-  readonly #maxEntries: number;
-  readonly #now: () => number;
-  readonly #wall: () => number;
-  readonly #values = new Map<string, { value: string; expiresAt: number }>();
-  readonly #leases = new Map<string, Lease>();
-  readonly #counters = new Map<string, { used: number; until: number }>();
-  readonly #sweeper: NodeJS.Timeout;
-  #leaseCount = 0;
-  // Nothing runs out before these, so a full store is not searched again and again on behalf of whoever fills it.
-  #nextValueEnd = Number.POSITIVE_INFINITY;
-  #nextLeaseEnd = Number.POSITIVE_INFINITY;
-  #nextCounterEnd = Number.POSITIVE_INFINITY;
-  #closed = false;
-
-  constructor(maxEntries: number, now: () => number, wall: () => number) {
-    if (!Number.isSafeInteger(maxEntries) || maxEntries < 1) throw new RangeError('maxEntries must be 1 or more');
-    this.#maxEntries = maxEntries;
-    this.#now = now;
-    this.#wall = wall;
-    this.#sweeper = setInterval(() => {
-      this.#sweepValues();
-      this.#sweepLeases();
-      this.#sweepCounters();
-    }, sweepEveryMs);
-    this.#sweeper.unref();
-  }
-
-  async acquire(key: string, holder: string, limit: number, ttlSeconds: number): Promise<boolean> {
-    const end = this.#endOf(ttlSeconds);
-    this.#refuseWhenClosed();
-    const held = this.#prune(key);
-    if (!held?.ends.has(holder)) {
-      // Written so that a limit of NaN admits nobody.
-      if (!((held?.ends.size ?? 0) < limit)) return false;
-      if (this.#leaseCount >= this.#maxEntries) this.#sweepLeases();
-      if (this.#leaseCount >= this.#maxEntries) throw full();
-      this.#leaseCount++;
-    }
-    const lease = this.#leases.get(key) ?? { ends: new Map<string, number>(), nextEnd: end };
-    this.#leases.set(key, lease);
-    this.#hold(lease, holder, end);
-    return true;
-  }
-
-  async renew(key: string, holder: string, ttlSeconds: number): Promise<boolean> {
-    const end = this.#endOf(ttlSeconds);
-    const held = this.#prune(key);
-    if (!held?.ends.has(holder)) return false;
-    this.#hold(held, holder, end);
-    return true;
-  }
-
-  async release(key: string, holder: string): Promise<void> {
-    const held = this.#leases.get(key);
-    if (!held?.ends.delete(holder)) return;
-    this.#leaseCount--;
-    if (held.ends.size === 0) this.#leases.delete(key);
-  }
-
-  async put(key: string, value: string, ttlSeconds: number): Promise<void> {
-    const expiresAt = this.#endOf(ttlSeconds);
-    this.#refuseWhenClosed();
-    if (value.length > maxValueLength) throw new RangeError('a one-time value is at most 64 KiB');
-    if (!this.#values.has(key)) {
-      if (this.#values.size >= this.#maxEntries) this.#sweepValues();
-      if (this.#values.size >= this.#maxEntries) throw full();
-    }
-    this.#values.set(key, { value, expiresAt });
-    this.#nextValueEnd = Math.min(this.#nextValueEnd, expiresAt);
-  }
-
-  async take(key: string): Promise<string | null> {
-    this.#refuseWhenClosed();
-    const kept = this.#values.get(key);
-    if (!kept) return null;
-    this.#values.delete(key);
-    return kept.expiresAt > this.#now() ? kept.value : null;
-  }
-
-  async draw(draws: readonly Draw[], until: number): Promise<readonly Drawn[]> {
-    this.#refuseWhenClosed();
-    const offers = draws.map(({ key, limit, amount }) => {
-      const used = this.#used(key);
-      // Written so that an amount or a limit of NaN gives nothing.
-      const left = limit - used > 0 ? limit - used : 0;
-      return { taken: amount > 0 ? Math.min(amount, left) : 0, used };
-    });
-    if (offers.some(({ taken }) => taken === 0)) return offers.map(({ used }) => ({ taken: 0, used }));
-    this.#makeRoom(draws.filter(({ key }) => !this.#counters.has(key)).length);
-    return draws.map(({ key }, index) => {
-      const taken = (offers[index] as Drawn).taken;
-      return { taken, used: this.#add(key, taken, until) };
-    });
-  }
-
-  async charge(key: string, amount: number, until: number): Promise<number> {
-    this.#refuseWhenClosed();
-    if (!Number.isFinite(amount)) throw new RangeError('an amount is a finite number');
-    if (this.#used(key) === 0 && amount <= 0) return 0;
-    this.#makeRoom(this.#counters.has(key) ? 0 : 1);
-    return this.#add(key, amount, until);
-  }
-
-  async close(): Promise<void> {
-    this.#closed = true;
-    clearInterval(this.#sweeper);
-    this.#counters.clear();
-    this.#values.clear();
-    this.#leases.clear();
-    this.#leaseCount = 0;
-  }
-
-  #endOf(ttlSeconds: number): number {
-    if (!(ttlSeconds > 0 && Number.isFinite(ttlSeconds))) throw new RangeError('ttlSeconds must be more than 0');
-    return this.#now() + ttlSeconds * 1000;
-  }
-
-  #refuseWhenClosed(): void {
-    if (this.#closed) throw new RelayError('draining', 'The relay is shutting down.');
-  }
-
-  #hold(lease: Lease, holder: string, end: number): void {
-    lease.ends.set(holder, end);
-    lease.nextEnd = Math.min(lease.nextEnd, end);
-    this.#nextLeaseEnd = Math.min(this.#nextLeaseEnd, end);
-  }
-
-  /** The lease of a key, without the holders whose time ran out; looks at each of them only when one's may have. */
-  #prune(key: string): Lease | undefined {
-    const held = this.#leases.get(key);
-    const now = this.#now();
-    if (!held || now < held.nextEnd) return held;
-    held.nextEnd = Number.POSITIVE_INFINITY;
-    for (const [holder, end] of held.ends) {
-      if (end > now) {
-        held.nextEnd = Math.min(held.nextEnd, end);
-        continue;
-      }
-      held.ends.delete(holder);
-      this.#leaseCount--;
-    }
-    if (held.ends.size > 0) return held;
-    this.#leases.delete(key);
-    return undefined;
-  }
-
-  #used(key: string): number {
-    const counter = this.#counters.get(key);
-    if (!counter) return 0;
-    if (counter.until > this.#wall()) return counter.used;
-    this.#counters.delete(key);
-    return 0;
-  }
-
-  #add(key: string, amount: number, until: number): number {
-    const used = Math.max(0, this.#used(key) + amount);
-    this.#counters.set(key, { used, until });
-    this.#nextCounterEnd = Math.min(this.#nextCounterEnd, until);
-    return used;
-  }
-
-  #makeRoom(counters: number): void {
-    const most = this.#maxEntries * countersPerEntry;
-    if (this.#counters.size + counters > most) this.#sweepCounters();
-    if (this.#counters.size + counters > most) throw full();
-  }
-
-  #sweepCounters(): void {
-    const now = this.#wall();
-    if (now < this.#nextCounterEnd) return;
-    let next = Number.POSITIVE_INFINITY;
-    for (const [key, { until }] of this.#counters) {
-      if (until <= now) this.#counters.delete(key);
-      else next = Math.min(next, until);
-    }
-    this.#nextCounterEnd = next;
-  }
-
-  #sweepValues(): void {
-    const now = this.#now();
-    if (now < this.#nextValueEnd) return;
-    let next = Number.POSITIVE_INFINITY;
-    for (const [key, { expiresAt }] of this.#values) {
-      if (expiresAt <= now) this.#values.delete(key);
-      else next = Math.min(next, expiresAt);
-    }
-    this.#nextValueEnd = next;
-  }
-
-  #sweepLeases(): void {
-    const now = this.#now();
-    if (now < this.#nextLeaseEnd) return;
-    let next = Number.POSITIVE_INFINITY;
-    for (const key of this.#leases.keys()) {
-      next = Math.min(next, this.#prune(key)?.nextEnd ?? Number.POSITIVE_INFINITY);
-    }
-    this.#nextLeaseEnd = next;
-  }
-}
-
-function full(): RelayError {
-  return new RelayError('overloaded', 'The relay holds as much state as it may; try again shortly.');
 }

@@ -52,6 +52,10 @@ const transcriptionCodes = new Set([
   'internal_error',
 ]);
 
+/** What is asked of the store. */
+const storeCalls = ['enter', 'settle', 'leave', 'forget', 'put', 'look', 'take'] as const;
+type StoreCall = (typeof storeCalls)[number];
+
 const directions = ['up', 'down'] as const;
 const typeNames = [
   ...new Set<string>([...clientEvents, ...previewClientEvents, ...serverEvents, ...previewServerEvents]),
@@ -156,6 +160,7 @@ export function createMetrics(options: { process?: boolean; linesDropped?: () =>
   const registers = [registry];
   if (options.process !== false) collectDefaultMetrics({ register: registry });
   let live: Live | null = null;
+  let unusedSecrets: () => number = () => 0;
 
   const counter = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
     new Counter<L>({ name, help, labelNames: [...labelNames], registers });
@@ -187,6 +192,14 @@ export function createMetrics(options: { process?: boolean; linesDropped?: () =>
     registers,
     collect() {
       this.set(live?.revocations() ?? 0);
+    },
+  });
+  new Gauge({
+    name: 'relay_client_secrets',
+    help: 'Client secrets that are minted, not run out and not used',
+    registers,
+    collect() {
+      this.set(unusedSecrets());
     },
   });
   new Gauge({
@@ -275,6 +288,12 @@ export function createMetrics(options: { process?: boolean; linesDropped?: () =>
   for (const kind of ['user', 'token']) {
     for (const outcome of ['done', 'failed']) revocations.inc({ kind, outcome }, 0);
   }
+  const storeErrors = counter(
+    'relay_store_errors_total',
+    'Calls that the store of places, budgets and secrets failed',
+    ['call'],
+  );
+  for (const call of storeCalls) storeErrors.inc({ call }, 0);
   const rateLimit = new Gauge({
     name: 'relay_rate_limit_remaining',
     help: 'What upstream last reported as left of a rate limit',
@@ -342,6 +361,13 @@ export function createMetrics(options: { process?: boolean; linesDropped?: () =>
     /** Says where gauges are read from. */
     watch(source: Live): void {
       live = source;
+    },
+    /** Says where the unused client secrets are counted: in the process that has the store. */
+    countSecrets(source: () => number): void {
+      unusedSecrets = source;
+    },
+    storeFailed(call: StoreCall): void {
+      storeErrors.inc({ call });
     },
     /** @param sdk a name of the closed list in the session's census */
     clientAdmitted(dialect: Dialect, sdk: string): void {

@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { findCredential } from '../../src/auth/credentials.js';
 import { createClientSecrets, looksLikeClientSecret } from '../../src/auth/secrets.js';
 import { createVerifier, type Principal } from '../../src/auth/verify.js';
-import { createMemoryStore, type Store } from '../../src/store/store.js';
+import { createMemoryStore } from '../../src/store/memory.js';
+import type { Store } from '../../src/store/store.js';
 import { audience, issuer, secret, start, token } from './issuer.js';
 
 const principal: Principal = {
@@ -16,10 +17,10 @@ const principal: Principal = {
   claims: { sub: 'alice', name: 'Al', nested: { a: [1] } },
 };
 
-function minting(maxEntries?: number) {
+function minting(most?: number) {
   const clock = { seconds: start };
   const now = () => clock.seconds * 1000;
-  const store = createMemoryStore({ now, ...(maxEntries && { maxEntries }) });
+  const store = createMemoryStore({ now, ...(most && { room: { secrets: most } }) });
   return { clock, store, secrets: createClientSecrets(store, { now }) };
 }
 
@@ -29,6 +30,7 @@ describe('a client secret', () => {
     const { value, expiresAt } = await secrets.mint(principal, 60);
     expect(value).toMatch(/^ek_rly_[A-Za-z0-9_-]{43}$/);
     expect(expiresAt).toBe(start + 60);
+    expect((await secrets.look(value))?.principal).toEqual(principal);
     const redeemed = await secrets.redeem(value);
     expect(redeemed).toEqual(principal);
     expect(Object.isFrozen(redeemed)).toBe(true);
@@ -82,18 +84,13 @@ describe('a client secret', () => {
   it('is not what the store holds', async () => {
     const seen: string[] = [];
     const memory = createMemoryStore();
-    const store: Store = {
-      acquire: (...args) => memory.acquire(...args),
-      renew: (...args) => memory.renew(...args),
-      release: (...args) => memory.release(...args),
-      put: (key, value, ttl) => {
-        seen.push(key, value);
-        return memory.put(key, value, ttl);
+    const store: Pick<Store, 'put' | 'look' | 'take'> = {
+      put: (text) => {
+        seen.push(text.key, text.value);
+        return memory.put(text);
       },
+      look: (key) => memory.look(key),
       take: (key) => memory.take(key),
-      draw: (...args) => memory.draw(...args),
-      charge: (...args) => memory.charge(...args),
-      close: () => memory.close(),
     };
     const { value } = await createClientSecrets(store).mint({ ...principal, expiresAt: 9e9 }, 60);
     const hash = createHash('sha256').update(value.slice(3)).digest('hex');
@@ -132,10 +129,14 @@ describe('a client secret', () => {
 });
 
 describe('one user who mints without end', () => {
-  it('is rate limited at 1000 unused secrets, while others go on; using one makes room', async () => {
+  it('is rate limited at 50 unused secrets, while others go on; using one makes room', async () => {
     const { clock, secrets } = minting();
-    const minted = await Promise.all(Array.from({ length: 1000 }, () => secrets.mint(principal, 60)));
-    await expect(secrets.mint(principal, 60)).rejects.toMatchObject({ id: 'rate_limited' });
+    const minted = await Promise.all(Array.from({ length: 50 }, () => secrets.mint(principal, 60)));
+    await expect(secrets.mint(principal, 60)).rejects.toMatchObject({
+      id: 'rate_limited',
+      message: expect.stringMatching(/50 client secrets/),
+      retryAfterMs: 60_000,
+    });
     await secrets.mint({ ...principal, tenant: null }, 60);
     await secrets.mint({ ...principal, subject: 'bob' }, 60);
     await secrets.redeem(minted[0]?.value ?? '');
@@ -145,13 +146,11 @@ describe('one user who mints without end', () => {
     await secrets.mint(principal, 60);
   });
 
-  it('keeps no place for a secret that the store had no room for', async () => {
+  it('is told when there is no room for anybody, and others may still begin sessions', async () => {
     const { secrets, store } = minting(2);
-    await store.put('x', 'y', 3600);
-    await secrets.mint(principal, 60);
-    for (let round = 0; round < 5; round++) {
-      await expect(secrets.mint(principal, 60)).rejects.toMatchObject({ id: 'overloaded' });
-    }
-    expect(await store.acquire('another', 'lease', 1, 60)).toBe(true);
+    for (const subject of ['ann', 'ben']) await secrets.mint({ ...principal, subject }, 60);
+    await expect(secrets.mint(principal, 60)).rejects.toMatchObject({ id: 'overloaded', retryAfterMs: 5000 });
+    const place = { purpose: 'sessions' as const, key: 'x', limit: 1, ttlSeconds: 60 };
+    expect(await store.enter({ place, holds: [], holder: 'x', owner: '' })).toMatchObject({ outcome: 'in' });
   });
 });

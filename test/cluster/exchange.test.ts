@@ -1,35 +1,12 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { type Ear, Line } from '../../src/cluster/line.js';
-import { createPlaces, entry, Places } from '../../src/cluster/places.js';
 import { Totals } from '../../src/cluster/totals.js';
 import { RelayError } from '../../src/errors.js';
-import { answerCall, createRemoteStore } from '../../src/store/remote.js';
-import { createMemoryStore } from '../../src/store/store.js';
+import { answerCall } from '../../src/store/remote.js';
 import { createMetrics } from '../../src/telemetry/metrics.js';
+import { pair, remoteStore } from '../support/line.js';
 
 const silent: Ear = { heard: () => undefined, asked: async () => null, failed: () => undefined };
-
-/** Two ends of a line, as processes have them: what passes is copied, and arrives later. */
-function pair(near: Partial<Ear>, far: Partial<Ear>): { near: Line; far: Line } {
-  const lines: { near: Line; far: Line } = {
-    near: new Line((message) => queueMicrotask(() => lines.far.receive(structuredClone(message))), {
-      ...silent,
-      ...near,
-    }),
-    far: new Line((message) => queueMicrotask(() => lines.near.receive(structuredClone(message))), {
-      ...silent,
-      ...far,
-    }),
-  };
-  return lines;
-}
-
-function remote() {
-  const store = createMemoryStore({ maxEntries: 3 });
-  onTestFinished(() => store.close());
-  const { near } = pair({}, { asked: (call) => answerCall(store, call) });
-  return { store, near, remote: createRemoteStore((call) => near.ask(call)) };
-}
 
 describe('a line between two processes', () => {
   it('carries questions, answers and the reasons of refusals, but not the text of a fault', async () => {
@@ -115,120 +92,25 @@ describe('a line between two processes', () => {
 });
 
 describe('a store in another process', () => {
-  it('does what the store does', async () => {
-    const { remote: far } = remote();
-    expect(await far.acquire('k', 'a', 1, 60)).toBe(true);
-    expect(await far.acquire('k', 'b', 1, 60)).toBe(false);
-    expect(await far.renew('k', 'a', 60)).toBe(true);
-    await far.release('k', 'a');
-    expect(await far.renew('k', 'a', 60)).toBe(false);
-    await far.put('v', 'value', 60);
-    expect([await far.take('v'), await far.take('v')]).toEqual(['value', null]);
-    const until = Date.now() + 60_000;
-    expect(await far.draw([{ key: 'c', limit: 5, amount: 9 }], until)).toEqual([{ taken: 5, used: 5 }]);
-    expect(await far.charge('c', -2, until)).toBe(3);
-  });
-
-  it('passes on why the store refuses', async () => {
-    const { remote: far } = remote();
-    for (const key of ['a', 'b', 'c']) await far.put(key, '', 60);
-    await expect(far.put('d', '', 60)).rejects.toMatchObject({ id: 'overloaded' });
-    await expect(far.put('a', 'x'.repeat(65 * 1024), 60)).rejects.toMatchObject({ id: 'internal' });
-  });
-
   it.each([
     ['that is nothing', null],
     ['that closes it', { do: 'close' }],
     ['without a key', { do: 'take' }],
     ['with something else', { do: 'take', key: 'k', more: 1 }],
     ['with an endless key', { do: 'take', key: 'x'.repeat(64 * 1024 + 1) }],
-    ['with an amount that is no number', { do: 'charge', key: 'k', amount: Number.NaN, until: 1 }],
-    [
-      'of too many draws',
-      { do: 'draw', draws: Array(101).fill({ key: 'k', limit: 1, amount: 1 }), until: Date.now() + 1000 },
-    ],
+    ['for an unknown purpose', { do: 'enter', place: { purpose: 'x', key: '', limit: 1, ttlSeconds: 1 }, holds: [] }],
+    ['with a total that is no number', { do: 'settle', holder: 'a', totals: [{ pot: 'p', total: Number.NaN }] }],
+    ['of too many budgets', { do: 'settle', holder: 'a', totals: Array(101).fill({ pot: 'p' }) }],
   ])('refuses a call %s', async (_, call) => {
-    const { store } = remote();
-    await expect(answerCall(store, call)).rejects.toThrow();
+    await expect(answerCall(remoteStore().store, call)).rejects.toThrow();
   });
 
   it('is closed for one process only', async () => {
-    const { store, remote: far } = remote();
-    await store.put('v', 'value', 60);
-    await far.close();
-    await expect(far.take('v')).rejects.toMatchObject({ id: 'draining' });
-    await expect(far.acquire('k', 'a', 1, 60)).rejects.toMatchObject({ id: 'draining' });
-    expect(await far.renew('k', 'a', 60)).toBe(false);
-    await far.release('k', 'a');
+    const { store, remote } = remoteStore();
+    await store.put({ key: 'v', value: 'value', ttlSeconds: 60, of: '', limit: 1 });
+    await remote.close();
+    await expect(remote.take('v')).rejects.toMatchObject({ id: 'draining' });
     expect(await store.take('v')).toBe('value');
-  });
-});
-
-describe('the places of all workers', () => {
-  const first = { worker: 1 };
-  const second = { worker: 2 };
-  const enter = (holder: string, key = 'user', limit = 2) => ({ key, holder, limit, ttlSeconds: 60 });
-
-  function counted(limit: number) {
-    const store = createMemoryStore();
-    onTestFinished(() => store.close());
-    const filled = vi.fn();
-    const limits = { sessions: limit };
-    return { store, filled, limits, places: new Places(store, () => limits.sessions, filled) };
-  }
-
-  it('are never more than the limit, and a user never has one without the other', async () => {
-    const { places, filled } = counted(3);
-    const outcomes = await Promise.allSettled(['a', 'b', 'c'].map((holder) => places.enter(enter(holder), first)));
-    expect(outcomes.map((outcome) => outcome.status === 'fulfilled' && outcome.value)).toEqual([true, true, false]);
-    expect(await places.enter(enter('d', 'other'), second)).toBe(true);
-    await expect(places.enter(enter('e', 'third'), second)).rejects.toMatchObject({ id: 'overloaded' });
-    expect(filled.mock.calls.at(-1)).toEqual([true]);
-    await places.leave('a');
-    expect(filled.mock.calls.at(-1)).toEqual([false]);
-    expect(await places.enter(enter('f'), second)).toBe(true);
-  });
-
-  it('stay with a session that renews them when there is a lower limit', async () => {
-    const { places, limits, filled } = counted(2);
-    await places.enter(enter('a'), first);
-    limits.sessions = 1;
-    places.look();
-    expect(filled.mock.calls).toEqual([[true]]);
-    expect(await places.enter(enter('a'), first)).toBe(true);
-  });
-
-  it('of a worker that is gone are free again, and those of others are not', async () => {
-    const { store, places } = counted(3);
-    for (const [holder, owner] of [
-      ['a', first],
-      ['b', second],
-      ['c', first],
-    ] as const) {
-      await places.enter(enter(holder, holder), owner);
-    }
-    await places.forget(first);
-    expect(await store.renew('a', 'a', 60)).toBe(false);
-    expect(await store.renew('b', 'b', 60)).toBe(true);
-    expect(await places.enter(enter('d', 'd'), second)).toBe(true);
-  });
-
-  it('that were asked for in vain are given back, unless a session has them', async () => {
-    const left = vi.fn();
-    let answer: Promise<unknown> = Promise.reject(new RelayError('overloaded', ''));
-    const places = createPlaces((asked) => {
-      entry.parse(asked);
-      return answer;
-    }, left);
-    await expect(places.acquire('user', 'a', 1, 60)).rejects.toMatchObject({ id: 'overloaded' });
-    expect(left.mock.calls).toEqual([['a']]);
-    answer = Promise.resolve(true);
-    await places.acquire('user', 'b', 1, 60);
-    answer = Promise.reject(new RelayError('overloaded', ''));
-    await expect(places.acquire('user', 'b', 1, 60)).rejects.toMatchObject({ id: 'overloaded' });
-    expect(left).toHaveBeenCalledTimes(1);
-    await places.release('user', 'b');
-    expect(left.mock.calls.at(-1)).toEqual(['b']);
   });
 });
 

@@ -6,8 +6,8 @@ import { createVerifier } from '../../src/auth/verify.js';
 import { createApp, createOpsApp } from '../../src/http/app.js';
 import { profileSchema } from '../../src/policy/profile.js';
 import { SessionRegistry } from '../../src/session/registry.js';
+import { createMemoryStore } from '../../src/store/memory.js';
 import { Revocations } from '../../src/store/revocations.js';
-import { createMemoryStore } from '../../src/store/store.js';
 import { createLog } from '../../src/telemetry/log.js';
 import { createMetrics } from '../../src/telemetry/metrics.js';
 import { jwt } from '../support/relay.js';
@@ -21,6 +21,7 @@ function app(ready = { ready: true, detail: null as string | null }) {
     verifier: createVerifier({ ...jwt, source: { kind: 'secret', secret: jwt.secret } }),
     secrets: createClientSecrets(store),
     store,
+    owner: '1',
     registry,
     revocations: new Revocations(10),
     profiles: new Map([['default', { ...profileSchema.parse({}), name: 'default' }]]),

@@ -176,14 +176,15 @@ describe('a budget of tokens', () => {
     await expect.poll(() => refusal(server).then(({ status }) => status)).toBe(429);
   });
 
-  it('admits one of many at once when hardly anything is left', async () => {
-    const { server } = await start('tokens_per_day: 1');
-    const attempts = Array.from({ length: 50 }, () =>
-      open(server)
-        .then(() => 'open' as const)
-        .catch(String),
-    );
-    expect((await Promise.all(attempts)).filter((outcome) => outcome === 'open')).toHaveLength(1);
+  it('refuses nobody for what others hold and have not used, and everybody once it is used', async () => {
+    const { server } = await start('tenant: { tokens_per_day: 20 }');
+    const clients = await Promise.all(Array.from({ length: 40 }, (_, i) => open(server, `user-${i}`, 'acme')));
+    expect(clients.flatMap(warnings)).toEqual([]);
+    await clients[0]?.ask('hello');
+    expect(await clients[0]?.closed).toEqual({ code: 1008, reason: 'quota_exceeded' });
+    const { status, body } = await refusal(server, 'somebody', 'acme');
+    expect([status, body.error.code]).toEqual([429, 'quota_exceeded']);
+    await open(server, 'somebody', 'other');
   });
 
   it('comes back in full when a session ends that used nothing', async () => {

@@ -1,240 +1,430 @@
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createMemoryStore, type Store } from '../../src/store/store.js';
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { createMemoryStore, type Room } from '../../src/store/memory.js';
+import type { Draw, Entry, Purpose, Store, Total } from '../../src/store/store.js';
+import { remoteStore } from '../support/line.js';
 
 let clock: { ms: number };
-let store: Store;
-const create = (maxEntries?: number): Store =>
-  createMemoryStore({ now: () => clock.ms, ...(maxEntries !== undefined && { maxEntries }) });
-
 beforeEach(() => {
-  clock = { ms: 1_760_000_000_000 };
-  store = create();
-});
-afterEach(() => store.close());
-
-describe('a lease', () => {
-  it('is had by exactly one of many who ask at once for the last place', async () => {
-    await store.acquire('alice', 'first', 3, 60);
-    await store.acquire('alice', 'second', 3, 60);
-    const results = await Promise.all(Array.from({ length: 50 }, (_, i) => store.acquire('alice', `new-${i}`, 3, 60)));
-    expect(results.filter(Boolean)).toHaveLength(1);
-  });
-
-  it('is free again when released, and releasing twice frees one place only', async () => {
-    await store.acquire('alice', 'a', 2, 60);
-    await store.acquire('alice', 'b', 2, 60);
-    await store.release('alice', 'a');
-    await store.release('alice', 'a');
-    await store.release('nobody', 'a');
-    expect(await store.acquire('alice', 'c', 2, 60)).toBe(true);
-    expect(await store.acquire('alice', 'd', 2, 60)).toBe(false);
-  });
-
-  it('runs out unless renewed', async () => {
-    await store.acquire('alice', 'a', 2, 60);
-    await store.acquire('alice', 'b', 2, 60);
-    clock.ms += 59_000;
-    expect(await store.renew('alice', 'a', 60)).toBe(true);
-    clock.ms += 1000;
-    expect(await store.acquire('alice', 'c', 2, 60)).toBe(true);
-    expect(await store.acquire('alice', 'd', 2, 60)).toBe(false);
-  });
-
-  it('runs out by itself, whatever became of the others of its key', async () => {
-    await store.acquire('alice', 'short', 3, 10);
-    await store.acquire('alice', 'long', 3, 60);
-    await store.release('alice', 'short');
-    await store.acquire('alice', 'renewed', 3, 20);
-    clock.ms += 19_000;
-    expect(await store.renew('alice', 'renewed', 60)).toBe(true);
-    clock.ms += 41_000;
-    expect(await store.renew('alice', 'long', 60)).toBe(false);
-    expect(await store.renew('alice', 'renewed', 60)).toBe(true);
-    expect(await store.acquire('alice', 'next', 2, 60)).toBe(true);
-    expect(await store.acquire('alice', 'one more', 2, 60)).toBe(false);
-  });
-
-  it('that ran out is not brought back by renewing', async () => {
-    await store.acquire('alice', 'a', 1, 60);
-    clock.ms += 60_000;
-    expect(await store.renew('alice', 'a', 60)).toBe(false);
-    expect(await store.renew('nobody', 'a', 60)).toBe(false);
-    expect(await store.acquire('alice', 'b', 1, 60)).toBe(true);
-  });
-
-  it('is counted once for a holder who asks again, and kept when the limit falls', async () => {
-    expect(await store.acquire('alice', 'a', 2, 60)).toBe(true);
-    expect(await store.acquire('alice', 'a', 2, 60)).toBe(true);
-    expect(await store.acquire('alice', 'b', 2, 60)).toBe(true);
-    clock.ms += 30_000;
-    expect(await store.acquire('alice', 'a', 1, 60)).toBe(true);
-    clock.ms += 59_000;
-    expect(await store.renew('alice', 'a', 60)).toBe(true);
-  });
-
-  it.each([0, -1, Number.NaN])('is never had with a limit of %d', async (limit) => {
-    expect(await store.acquire('alice', 'a', limit, 60)).toBe(false);
-  });
-
-  it('of one key does not touch another, whatever the keys are called', async () => {
-    for (const key of ['a', 'b', '__proto__', 'constructor', ''])
-      expect(await store.acquire(key, key, 1, 60)).toBe(true);
-    await store.put('a', 'value', 60);
-    expect(await store.acquire('a', 'z', 1, 60)).toBe(false);
-    expect(await store.take('a')).toBe('value');
-  });
-
-  it('is bounded in number: over it the call rejects, until some run out', async () => {
-    const small = create(3);
-    await small.acquire('a', '1', 9, 10);
-    await small.acquire('b', '2', 9, 60);
-    await small.acquire('b', '3', 9, 60);
-    await expect(small.acquire('c', '4', 9, 60)).rejects.toMatchObject({ id: 'overloaded' });
-    await expect(small.acquire('b', '4', 9, 60)).rejects.toMatchObject({ id: 'overloaded' });
-    expect(await small.acquire('b', '3', 9, 60)).toBe(true);
-    clock.ms += 10_000;
-    expect(await small.acquire('c', '4', 9, 60)).toBe(true);
-    await small.release('c', '4');
-    expect(await small.acquire('b', '4', 9, 60)).toBe(true);
-    await small.close();
-  });
-
-  it('never lets more holders in than the limit, in any order of calls', async () => {
-    const step = fc.oneof(
-      fc.record({ call: fc.constant('acquire' as const), holder: fc.nat(6) }),
-      fc.record({ call: fc.constant('renew' as const), holder: fc.nat(6) }),
-      fc.record({ call: fc.constant('release' as const), holder: fc.nat(6) }),
-      fc.record({ call: fc.constant('wait' as const), holder: fc.nat(6) }),
-    );
-    await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
-        const fresh = create(4);
-        const held = new Map<number, number>();
-        for (const { call, holder } of steps) {
-          for (const [one, end] of held) if (end <= clock.ms) held.delete(one);
-          const expected = held.has(holder);
-          if (call === 'wait') clock.ms += holder * 1000;
-          if (call === 'release') {
-            await fresh.release('k', `${holder}`);
-            held.delete(holder);
-          }
-          if (call === 'renew') {
-            expect(await fresh.renew('k', `${holder}`, 8)).toBe(expected);
-            if (expected) held.set(holder, clock.ms + 8000);
-          }
-          if (call === 'acquire') {
-            const admitted = await fresh.acquire('k', `${holder}`, 3, 8);
-            expect(admitted).toBe(expected || held.size < 3);
-            if (admitted) held.set(holder, clock.ms + 8000);
-          }
-        }
-        await fresh.close();
-      }),
-    );
-  });
+  clock = { ms: Date.UTC(2026, 2, 1, 12) };
 });
 
-describe('a one-time value', () => {
-  it('is had by exactly one of eight who take it at once', async () => {
-    await store.put('secret', 'value', 60);
-    const taken = await Promise.all(Array.from({ length: 8 }, () => store.take('secret')));
-    expect(taken.filter((value) => value !== null)).toEqual(['value']);
+/** The same contract in both forms: in this process, and at the other end of a line. */
+const forms: readonly (readonly [string, (room?: Partial<Room>) => Store])[] = [
+  [
+    'in memory',
+    (room = {}) => {
+      const store = createMemoryStore({ now: () => clock.ms, room });
+      onTestFinished(() => store.close());
+      return store;
+    },
+  ],
+  ['of another process', (room = {}) => remoteStore({ now: () => clock.ms, room }).remote],
+];
+
+type Wish = Partial<Entry> & { key?: string; limit?: number; ttlSeconds?: number; purpose?: Purpose };
+
+function entry(holder: string, wish: Wish = {}): Entry {
+  const { key = 'alice', limit = 3, ttlSeconds = 60, purpose = 'sessions', holds = [], owner = '1' } = wish;
+  return { place: { purpose, key, limit, ttlSeconds }, holds, holder, owner };
+}
+
+const draw = (pot: string, limit: number, most: number, rest: Partial<Draw> = {}): Draw => ({
+  pot,
+  limit,
+  most,
+  least: 1,
+  isExact: false,
+  ...rest,
+});
+const told = (of: Draw, total: number, before = 0): Total => ({ ...of, total, told: before });
+
+describe.each(forms)('a store %s', (_, create) => {
+  const enter = async (store: Store, holder: string, wish?: Wish) => (await store.enter(entry(holder, wish))).outcome;
+  /** What is used of a budget, as one sees who only looks. */
+  async function used(store: Store, pot: string): Promise<number> {
+    const { drawn } = await store.settle('who only looks', [{ ...draw(pot, 1, 0), total: 0, told: 0 }]);
+    return drawn[0]?.used ?? Number.NaN;
+  }
+
+  describe('has places that', () => {
+    it('are had by exactly one of many who ask at once for the last', async () => {
+      const store = create();
+      for (const holder of ['first', 'second']) await enter(store, holder);
+      const outcomes = await Promise.all(Array.from({ length: 50 }, (_, i) => enter(store, `new-${i}`)));
+      expect(outcomes.filter((outcome) => outcome === 'in')).toHaveLength(1);
+      expect(outcomes.filter((outcome) => outcome === 'taken')).toHaveLength(49);
+    });
+
+    it('are free again when left, once for each', async () => {
+      const store = create();
+      for (const holder of ['a', 'b', 'c']) await enter(store, holder);
+      await store.leave('a');
+      await store.leave('a');
+      await store.leave('nobody');
+      expect([await enter(store, 'd'), await enter(store, 'e')]).toEqual(['in', 'taken']);
+    });
+
+    it('run out unless they are entered again', async () => {
+      const store = create();
+      for (const holder of ['a', 'b']) await enter(store, holder, { limit: 2 });
+      clock.ms += 59_000;
+      expect(await enter(store, 'a', { limit: 2 })).toBe('in');
+      clock.ms += 1000;
+      expect([await enter(store, 'c', { limit: 2 }), await enter(store, 'd', { limit: 2 })]).toEqual(['in', 'taken']);
+      expect(await enter(store, 'b', { limit: 2 })).toBe('taken');
+    });
+
+    it('are counted once for a holder who asks again, and kept when the limit falls', async () => {
+      const store = create();
+      for (const holder of ['a', 'a', 'b']) expect(await enter(store, holder, { limit: 2 })).toBe('in');
+      expect(await enter(store, 'a', { limit: 1 })).toBe('in');
+      expect(await enter(store, 'c', { limit: 2 })).toBe('taken');
+    });
+
+    it.each([0, -1])('are never had with a limit of %d', async (limit) => {
+      expect(await enter(create(), 'a', { limit })).toBe('taken');
+    });
+
+    it('of one key do not touch another, whatever the keys are called', async () => {
+      const store = create();
+      for (const key of ['a', 'b', '__proto__', 'constructor', '']) {
+        expect(await enter(store, `of ${key}`, { key, limit: 1 })).toBe('in');
+        expect(await enter(store, `more of ${key}`, { key, limit: 1 })).toBe('taken');
+      }
+    });
+
+    it('of one purpose, and secrets, keep nobody else out when they are full', async () => {
+      const store = create({ sessions: () => 2, keys: 2, secrets: 2 });
+      const put = (key: string) => store.put({ key, value: '', ttlSeconds: 60, of: key, limit: 9 });
+      for (const key of ['a', 'b']) expect(await put(key)).toBe('kept');
+      expect(await put('c')).toBe('full');
+      for (const key of ['a', 'b']) expect(await enter(store, `k${key}`, { key, purpose: 'keys' })).toBe('in');
+      expect(await enter(store, 'kc', { key: 'c', purpose: 'keys' })).toBe('full');
+      for (const key of ['a', 'b']) expect(await enter(store, key, { key })).toBe('in');
+      expect(await enter(store, 'c', { key: 'c' })).toBe('full');
+      await store.leave('a');
+      expect(await enter(store, 'c', { key: 'c' })).toBe('in');
+      clock.ms += 60_000;
+      expect(await enter(store, 'd', { key: 'd' })).toBe('in');
+      expect(await put('d')).toBe('kept');
+    });
+
+    it('are given back with what was held when their owner is no more, and those of others are not', async () => {
+      const store = create();
+      const pot = draw('p', 1, 1, { isExact: true });
+      await enter(store, 'a', { owner: '1', holds: [pot], limit: 2 });
+      await enter(store, 'b', { owner: '2', limit: 2 });
+      await enter(store, 'lasting', { owner: '', key: 'key', purpose: 'keys', limit: 1 });
+      expect(await enter(store, 'c', { key: 'other', holds: [pot] })).toBe('spent');
+      await store.forget('1');
+      await store.forget('');
+      expect(await enter(store, 'c', { holds: [pot], limit: 2 })).toBe('in');
+      expect(await enter(store, 'd', { limit: 2 })).toBe('taken');
+      expect(await enter(store, 'e', { key: 'key', purpose: 'keys', limit: 1 })).toBe('taken');
+    });
+
+    it('are never more than the limit, in any order of calls', async () => {
+      const step = fc.record({
+        call: fc.constantFrom('enter' as const, 'leave' as const, 'wait' as const),
+        holder: fc.nat(6),
+      });
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+          const store = create();
+          const held = new Map<number, number>();
+          for (const { call, holder } of steps) {
+            for (const [one, end] of held) if (end <= clock.ms) held.delete(one);
+            if (call === 'wait') clock.ms += holder * 1000;
+            if (call === 'leave') {
+              await store.leave(`${holder}`);
+              held.delete(holder);
+            }
+            if (call === 'enter') {
+              const isIn = (await enter(store, `${holder}`, { ttlSeconds: 8 })) === 'in';
+              expect(isIn).toBe(held.has(holder) || held.size < 3);
+              if (isIn) held.set(holder, clock.ms + 8000);
+            }
+          }
+        }),
+        { numRuns: 50 },
+      );
+    });
   });
 
-  it('runs out, to the millisecond', async () => {
-    await store.put('a', '1', 60);
-    await store.put('b', '2', 60);
-    clock.ms += 59_999;
-    expect(await store.take('a')).toBe('1');
-    clock.ms += 1;
-    expect(await store.take('b')).toBeNull();
+  describe('has budgets that', () => {
+    it('are taken together with the place, or not at all', async () => {
+      const store = create();
+      const [tokens, sessions] = [draw('tokens', 100, 10), draw('sessions', 1, 1, { isExact: true })];
+      expect(await store.enter(entry('a', { limit: 1, holds: [tokens, sessions] }))).toEqual({
+        outcome: 'in',
+        drawn: [
+          { used: 0, held: 10, isSpent: false },
+          { used: 0, held: 1, isSpent: false },
+        ],
+        dayEnds: Date.UTC(2026, 2, 2),
+      });
+      // The place is looked at first.
+      expect(await enter(store, 'b', { limit: 1, holds: [tokens, sessions] })).toBe('taken');
+      expect(await store.enter(entry('b', { holds: [tokens, sessions] }))).toEqual({
+        outcome: 'spent',
+        pot: 1,
+        used: 0,
+        dayEnds: Date.UTC(2026, 2, 2),
+      });
+      await store.leave('a');
+      expect(await enter(store, 'b', { limit: 1, holds: [tokens, sessions] })).toBe('in');
+    });
+
+    it('are given in parts of what is left, by how many draw, until all is used', async () => {
+      const store = create();
+      const tokens = draw('tokens', 1000, 100);
+      const parts: number[] = [];
+      for (let i = 0; i < 20; i++) {
+        const entered = await store.enter(entry(`${i}`, { key: `${i}`, holds: [tokens] }));
+        if (entered.outcome === 'in') parts.push(entered.drawn[0]?.held ?? 0);
+      }
+      expect(parts[0]).toBe(100);
+      expect(parts).toEqual([...parts].sort((a, b) => b - a));
+      expect(Math.min(...parts)).toBeGreaterThan(0);
+      expect(parts.reduce((sum, part) => sum + part)).toBeLessThan(1000);
+    });
+
+    it('give at least what is worth asking for, or what is left, and nobody is refused for what others hold', async () => {
+      const store = create();
+      const seconds = draw('seconds', 12, 60, { least: 5 });
+      const parts: unknown[] = [];
+      for (const holder of ['a', 'b', 'c', 'd']) {
+        const entered = await store.enter(entry(holder, { key: holder, holds: [seconds] }));
+        parts.push(entered.outcome === 'in' && entered.drawn[0]?.held);
+      }
+      expect(parts).toEqual([5, 5, 2, 0]);
+      const { drawn } = await store.settle('d', [told(seconds, 11)]);
+      expect(drawn).toEqual([{ used: 11, held: 0, isSpent: false }]);
+      expect((await store.settle('d', [told(seconds, 12, 11)])).drawn).toEqual([{ used: 12, held: 0, isSpent: true }]);
+      expect(await enter(store, 'e', { key: 'e', holds: [seconds] })).toBe('spent');
+    });
+
+    it('count a total once, however often it is told', async () => {
+      const store = create();
+      const tokens = draw('tokens', 1000, 10);
+      await enter(store, 'a', { holds: [tokens] });
+      for (let i = 0; i < 3; i++) await store.settle('a', [told(tokens, 70)]);
+      expect(await used(store, 'tokens')).toBe(70);
+      await store.settle('a', [told(tokens, 75, 70)]);
+      await store.leave('a');
+      for (let i = 0; i < 3; i++) await store.settle('a', [told(tokens, 80, 75)]);
+      expect(await used(store, 'tokens')).toBe(80);
+    });
+
+    it('count from the last acknowledged total where nothing is remembered, and hold nothing for who is not in', async () => {
+      const store = create();
+      const exact = draw('tokens', 1000, 1000, { isExact: true });
+      const { drawn } = await store.settle('late', [told(exact, 100, 90)]);
+      expect(drawn).toEqual([{ used: 10, held: 0, isSpent: false }]);
+      await store.settle('late', [told(exact, 100, 90)]);
+      expect(await used(store, 'tokens')).toBe(10);
+    });
+
+    it('get back what was held and not used', async () => {
+      const store = create();
+      const all = draw('p', 10, 10, { isExact: true, least: 10 });
+      await enter(store, 'a', { holds: [all] });
+      await store.settle('a', [told(all, 4)]);
+      expect(await enter(store, 'b', { key: 'b', holds: [all] })).toBe('spent');
+      await store.leave('a');
+      const entered = await store.enter(entry('b', { key: 'b', holds: [all] }));
+      expect(entered).toMatchObject({ drawn: [{ used: 4, held: 6 }] });
+      clock.ms += 60_000;
+      expect(await enter(store, 'c', { key: 'b', holds: [all] })).toBe('in');
+    });
+
+    it('begin anew with the day, also for who is in', async () => {
+      const store = create();
+      const tokens = draw('tokens', 10, 1);
+      await enter(store, 'a', { holds: [tokens], ttlSeconds: 86_400 });
+      expect((await store.settle('a', [told(tokens, 10)])).drawn[0]?.isSpent).toBe(true);
+      clock.ms += 12 * 3_600_000;
+      expect(await store.settle('a', [told(tokens, 13, 10)])).toEqual({
+        drawn: [{ used: 3, held: 1, isSpent: false }],
+        dayEnds: Date.UTC(2026, 2, 3),
+      });
+    });
+
+    it('have no room beyond the bound until the day is over, and then have', async () => {
+      const store = create({ pots: 2 });
+      for (const pot of ['a', 'b']) {
+        await enter(store, pot, { key: pot, holds: [draw(pot, 10, 1)] });
+        await store.settle(pot, [told(draw(pot, 10, 1), 1)]);
+      }
+      expect(await enter(store, 'c', { key: 'c', holds: [draw('c', 10, 1)] })).toBe('full');
+      expect(await enter(store, 'd', { key: 'd', holds: [draw('a', 10, 1)] })).toBe('in');
+      for (const holder of ['a', 'b', 'd']) await store.leave(holder);
+      clock.ms += 86_400_000;
+      expect(await enter(store, 'c', { key: 'c', holds: [draw('c', 10, 1)] })).toBe('in');
+    });
+
+    it('add up exactly, whoever comes, uses, stops telling and leaves in whatever order', async () => {
+      const step = fc.record({
+        who: fc.nat(4),
+        use: fc.nat(30),
+        what: fc.constantFrom('enter' as const, 'settle' as const, 'leave' as const),
+      });
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+          const store = create();
+          const tokens = draw('tokens', 100, 20);
+          const totals = [0, 0, 0, 0, 0];
+          for (const { who, use, what } of steps) {
+            if (what === 'enter') await enter(store, `${who}`, { key: `${who}`, holds: [tokens] });
+            if (what === 'leave') await store.leave(`${who}`);
+            if (what !== 'settle') continue;
+            totals[who] = (totals[who] as number) + use;
+            const { drawn } = await store.settle(`${who}`, [told(tokens, totals[who] as number)]);
+            const [{ used: sum, isSpent } = { used: Number.NaN, isSpent: false }] = drawn;
+            expect(sum).toBe(totals.reduce((before, one) => before + one));
+            expect(isSpent).toBe(sum >= 100);
+          }
+        }),
+        { numRuns: 50 },
+      );
+    });
   });
 
-  it('takes the place of an earlier one of that key', async () => {
-    await store.put('a', 'old', 60);
-    await store.put('a', 'new', 120);
-    clock.ms += 60_000;
-    expect(await store.take('a')).toBe('new');
-    expect(await store.take('a')).toBeNull();
+  describe('has one-time texts that', () => {
+    const put = (
+      store: Store,
+      key: string,
+      value: string,
+      rest: { ttlSeconds?: number; of?: string; limit?: number } = {},
+    ) => store.put({ key, value, ttlSeconds: 60, of: 'alice', limit: 9, ...rest });
+
+    it('are looked at by anybody, and had by exactly one of eight who take one at once', async () => {
+      const store = create();
+      expect(await put(store, 'secret', 'value')).toBe('kept');
+      expect([await store.look('secret'), await store.look('secret')]).toEqual(['value', 'value']);
+      const taken = await Promise.all(Array.from({ length: 8 }, () => store.take('secret')));
+      expect(taken.filter((value) => value !== null)).toEqual(['value']);
+      expect(await store.look('secret')).toBeNull();
+    });
+
+    it('run out, to the millisecond', async () => {
+      const store = create();
+      for (const key of ['a', 'b']) await put(store, key, key);
+      clock.ms += 59_999;
+      expect([await store.look('a'), await store.take('a')]).toEqual(['a', 'a']);
+      clock.ms += 1;
+      expect([await store.look('b'), await store.take('b')]).toEqual([null, null]);
+    });
+
+    it('take the place of an earlier one of that key', async () => {
+      const store = create();
+      await put(store, 'a', 'old', { limit: 1 });
+      expect(await put(store, 'a', 'new', { ttlSeconds: 120, limit: 1 })).toBe('kept');
+      clock.ms += 60_000;
+      expect([await store.take('a'), await store.take('a')]).toEqual(['new', null]);
+    });
+
+    it('may be empty, and are not confused by the names of built-in properties', async () => {
+      const store = create();
+      await put(store, 'empty', '');
+      expect(await store.take('empty')).toBe('');
+      for (const key of ['__proto__', 'constructor', 'never put']) expect(await store.take(key)).toBeNull();
+    });
+
+    it('are so many for each owner: taking one or waiting makes room', async () => {
+      const store = create();
+      for (const key of ['a', 'b']) await put(store, key, key, { limit: 2 });
+      expect(await put(store, 'c', 'c', { limit: 2 })).toBe('taken');
+      expect(await put(store, 'c', 'c', { limit: 2, of: 'bob' })).toBe('kept');
+      await store.take('a');
+      expect([await put(store, 'd', 'd', { limit: 2 }), await put(store, 'e', 'e', { limit: 2 })]).toEqual([
+        'kept',
+        'taken',
+      ]);
+      clock.ms += 60_000;
+      expect(await put(store, 'e', 'e', { limit: 2 })).toBe('kept');
+    });
+
+    it('are bounded in size', async () => {
+      const store = create();
+      await expect(put(store, 'a', 'x'.repeat(64 * 1024 + 1))).rejects.toThrow();
+      expect(await put(store, 'a', 'x'.repeat(64 * 1024))).toBe('kept');
+    });
   });
 
-  it('may be empty, and is not confused by the names of built-in properties', async () => {
-    await store.put('empty', '', 60);
-    expect(await store.take('empty')).toBe('');
-    for (const key of ['__proto__', 'constructor', 'never put']) expect(await store.take(key)).toBeNull();
+  it.each([0, -1, Number.NaN, Number.POSITIVE_INFINITY])('refuses a life of %d seconds', async (ttlSeconds) => {
+    const store = create();
+    await expect(store.put({ key: 'a', value: '1', ttlSeconds, of: 'a', limit: 1 })).rejects.toThrow();
+    await expect(store.enter(entry('a', { ttlSeconds }))).rejects.toThrow();
+    expect(await enter(store, 'b', { limit: 1 })).toBe('in');
   });
 
-  it('is bounded in number: what ran out goes first, then the call rejects and keeps what is there', async () => {
-    const small = create(2);
-    await small.put('a', '1', 10);
-    await small.put('b', '2', 60);
-    await expect(small.put('c', '3', 60)).rejects.toMatchObject({ id: 'overloaded' });
-    await small.put('b', '2 again', 60);
-    clock.ms += 10_000;
-    await small.put('c', '3', 60);
-    await expect(small.put('d', '4', 60)).rejects.toMatchObject({ id: 'overloaded' });
-    expect(await small.take('b')).toBe('2 again');
-    await small.put('d', '4', 60);
-    expect([await small.take('c'), await small.take('d')]).toEqual(['3', '4']);
-    await small.close();
+  it('says that the relay is shutting down once it is closed, and still lets everybody leave', async () => {
+    const store = create();
+    await enter(store, 'a');
+    await store.close();
+    await store.close();
+    const draining = { id: 'draining' };
+    await expect(store.take('a')).rejects.toMatchObject(draining);
+    await expect(store.look('a')).rejects.toMatchObject(draining);
+    await expect(store.put({ key: 'a', value: '', ttlSeconds: 1, of: '', limit: 1 })).rejects.toMatchObject(draining);
+    await expect(store.enter(entry('b'))).rejects.toMatchObject(draining);
+    await store.leave('a');
+    await store.forget('1');
+  });
+});
+
+describe('the store of a process', () => {
+  it('tells when its last place for a session is taken, and when there is one again', async () => {
+    const filled = vi.fn();
+    const limits = { sessions: 1 };
+    const store = createMemoryStore({ room: { sessions: () => limits.sessions }, filled });
+    onTestFinished(() => store.close());
+    await store.enter(entry('a'));
+    expect(filled.mock.calls).toEqual([[true]]);
+    limits.sessions = 2;
+    store.resized();
+    await store.enter(entry('b'));
+    await store.forget('1');
+    expect(filled.mock.calls).toEqual([[true], [false], [true], [false]]);
   });
 
-  it('is bounded in size', async () => {
-    await expect(store.put('a', 'x'.repeat(64 * 1024 + 1), 60)).rejects.toThrow(RangeError);
-    await store.put('a', 'x'.repeat(64 * 1024), 60);
+  it('cannot be made to count what has no end', async () => {
+    const store = createMemoryStore();
+    onTestFinished(() => store.close());
+    const pot = draw('p', 1, 0);
+    await expect(store.settle('a', [told(pot, Number.POSITIVE_INFINITY)])).rejects.toThrow(RangeError);
+    await expect(store.settle('a', [told(pot, Number.NaN)])).rejects.toThrow(RangeError);
   });
 
-  it('a full store refuses quickly, without a search for each refusal', async () => {
-    const large = create(50_000);
-    for (let i = 0; i < 50_000; i++) await large.put(`${i}`, 'x', 60);
+  it('refuses quickly when it is full, without a search for each refusal', async () => {
+    const store = createMemoryStore({ room: { secrets: 50_000 } });
+    onTestFinished(() => store.close());
+    const put = (key: string) => store.put({ key, value: 'x', ttlSeconds: 60, of: key, limit: 1 });
+    for (let i = 0; i < 50_000; i++) await put(`${i}`);
     const before = performance.now();
-    for (let i = 0; i < 2000; i++) await large.put(`more-${i}`, 'x', 60).catch(() => undefined);
+    for (let i = 0; i < 2000; i++) await put(`more-${i}`);
     expect(performance.now() - before).toBeLessThan(500);
-    await large.close();
-  });
-});
-
-describe('the store', () => {
-  it.each([0, -1, Number.NaN, Number.POSITIVE_INFINITY])('refuses a life of %d seconds', async (ttl) => {
-    await expect(store.put('a', '1', ttl)).rejects.toThrow(RangeError);
-    await expect(store.acquire('a', '1', 1, ttl)).rejects.toThrow(RangeError);
-    await expect(store.renew('a', '1', ttl)).rejects.toThrow(RangeError);
-  });
-
-  it.each([0, 1.5, Number.NaN])('cannot be created for %d entries', (maxEntries) => {
-    expect(() => create(maxEntries)).toThrow(RangeError);
   });
 
   it('sweeps what ran out with one timer, which ends when it closes', async () => {
     vi.useFakeTimers({ now: clock.ms });
-    try {
-      const swept = createMemoryStore();
-      for (let i = 0; i < 100; i++) {
-        await swept.put(`${i}`, 'x', 10);
-        await swept.acquire(`${i}`, 'x', 1, 10);
-      }
-      expect(vi.getTimerCount()).toBe(1);
-      const deleted = vi.spyOn(Map.prototype, 'delete');
-      vi.advanceTimersByTime(30_000);
-      expect(deleted.mock.calls.length).toBeGreaterThanOrEqual(200);
-      deleted.mockRestore();
-      await swept.close();
-      expect(vi.getTimerCount()).toBe(0);
-    } finally {
+    onTestFinished(() => {
       vi.useRealTimers();
+    });
+    const store = createMemoryStore();
+    for (let i = 0; i < 100; i++) {
+      await store.put({ key: `${i}`, value: 'x', ttlSeconds: 10, of: `${i}`, limit: 1 });
+      await store.enter(entry(`${i}`, { key: `${i}`, ttlSeconds: 10 }));
     }
-  });
-
-  it('forgets everything when it closes, and says that the relay is shutting down', async () => {
-    await store.put('a', '1', 60);
-    await store.acquire('b', 'x', 1, 60);
+    expect(vi.getTimerCount()).toBe(1);
+    const deleted = vi.spyOn(Map.prototype, 'delete');
+    vi.advanceTimersByTime(30_000);
+    expect(deleted.mock.calls.length).toBeGreaterThanOrEqual(400);
+    deleted.mockRestore();
+    expect(store.unusedSecrets).toBe(0);
     await store.close();
-    await store.close();
-    await expect(store.take('a')).rejects.toMatchObject({ id: 'draining' });
-    await expect(store.put('a', '1', 60)).rejects.toMatchObject({ id: 'draining' });
-    await expect(store.acquire('b', 'y', 1, 60)).rejects.toMatchObject({ id: 'draining' });
-    expect(await store.renew('b', 'x', 60)).toBe(false);
-    await store.release('b', 'x');
+    expect(vi.getTimerCount()).toBe(0);
   });
 });

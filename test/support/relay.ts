@@ -8,7 +8,7 @@ import type { ClientOptions } from 'ws';
 import { signToken } from '../../src/auth/token.js';
 import { loadConfig } from '../../src/config.js';
 import { type Emulator, type EmulatorOptions, startEmulator } from '../../src/emulator/emulator.js';
-import { type Relay, startRelay } from '../../src/relay.js';
+import { type Relay, type Shared, startRelay } from '../../src/relay.js';
 import { createLog } from '../../src/telemetry/log.js';
 import { connect, type TestClient } from './client.js';
 
@@ -41,6 +41,8 @@ export interface TestRelayOptions {
   /** Text of the YAML file. */
   yaml?: string;
   level?: string;
+  /** What it has in common with other processes. */
+  shared?: Shared;
 }
 
 /** Starts a relay that is closed when the test is over. */
@@ -73,7 +75,8 @@ export async function startTestRelay(options: TestRelayOptions): Promise<TestRel
   };
   const path = env.RELAY_CONFIG ?? null;
   const source = path === null ? null : { path, load: () => loadConfig(env) };
-  const relay = await startRelay(loadConfig(env), createLog((options.level ?? 'debug') as 'debug', sink), source);
+  const ownLog = createLog((options.level ?? 'debug') as 'debug', sink);
+  const relay = await startRelay(loadConfig(env), ownLog, source, null, options.shared ?? null);
   onTestFinished(() => relay.close());
   const address = relay.url.replace('http', 'ws');
 

@@ -1,0 +1,238 @@
+/** The store in the memory of one process. Nothing in it waits, so that every call is one step. */
+
+import { RelayError } from '../errors.js';
+import { Leases } from './leases.js';
+import { Pots } from './pots.js';
+import type { Drawn, Entered, Entry, OneTime, Purpose, Settled, Store, Total } from './store.js';
+
+/** How much a store holds; everything has room of its own. */
+export interface Room {
+  /** Sessions at a time; may change. */
+  readonly sessions: () => number;
+  readonly keys: number;
+  readonly secrets: number;
+  readonly pots: number;
+}
+
+interface MemoryOptions {
+  readonly room?: Partial<Room>;
+  /** Both clocks at once, for tests. */
+  readonly now?: () => number;
+  /** Told whenever the last session's place was taken, or there is one again. */
+  readonly filled?: (isFull: boolean) => void;
+}
+
+/** The store of a single process, and that of the one that several have in common. */
+export interface MemoryStore extends Store {
+  /** Whether there is no room for another session. */
+  readonly isFull: boolean;
+  /** One-time texts that nobody has taken. */
+  readonly unusedSecrets: number;
+  /** To be called when the room for sessions has changed. */
+  resized(): void;
+}
+
+const roomByDefault: Room = { sessions: () => 20_000, keys: 20_000, secrets: 20_000, pots: 100_000 };
+const sweepEveryMs = 30_000;
+const maxValueLength = 64 * 1024;
+/** How long the totals of who has left are remembered. */
+const rememberMs = 60_000;
+/** Holders that have left and are remembered; those who left first are forgotten first. */
+const mostRemembered = 20_000;
+
+interface Holder {
+  readonly purpose: Purpose;
+  readonly key: string;
+  readonly owner: string;
+  /** What it has told of each pot. */
+  readonly told: Map<string, number>;
+  readonly pots: Set<string>;
+}
+
+/** Makes the store of a process; `room` is for tests, and for the sessions of an instance. */
+export function createMemoryStore(options: MemoryOptions = {}): MemoryStore {
+  const { room, now, filled = () => undefined } = options;
+  // Only days are a matter of the wall clock; a clock that is set gives nobody's place away.
+  const clocks = { now: now ?? (() => performance.now()), wall: now ?? Date.now };
+  return new Memory({ ...roomByDefault, ...room }, clocks, filled);
+}
+
+class Memory implements MemoryStore {
+  readonly #now: () => number;
+  readonly #filled: (isFull: boolean) => void;
+  readonly #places: Readonly<Record<Purpose, Leases>>;
+  readonly #pots: Pots;
+  readonly #holders = new Map<string, Holder>();
+  /** What those told who have left. */
+  readonly #left = new Map<string, { readonly told: Map<string, number>; until: number }>();
+  readonly #values = new Map<string, { value: string; of: string; expiresAt: number }>();
+  readonly #unused: Leases;
+  readonly #sweeper: NodeJS.Timeout;
+  #wasFull = false;
+  #closed = false;
+
+  constructor(room: Room, { now, wall }: { now: () => number; wall: () => number }, filled: (isFull: boolean) => void) {
+    this.#now = now;
+    this.#filled = filled;
+    const lapsed = (holder: string) => this.#drop(holder);
+    this.#places = {
+      sessions: new Leases(room.sessions, now, lapsed),
+      keys: new Leases(() => room.keys, now, lapsed),
+    };
+    this.#pots = new Pots(room.pots, wall);
+    this.#unused = new Leases(
+      () => room.secrets,
+      now,
+      (key) => this.#values.delete(key),
+    );
+    this.#sweeper = setInterval(() => this.#sweep(), sweepEveryMs);
+    this.#sweeper.unref();
+  }
+
+  get isFull(): boolean {
+    return this.#places.sessions.isFull;
+  }
+
+  get unusedSecrets(): number {
+    this.#unused.sweep();
+    return this.#values.size;
+  }
+
+  resized(): void {
+    if (this.isFull === this.#wasFull) return;
+    this.#wasFull = this.isFull;
+    this.#filled(this.isFull);
+  }
+
+  async enter({ place, holds, holder, owner }: Entry): Promise<Entered> {
+    const end = this.#endOf(place.ttlSeconds);
+    this.#refuseWhenClosed();
+    const places = this.#places[place.purpose];
+    const outcome = places.enter(place.key, holder, place.limit, end);
+    if (outcome !== 'in') return { outcome };
+    const { dayEnds } = this.#pots;
+    if (this.#holders.has(holder)) return { outcome, drawn: [], dayEnds };
+    const pot = holds.findIndex((draw) => this.#pots.isSpent(draw));
+    if (pot !== -1 || !this.#pots.hasRoomFor(holds)) {
+      places.leave(place.key, holder);
+      if (pot === -1) return { outcome: 'full' };
+      return { outcome: 'spent', pot, used: this.#pots.used(holds[pot]?.pot ?? ''), dayEnds };
+    }
+    const told = this.#left.get(holder)?.told ?? new Map<string, number>();
+    this.#left.delete(holder);
+    const pots = new Set(holds.map((draw) => draw.pot));
+    this.#holders.set(holder, { purpose: place.purpose, key: place.key, owner, told, pots });
+    const drawn = holds.map((draw) => this.#pots.hold(draw, holder));
+    this.resized();
+    return { outcome, drawn, dayEnds };
+  }
+
+  async settle(holder: string, totals: readonly Total[]): Promise<Settled> {
+    const known = this.#holders.get(holder);
+    const told = known?.told ?? this.#remember(holder);
+    const drawn = totals.map((total): Drawn => {
+      const { pot } = total;
+      this.#pots.use(pot, total.total - (told.get(pot) ?? total.told));
+      told.set(pot, total.total);
+      if (known && total.most > 0) {
+        known.pots.add(pot);
+        return this.#pots.hold(total, holder);
+      }
+      this.#pots.release(pot, holder);
+      return { used: this.#pots.used(pot), held: 0, isSpent: this.#pots.isSpent(total) };
+    });
+    return { drawn, dayEnds: this.#pots.dayEnds };
+  }
+
+  async leave(holder: string): Promise<void> {
+    const known = this.#holders.get(holder);
+    if (!known) return;
+    this.#places[known.purpose].leave(known.key, holder);
+    this.#drop(holder);
+    this.resized();
+  }
+
+  async forget(owner: string): Promise<void> {
+    if (owner === '') return;
+    const theirs = [...this.#holders].filter(([, held]) => held.owner === owner);
+    await Promise.all(theirs.map(([holder]) => this.leave(holder)));
+  }
+
+  async put({ key, value, ttlSeconds, of, limit }: OneTime): Promise<'kept' | 'taken' | 'full'> {
+    const expiresAt = this.#endOf(ttlSeconds);
+    this.#refuseWhenClosed();
+    if (value.length > maxValueLength) throw new RangeError('a one-time value is at most 64 KiB');
+    const before = this.#values.get(key);
+    if (before) this.#unused.leave(before.of, key);
+    const outcome = this.#unused.enter(of, key, limit, expiresAt);
+    if (outcome !== 'in') {
+      this.#values.delete(key);
+      return outcome;
+    }
+    this.#values.set(key, { value, of, expiresAt });
+    return 'kept';
+  }
+
+  async look(key: string): Promise<string | null> {
+    return this.#read(key);
+  }
+
+  async take(key: string): Promise<string | null> {
+    const value = this.#read(key);
+    const kept = this.#values.get(key);
+    if (kept) {
+      this.#values.delete(key);
+      this.#unused.leave(kept.of, key);
+    }
+    return value;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#sweeper);
+    for (const one of [...Object.values(this.#places), this.#unused, this.#pots]) one.clear();
+    for (const one of [this.#values, this.#holders, this.#left]) one.clear();
+  }
+
+  #endOf(ttlSeconds: number): number {
+    if (!(ttlSeconds > 0 && Number.isFinite(ttlSeconds))) throw new RangeError('ttlSeconds must be more than 0');
+    return this.#now() + ttlSeconds * 1000;
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.#closed) throw new RelayError('draining', 'The relay is shutting down.');
+  }
+
+  #read(key: string): string | null {
+    this.#refuseWhenClosed();
+    const kept = this.#values.get(key);
+    return kept && kept.expiresAt > this.#now() ? kept.value : null;
+  }
+
+  /** A holder has no place any more: what it holds goes back, what it told is remembered. */
+  #drop(holder: string): void {
+    const known = this.#holders.get(holder);
+    if (!known) return;
+    this.#holders.delete(holder);
+    for (const pot of known.pots) this.#pots.release(pot, holder);
+    if (known.told.size > 0) this.#remember(holder, known.told);
+  }
+
+  /** What was told by who is not in. */
+  #remember(holder: string, told = this.#left.get(holder)?.told ?? new Map<string, number>()): Map<string, number> {
+    this.#left.delete(holder);
+    this.#left.set(holder, { told, until: this.#now() + rememberMs });
+    if (this.#left.size > mostRemembered) this.#left.delete(this.#left.keys().next().value as string);
+    return told;
+  }
+
+  #sweep(): void {
+    for (const leases of [...Object.values(this.#places), this.#unused]) leases.sweep();
+    // In the order in which they left.
+    for (const [holder, { until }] of this.#left) {
+      if (until > this.#now()) break;
+      this.#left.delete(holder);
+    }
+    this.resized();
+  }
+}

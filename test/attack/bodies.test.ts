@@ -1,0 +1,113 @@
+import { once } from 'node:events';
+import { type ClientRequest, type IncomingMessage, request } from 'node:http';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { startTestEmulator, startTestRelay, type TestRelay } from '../support/relay.js';
+import { Caller } from '../webrtc/caller.js';
+
+async function start(): Promise<TestRelay> {
+  const emulator = await startTestEmulator();
+  return startTestRelay({ upstream: emulator.url, env: { RELAY_ALLOWED_ORIGINS: 'https://app.test' } });
+}
+
+/** All doors that take a body, and what they would have. */
+const doors = [
+  ['/v1/realtime/calls', 'multipart/form-data; boundary=x'],
+  ['/openai/v1/realtime/calls', 'application/sdp'],
+  ['/v1/realtime/client_secrets', 'application/json'],
+  ['/openai/v1/realtime/client_secrets?for=webrtc', 'application/json'],
+  ['/openai/realtimeapi/sessions?api-version=2025-04-01-preview', 'application/json'],
+  ['/v1/relay/revocations', 'application/json'],
+  ['/v1/realtime/calls/call_x/hangup', 'application/json'],
+] as const;
+
+/** Says that a body will come, and never sends it. */
+async function withoutBody(relay: TestRelay, path: string, headers: object): Promise<number | undefined> {
+  const asked: ClientRequest = request(`${relay.relay.url}${path}`, {
+    method: 'POST',
+    headers: { 'content-length': '4096', ...headers },
+  });
+  onTestFinished(() => void asked.destroy());
+  asked.on('error', () => undefined);
+  asked.flushHeaders();
+  const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+  return answer.statusCode;
+}
+
+function form(parts: number): { body: string; type: string } {
+  const part = '--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n';
+  return { body: `${part.repeat(parts)}--x--\r\n`, type: 'multipart/form-data; boundary=x' };
+}
+
+describe('the body of nobody', () => {
+  it.each(doors)('is not waited for at %s', async (path, type) => {
+    const relay = await start();
+    expect(await withoutBody(relay, path, { 'content-type': type })).toBe(401);
+    expect(await withoutBody(relay, path, { 'content-type': type, authorization: 'Bearer a.b.c' })).toBe(401);
+    expect(await withoutBody(relay, path, { 'content-type': type, 'api-key': `ek_rly_${'a'.repeat(43)}` })).toBe(
+      path.endsWith('calls') ? 401 : 403,
+    );
+    const origin = 'https://evil.test';
+    const isForBackends = path.endsWith('hangup');
+    const fromElsewhere = { 'content-type': type, authorization: `Bearer ${relay.token()}`, origin };
+    if (!isForBackends) expect(await withoutBody(relay, path, fromElsewhere)).toBe(403);
+  });
+
+  it('is not parsed, whatever is in it', async () => {
+    const relay = await start();
+    const parsed = vi.spyOn(Response.prototype, 'formData');
+    const { body, type } = form(2848);
+    const answer = await fetch(`${relay.relay.url}/v1/realtime/calls`, {
+      method: 'POST',
+      headers: { 'content-type': type },
+      body,
+    });
+    expect(answer.status).toBe(401);
+    expect(parsed).not.toHaveBeenCalled();
+  });
+});
+
+describe('the body of a user', () => {
+  const call = async (relay: TestRelay, body: string, type: string) => {
+    const answer = await fetch(`${relay.relay.url}/v1/realtime/calls`, {
+      method: 'POST',
+      headers: { 'content-type': type, authorization: `Bearer ${relay.token()}` },
+      body,
+    });
+    return [answer.status, ((await answer.json()) as { error: { code: string } }).error.code];
+  };
+
+  it('is a form of a few parts, or is not parsed', async () => {
+    const relay = await start();
+    const parsed = vi.spyOn(Response.prototype, 'formData');
+    onTestFinished(() => parsed.mockRestore());
+    const many = form(2848);
+    expect(await call(relay, many.body, many.type)).toEqual([413, 'too_big']);
+    const nine = form(9);
+    expect(await call(relay, nine.body, nine.type.replace('=x', '="x"'))).toEqual([413, 'too_big']);
+    expect(parsed).not.toHaveBeenCalled();
+    const eight = form(8);
+    expect(await call(relay, eight.body, eight.type)).toEqual([400, 'bad_event']);
+    expect(parsed).toHaveBeenCalledTimes(1);
+  });
+
+  it('is as large as its door needs', async () => {
+    const relay = await start();
+    expect(await call(relay, 'v=0\r\n'.padEnd(65 * 1024, 'a'), 'application/sdp')).toEqual([413, 'too_big']);
+    const { offer } = await Caller.create();
+    const whole = new FormData();
+    whole.set('sdp', offer);
+    whole.set('session', JSON.stringify({ instructions: 'x'.repeat(100 * 1024) }));
+    const answer = await fetch(`${relay.relay.url}/v1/realtime/calls`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${relay.token()}` },
+      body: whole,
+    });
+    expect(answer.status).toBe(201);
+    const revocation = await fetch(`${relay.relay.url}/v1/relay/revocations`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${relay.token({ claims: { scope: 'relay.revoke' } })}` },
+      body: JSON.stringify({ sub: 'x'.repeat(10_000) }),
+    });
+    expect(revocation.status).toBe(413);
+  });
+});
