@@ -225,6 +225,9 @@ export function exitOfUpstreamClose(code: number, reason: string): ExitId {
   return code === 3000 || code === 4000 ? 'upstream_failed' : 'upstream_lost';
 }
 
+/** RFC 6455 section 7.4.1, policy violation: what `ws` says of too many fragments, and the relay of too many control frames. */
+export const tooManyFrames = 1008;
+
 /** How a session ends when `ws` closes the client's socket for breaking RFC 6455 or the size limit. */
 export function exitOfViolation(code: number): ExitId {
   return code === exits.too_big.close ? 'too_big' : 'bad_event';

@@ -13,7 +13,7 @@ import type { Initiator, Metrics } from '../telemetry/metrics.js';
 import { type SessionTrace, traceSession } from '../telemetry/trace.js';
 import type { UsageRecord } from '../telemetry/usage.js';
 import { attach, type CreatedCall, createCall, type EphemeralKey, mintKey } from '../upstream/calls.js';
-import type { Dialed } from '../upstream/dial.js';
+import { type Dialed, mostMessageBytes } from '../upstream/dial.js';
 import type { UpstreamPool } from '../upstream/pool.js';
 import { Account } from './account.js';
 import { type Activity, createActivity } from './activity.js';
@@ -34,8 +34,8 @@ import {
   usageOf,
 } from './report.js';
 import type { Settlements } from './settle.js';
-import { Sideband } from './sideband.js';
 import { createWatchdog, heartbeatOf } from './silence.js';
+import { Leg } from './socket.js';
 
 /** The parts of the instance that every call uses. */
 export interface CallServices {
@@ -71,6 +71,8 @@ interface Ending {
 const keySeconds = 30;
 /** For the sideband to be found, all tries included. */
 const attachMs = 20_000;
+/** Nothing is held for a sideband: what goes there are a few events of the relay's own. */
+const sidebandBytes = Number.POSITIVE_INFINITY;
 const never = new AbortController().signal;
 
 export class Call {
@@ -103,10 +105,12 @@ export class Call {
   #readyAt = 0;
   #endedAt = 0;
   #deadline: Deadline = { at: Number.POSITIVE_INFINITY, wallAt: Number.POSITIVE_INFINITY };
-  #sideband: Sideband | null = null;
+  #sideband: Leg | null = null;
   #lastEventAt = this.#started.now;
   #playing = false;
   #events = 0;
+  /** As many had come at the last look. */
+  #eventsBefore = 0;
   #violations = 0;
   #cancellations = 0;
 
@@ -152,7 +156,7 @@ export class Call {
 
   /** Bytes waiting to be written, by the direction they travel. */
   get buffered(): { up: number; down: number } {
-    return { up: this.#sideband?.buffered ?? 0, down: 0 };
+    return { up: this.#sideband?.buffered ?? 0, down: this.#sideband?.begun ?? 0 };
   }
 
   /** Creates the call upstream and attaches to it; ends the session when either fails. */
@@ -216,17 +220,31 @@ export class Call {
       },
     );
     this.#judge = guard.judge;
-    this.#sideband = new Sideband(dialed, {
+    const { socket, stream } = dialed;
+    const sideband = new Leg(socket, stream, {
+      bufferBytes: sidebandBytes,
+      masked: true,
+      messageBytes: mostMessageBytes,
+    });
+    this.#sideband = sideband;
+    const failed = (message: string) => this.end('upstream_failed', 'upstream', { message });
+    sideband.start({
       message: (bytes) => this.#take(bytes),
-      binary: () => this.end('upstream_failed', 'upstream', { message: 'The upstream sent a binary frame.' }),
+      binary: () => failed('The upstream sent a binary frame.'),
       closed: (code, reason) => this.#sidebandClosed(code, reason),
+      drained: () => undefined,
+      violated: () => {
+        failed('The upstream sent too many pings and pongs.');
+        return '';
+      },
+      failed: (error) => this.#unforeseen(error),
     });
     guard.start();
   }
 
   #inject(body: JsonObject): void {
     this.#meter.injected(body);
-    this.#sideband?.send(body);
+    this.#sideband?.send(Buffer.from(JSON.stringify(body)));
   }
 
   #cancel(responseId: string): void {
@@ -321,6 +339,19 @@ export class Call {
 
   /** Once a second: everything about a call that is a matter of time. */
   tick(at: Moment): void {
+    try {
+      this.#tick(at);
+    } catch (error) {
+      this.#unforeseen(error);
+    }
+  }
+
+  /** Whatever the other nets did not catch ends this call and no other. */
+  #unforeseen(cause: unknown): void {
+    this.end('internal', 'relay', { message: exits.internal.meaning, cause });
+  }
+
+  #tick(at: Moment): void {
     const { now } = at;
     if (this.#state === 'closed') return;
     this.#logActivity();
@@ -337,7 +368,8 @@ export class Call {
   #facts(state: Exclude<State, 'closed'>, { now, wall }: Moment): Facts {
     const { limits } = this.#services;
     const { principal, profile } = this.admission;
-    const heard = this.#sideband?.wasHeard(now) ?? false;
+    const heard = this.#events !== this.#eventsBefore;
+    this.#eventsBefore = this.#events;
     const isDue = state === 'configuring' || this.#meter.turns.isOwed();
     return {
       state: state === 'creating' || state === 'attaching' ? 'dialing' : state,
@@ -429,7 +461,7 @@ export class Call {
 
   /** Lets go of the sideband, and reports what the call cost. */
   #closeSideband(complete: boolean): void {
-    this.#sideband?.close();
+    this.#sideband?.close(exits.normal.close, '');
     if (this.#readyAt === 0) return;
     const when = {
       startedAt: wallOf(this.#started, this.#readyAt),

@@ -1,7 +1,8 @@
 /**
  * What comes in on a WebSocket, on its way to `ws`: whole text frames, which is what events are, are cut out of what the
- * socket delivers, without a copy. All else is left to `ws`, byte for byte, and with it everything in RFC 6455 that needs
- * more thought: control frames, fragments, violations.
+ * socket delivers, without a copy. All else is left to `ws`, frame by frame, and with it everything in RFC 6455 that needs
+ * more thought: control frames, fragments, violations. Nothing is put off: what a chunk holds has been judged when `push`
+ * returns, and nothing that stands behind a violation has passed.
  */
 
 import { isUtf8 } from 'node:buffer';
@@ -11,18 +12,30 @@ import { mask } from './mask.js';
 export interface Lanes {
   /** A text message in one frame, whose bytes are valid UTF-8 and stand right behind the head of their frame. */
   text(message: Buffer): void;
-  /** One or more whole frames for `ws`, or the next part of one. */
-  other(bytes: Buffer): void;
+  /**
+   * A whole frame for `ws`, or the beginning of one that it will refuse. True when `ws` has made an event of it in this
+   * turn: a violation it reports some ticks later only.
+   */
+  other(frame: Buffer): boolean;
 }
 
 /** FIN and the opcode of text, without reserved bits. */
 const finalText = 0x81;
 const finBit = 0x80;
+const reservedBits = 0x70;
 const opcodeBits = 0x0f;
 const maskBit = 0x80;
 const lengthBits = 0x7f;
-const opcode = { binary: 0x2, close: 0x8 } as const;
+const opcode = { continuation: 0x0, binary: 0x2, close: 0x8, pong: 0xa } as const;
 const keyBytes = 4;
+/** The longest head there is. */
+const mostHead = 14;
+/** RFC 6455 section 5.5. */
+const mostControlBytes = 125;
+/** What is set aside at first for a frame that is not all here; its head may promise more than will ever come. */
+const firstRoom = 64 * 1024;
+/** A frame for `ws`, which may keep it, is copied when it is a smaller part than this of the memory it came in. */
+const leastShare = 1 / 4;
 
 /** The bytes of the shortest head that a frame with so long a payload can have. */
 export function headBytes(length: number, masked: boolean): number {
@@ -51,27 +64,26 @@ function see(data: Buffer, at: number): boolean {
   return true;
 }
 
+/** What a frame is to us. */
+type Kind = 'event' | 'part' | 'control' | 'violation';
+
 export class Frames {
   readonly #masked: boolean;
   readonly #mostBytes: number;
   readonly #lanes: Lanes;
   /** What there is of a head that is not all here yet. */
   #head: Buffer | null = null;
-  /** A text frame that is not all here yet, in its full size, and how much of it is. */
+  /** What there is of a frame that is not all here yet, and the size that it will have. */
   #partial: Buffer | null = null;
   #filled = 0;
-  /** Bytes that are still to come of a frame for `ws`. */
-  #others = 0;
-  /** A message in fragments has begun; a text frame would break the protocol. */
-  #inFragments = false;
-  #closing = false;
-  /** What came behind a frame that `ws` has to judge first. */
-  #later: Buffer[] | null = null;
+  #size = 0;
+  /** Payload of a message in fragments that has begun; null outside of one. */
+  #fragments: number | null = null;
   #stopped = false;
 
   /**
    * @param masked whether the peer masks its frames
-   * @param mostBytes the largest message; a larger one is left to `ws`, which knows how to refuse it
+   * @param mostBytes the largest message, as `ws` knows it
    */
   constructor(masked: boolean, mostBytes: number, lanes: Lanes) {
     this.#masked = masked;
@@ -79,28 +91,31 @@ export class Frames {
     this.#lanes = lanes;
   }
 
+  /** Bytes kept of messages that have begun. */
+  get begun(): number {
+    return this.#filled + (this.#fragments ?? 0);
+  }
+
   /** Takes what the socket delivers. The bytes are ours from now on: payloads are unmasked in place. */
   push(chunk: Buffer): void {
-    if (this.#stopped || this.#mustWait(chunk, 0)) return;
+    if (this.#stopped) return;
     const data = this.#head ? Buffer.concat([this.#head, chunk]) : chunk;
     this.#head = null;
     let at = this.#fill(data);
-    while (!this.#mustWait(data, at) && at < data.length) {
-      if (this.#others > 0) {
-        at = this.#pass(data, at);
-      } else if (!see(data, at)) {
-        this.#head = Buffer.from(data.subarray(at));
+    while (at < data.length && !this.#stopped) {
+      if (!see(data, at)) {
+        this.#head = copied(data.subarray(at));
         return;
-      } else if (!this.#isEvent()) {
-        at = this.#pass(data, at);
+      }
+      const kind = this.#kind();
+      const end = at + seen.head + seen.length;
+      if (kind === 'violation') {
+        this.#refuse(data.subarray(at, at + mostHead));
+      } else if (end > data.length) {
+        this.#begin(data, at);
+        return;
       } else {
-        const end = at + seen.head + seen.length;
-        if (end > data.length) {
-          this.#partial = Buffer.allocUnsafeSlow(seen.head + seen.length);
-          this.#filled = data.copy(this.#partial, 0, at);
-          return;
-        }
-        this.#deliver(data, at, end);
+        this.#take(kind, data, at, end);
         at = end;
       }
     }
@@ -111,42 +126,70 @@ export class Frames {
     this.#stopped = true;
     this.#head = null;
     this.#partial = null;
+    this.#filled = 0;
+    this.#fragments = null;
   }
 
-  /** Whether `ws` has to judge something first; then it keeps what `data` holds from `at` on until that is done. */
-  #mustWait(data: Buffer, at: number): boolean {
-    if (this.#later === null) return false;
-    if (at < data.length) this.#later.push(data.subarray(at));
-    return true;
-  }
-
-  #isEvent(): boolean {
+  #kind(): Kind {
     const { first, masked, head, length } = seen;
-    return (
-      first === finalText &&
-      masked === this.#masked &&
-      !this.#inFragments &&
-      length <= this.#mostBytes &&
-      head === headBytes(length, masked)
-    );
+    const code = first & opcodeBits;
+    const isFinal = (first & finBit) !== 0;
+    if (masked !== this.#masked || (first & reservedBits) !== 0) return 'violation';
+    if (code >= opcode.close) {
+      return code <= opcode.pong && isFinal && length <= mostControlBytes && (code !== opcode.close || length !== 1)
+        ? 'control'
+        : 'violation';
+    }
+    const goesOn = code === opcode.continuation;
+    if (code > opcode.binary || goesOn !== (this.#fragments !== null)) return 'violation';
+    if (length + (this.#fragments ?? 0) > this.#mostBytes) return 'violation';
+    return first === finalText && head === headBytes(length, masked) ? 'event' : 'part';
   }
 
-  /** Adds to a text frame whose beginning has come before; returns where what is behind it begins. */
+  /** Keeps the beginning of a frame whose end is not here yet. */
+  #begin(data: Buffer, at: number): void {
+    this.#size = seen.head + seen.length;
+    this.#partial = Buffer.allocUnsafeSlow(Math.min(this.#size, firstRoom));
+    this.#filled = 0;
+    this.#fill(data.subarray(at));
+  }
+
+  /** Adds to a frame whose beginning has come before; returns where what is behind it begins. */
   #fill(data: Buffer): number {
-    const frame = this.#partial;
-    if (frame === null) return 0;
-    const taken = data.copy(frame, this.#filled);
-    this.#filled += taken;
-    if (this.#filled === frame.length) {
+    if (this.#partial === null) return 0;
+    const taken = Math.min(this.#size - this.#filled, data.length);
+    const needed = this.#filled + taken;
+    if (needed > this.#partial.length) {
+      const room = Buffer.allocUnsafeSlow(Math.min(this.#size, Math.max(needed, 2 * this.#partial.length)));
+      this.#partial.copy(room, 0, 0, this.#filled);
+      this.#partial = room;
+    }
+    data.copy(this.#partial, this.#filled, 0, taken);
+    this.#filled = needed;
+    if (needed === this.#size) {
+      const frame = this.#partial;
       this.#partial = null;
+      this.#filled = 0;
       see(frame, 0);
-      this.#deliver(frame, 0, frame.length);
+      this.#take(this.#kind(), frame, 0, frame.length);
     }
     return taken;
   }
 
-  /** Hands on the text frame that was seen, which stands in `data` from `at` to `end`. */
-  #deliver(data: Buffer, at: number, end: number): void {
+  /** Hands on the frame that was seen, which stands in `data` from `at` to `end`. */
+  #take(kind: Kind, data: Buffer, at: number, end: number): void {
+    if (kind === 'event' && this.#deliver(data, at, end)) return;
+    const code = seen.first & opcodeBits;
+    const isFinal = (seen.first & finBit) !== 0;
+    if (kind === 'part') this.#fragments = isFinal ? null : (this.#fragments ?? 0) + seen.length;
+    const frame = data.subarray(at, end);
+    const heard = this.#lanes.other(frame.length < leastShare * frame.buffer.byteLength ? copied(frame) : frame);
+    // Of a fragment with more behind it `ws` says nothing; of what was too many of them it will.
+    if (code === opcode.close || (isFinal && !heard)) this.stop();
+  }
+
+  /** Hands on an event; false when its bytes are not UTF-8, which `ws` has to say. */
+  #deliver(data: Buffer, at: number, end: number): boolean {
     const start = at + seen.head;
     const message = data.subarray(start, end);
     if (this.#masked) {
@@ -155,47 +198,22 @@ export class Frames {
     }
     if (isUtf8(message)) {
       this.#lanes.text(message);
-      return;
+      return true;
     }
     if (this.#masked) mask(message, key);
-    this.#handOver(data.subarray(at, end));
+    return false;
   }
 
-  /** Gives `ws` the frames of its own that stand here in a row; returns where they end. */
-  #pass(data: Buffer, from: number): number {
-    let at = from;
-    while (at < data.length && !(this.#closing && this.#others === 0)) {
-      if (this.#others === 0) {
-        if (!see(data, at) || this.#isEvent()) break;
-        this.#note();
-      }
-      const part = Math.min(this.#others, data.length - at);
-      this.#others -= part;
-      at += part;
-    }
-    this.#handOver(data.subarray(from, at));
-    if (this.#closing && this.#others === 0) this.stop();
-    return at;
+  /** The head alone shows `ws` what is wrong. */
+  #refuse(beginning: Buffer): void {
+    this.#lanes.other(copied(beginning));
+    this.stop();
   }
+}
 
-  #note(): void {
-    const code = seen.first & opcodeBits;
-    if (code <= opcode.binary) this.#inFragments = (seen.first & finBit) === 0;
-    this.#closing = code === opcode.close;
-    this.#others = seen.head + seen.length;
-  }
-
-  /** `ws` reports a violation some ticks later only; until then nothing behind these bytes may pass. */
-  #handOver(bytes: Buffer): void {
-    this.#later = [];
-    setImmediate(this.#goOn);
-    this.#lanes.other(bytes);
-  }
-
-  readonly #goOn = (): void => {
-    const waiting = this.#later ?? [];
-    this.#later = null;
-    // Should one of them have to wait again, the others do so behind it.
-    for (const chunk of waiting) this.push(chunk);
-  };
+/** Apart from the memory it stands in, and from the pool that small pieces of many owners share. */
+function copied(bytes: Buffer): Buffer {
+  const own = Buffer.allocUnsafeSlow(bytes.length);
+  bytes.copy(own);
+  return own;
 }

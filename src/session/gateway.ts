@@ -9,12 +9,13 @@ import { errorBody, exits, type HttpRefusal, httpRefusal, notServed, RelayError 
 import type { Dialect } from '../protocol/catalogue.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import { mostPendingPongs } from '../upstream/dial.js';
 import { type Admission, type AdmissionServices, admit, checkOrigin, type Request } from './admission.js';
 import { sdkOf } from './census.js';
 import { eventBytesOf } from './readers.js';
 import type { SessionRegistry } from './registry.js';
 import { Session, type SessionServices } from './session.js';
-import { ClientSocket } from './socket.js';
+import { ClientSocket, Leg } from './socket.js';
 
 /** One upgrade request, as the HTTP server hands it over, and the id it is known by from here on. */
 interface Knock {
@@ -32,6 +33,12 @@ export interface GatewayServices {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly handshakeSeconds: number;
+}
+
+/** Options that the type definitions of `ws` do not know. */
+interface UntypedOptions {
+  readonly closeTimeout: number;
+  readonly maxPendingAutoPongs: number;
 }
 
 /** The upgrade paths, and the dialect each implies; null where the client's own hint decides. */
@@ -61,14 +68,14 @@ export function createGateway(services: GatewayServices) {
   const serverFor = (maxPayload: number): WebSocketServer => {
     let server = servers.get(maxPayload);
     if (!server) {
-      // The type definitions do not know `closeTimeout`, an option of ws 8.19 and later.
-      const options: ServerOptions<typeof ClientSocket> & { closeTimeout: number } = {
+      const options: ServerOptions<typeof ClientSocket> & UntypedOptions = {
         noServer: true,
         clientTracking: false,
         perMessageDeflate: false,
         maxPayload,
         maxFragments,
         closeTimeout: closeTimeoutMs,
+        maxPendingAutoPongs: mostPendingPongs,
         WebSocket: ClientSocket,
         handleProtocols: (offered: Set<string>) => (offered.has('realtime') ? 'realtime' : false),
       };
@@ -115,7 +122,7 @@ export function createGateway(services: GatewayServices) {
       if (!ws) throw error;
       const refusal = RelayError.from(error);
       note(refusal, knock);
-      tell(ws, refusal);
+      tell(ws, socket, refusal);
       return;
     }
     void session.dial();
@@ -140,7 +147,7 @@ export function createGateway(services: GatewayServices) {
     }
     // A page cannot read the status of a failed handshake, so it learns the reason on an open socket.
     const ws = upgrade(knock, refusedBytes);
-    if (ws) tell(ws, error);
+    if (ws) tell(ws, knock.socket, error);
   }
 
   return async function gateway(message: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
@@ -179,11 +186,12 @@ export function createGateway(services: GatewayServices) {
 }
 
 /** Says why on an open socket, and closes it. */
-function tell(ws: ClientSocket, error: RelayError): void {
+function tell(ws: ClientSocket, stream: Duplex, error: RelayError): void {
   const event = { type: 'error', event_id: 'event_rly_0', error: { ...errorBody(error), event_id: null } };
-  ws.on('error', () => undefined);
-  ws.send(JSON.stringify(event));
-  ws.close(exits[error.id].close, error.id);
+  const leg = new Leg(ws, stream, { bufferBytes: refusedBytes, masked: false, messageBytes: refusedBytes });
+  leg.start(null);
+  leg.send(Buffer.from(JSON.stringify(event)));
+  leg.close(exits[error.id].close, error.id);
 }
 
 /** Made here, where it can see nothing: it lives as long as the session, and would keep the request and its headers. */

@@ -19,7 +19,6 @@ function native(): Native | null {
 const compiled = native();
 /** Under this many bytes the call into compiled code costs more than the loop. */
 const smallBytes = 32;
-const keyBytes = 4;
 
 function xor(bytes: Buffer, key: Buffer): void {
   for (let i = 0; i < bytes.length; i++) bytes[i] = (bytes[i] as number) ^ (key[i & 3] as number);
@@ -35,11 +34,11 @@ export function mask(bytes: Buffer, key: Buffer): void {
 const pool = Buffer.allocUnsafeSlow(8192);
 let used = pool.length;
 
-/** Fills `key` with four bytes that nobody can foretell. */
-export function newKey(key: Buffer): void {
-  if (used === pool.length) {
+/** Fills `bytes`, which are few, with what nobody can foretell. */
+export function fillRandom(bytes: Buffer): void {
+  if (used + bytes.length > pool.length) {
     randomFillSync(pool);
     used = 0;
   }
-  for (let i = 0; i < keyBytes; i++) key[i] = pool[used++] as number;
+  for (let i = 0; i < bytes.length; i++) bytes[i] = pool[used++] as number;
 }

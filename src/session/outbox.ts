@@ -3,7 +3,7 @@
 import type { Duplex } from 'node:stream';
 import * as ws from 'ws';
 import { headBytes } from './frames.js';
-import { mask, newKey } from './mask.js';
+import { fillRandom, mask } from './mask.js';
 
 /** Framing as `ws` does it; exported by the package, but not by its type definitions. */
 interface Framer {
@@ -72,7 +72,7 @@ export class Outbox {
       this.#runStart = start;
     }
     if (this.#masked) {
-      newKey(key);
+      fillRandom(key);
       for (let i = 0; i < keyBytes; i++) (this.#run as Buffer)[byteOffset - keyBytes + i] = key[i] as number;
       mask(payload, key);
     }

@@ -10,7 +10,7 @@ const eventBytesByTrust = { end_user: 1024 * 1024, trusted: 16 * 1024 * 1024 } a
 /** What an end user may have parsed, in bytes, unless it is audio. */
 const endUserSlowBytes = 256 * 1024;
 /** Above the largest legal event: an item that upstream hands back with 15 MiB of audio, which is 20 MiB of base64. */
-export const upstreamBytes = 24 * 1024 * 1024;
+const upstreamBytes = 24 * 1024 * 1024;
 /** A backend may send whole tool schemas. */
 const trustedTree = { depth: 32, keys: 20_000, elements: 100_000 };
 

@@ -4,7 +4,7 @@
  */
 
 import type { Duplex } from 'node:stream';
-import { type ExitId, exitOfUpstreamClose, exitOfViolation, exits, RelayError } from '../errors.js';
+import { type ExitId, exitOfUpstreamClose, exitOfViolation, exits, RelayError, tooManyFrames } from '../errors.js';
 import type { Policy } from '../policy/policy.js';
 import { renderSession } from '../policy/render.js';
 import { relayPrefix } from '../protocol/catalogue.js';
@@ -13,7 +13,7 @@ import type { Log } from '../telemetry/log.js';
 import type { Initiator, Metrics } from '../telemetry/metrics.js';
 import { type SessionTrace, traceSession } from '../telemetry/trace.js';
 import type { UsageRecord } from '../telemetry/usage.js';
-import type { Dialed } from '../upstream/dial.js';
+import { type Dialed, mostMessageBytes } from '../upstream/dial.js';
 import type { DialEvent, OpenOptions } from '../upstream/pool.js';
 import { Account } from './account.js';
 import { type Activity, createActivity } from './activity.js';
@@ -22,7 +22,7 @@ import { announced, type Deadline, deadlineOf, type Moment, moment, wallOf } fro
 import { createMeter } from './meter.js';
 import { type Facts, overdue } from './overdue.js';
 import { type Flow, Pipe } from './pipe.js';
-import { eventBytesOf, upstreamBytes } from './readers.js';
+import { eventBytesOf } from './readers.js';
 import { Replies } from './replies.js';
 import {
   type End,
@@ -146,12 +146,13 @@ export class Session {
       inject: (body) => this.#route?.injectDown(body),
       end: (id, message) => this.end(id, 'client', { message }),
     });
-    socket.violated = (code) => this.#violated(code);
     this.#client.start({
       message: (bytes, framed) => this.#up.push(bytes, this.#client, framed),
       binary: () => this.end('unsupported_data', 'client', { message: 'Events are JSON in text frames, not binary.' }),
       closed: (code) => this.end('normal', 'client', { closeCode: code }),
       drained: () => this.#down.drained(),
+      violated: (code) => this.#violated(code),
+      failed: (error) => this.#unforeseen(error),
     });
   }
 
@@ -165,7 +166,8 @@ export class Session {
 
   /** Bytes waiting to be written, by the direction they travel. */
   get buffered(): { up: number; down: number } {
-    return { up: this.#upstream?.buffered ?? 0, down: this.#client.buffered };
+    const [client, upstream] = [this.#client, this.#upstream];
+    return { up: (upstream?.buffered ?? 0) + client.begun, down: client.buffered + (upstream?.begun ?? 0) };
   }
 
   /** Dials upstream and hands the socket to `#configure`; ends the session when that fails. */
@@ -206,7 +208,7 @@ export class Session {
     const upstream = new Leg(dialed.socket, dialed.stream, {
       bufferBytes: limits.buffer_bytes,
       masked: true,
-      messageBytes: upstreamBytes,
+      messageBytes: mostMessageBytes,
     });
     this.#upstream = upstream;
 
@@ -233,6 +235,8 @@ export class Session {
       binary: () => this.end('upstream_failed', 'upstream', { message: 'The upstream sent a binary frame.' }),
       closed: (code, reason) => this.#upstreamClosed(code, reason),
       drained: () => this.#up.drained(),
+      violated: (code) => this.#upstreamViolated(code),
+      failed: (error) => this.#unforeseen(error),
     });
   }
 
@@ -330,6 +334,11 @@ export class Session {
     }
   }
 
+  /** Whatever the other nets did not catch ends this session and no other. */
+  #unforeseen(cause: unknown): void {
+    this.end('internal', 'relay', { message: exits.internal.meaning, cause });
+  }
+
   /** What a profile that only reports let pass; the first ones of a session show what would break when it is enforced. */
   #reported(detail: string): void {
     if (++this.#reports > reportsLogged) return;
@@ -351,9 +360,19 @@ export class Session {
     const message =
       id === 'too_big'
         ? `An event was larger than ${eventBytesOf(this.admission.profile)} bytes.`
-        : 'What was sent is not valid WebSocket or not valid UTF-8 (RFC 6455).';
+        : code === tooManyFrames
+          ? 'There were too many fragments of an event, or too many pings and pongs.'
+          : 'What was sent is not valid WebSocket or not valid UTF-8 (RFC 6455).';
     this.end(id, 'client', { message, closeCode: code, clientIsClosing: true });
     return id;
+  }
+
+  #upstreamViolated(code: number): string {
+    this.end('upstream_failed', 'upstream', {
+      message: 'The upstream sent too many pings and pongs.',
+      closeCode: code,
+    });
+    return '';
   }
 
   #upstreamClosed(code: number, reason: string): void {
@@ -366,6 +385,14 @@ export class Session {
 
   /** Once a second: everything about a session that is a matter of time. */
   tick(at: Moment): void {
+    try {
+      this.#tick(at);
+    } catch (error) {
+      this.#unforeseen(error);
+    }
+  }
+
+  #tick(at: Moment): void {
     const { now } = at;
     if (this.#state === 'closed') return;
     this.#logActivity();

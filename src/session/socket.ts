@@ -2,8 +2,10 @@
 
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
+import { tooManyFrames } from '../errors.js';
 import { Frames } from './frames.js';
 import { Outbox } from './outbox.js';
+import { ControlRate, Pings } from './pings.js';
 
 /** RFC 6455 section 7.4.1: the connection ended without a close frame. */
 const noCloseFrame = 1006;
@@ -18,6 +20,13 @@ export interface LegHandlers {
   closed(code: number, reason: string): void;
   /** What was waiting to be written has fallen to half the limit. */
   drained(): void;
+  /**
+   * A peer sent too many control frames, or a client broke RFC 6455 or its size limit: its connection is being closed with
+   * this code. Gives the reason to close it with.
+   */
+  violated(code: number): string;
+  /** One of these, or what was put off for later, threw. The connection is of no more use. */
+  failed(error: unknown): void;
 }
 
 /** Liveness settings, in milliseconds. */
@@ -31,7 +40,7 @@ export interface Heartbeat {
  * its size limit, and only then reports it; this is the one moment at which an `error` event and a reason still fit.
  */
 export class ClientSocket extends WebSocket {
-  /** Called with the close code just before; returns the reason to put into the close frame. */
+  /** Called with the close code just before; returns the reason to put into the close frame. Set by the leg. */
   violated: ((code: number) => string) | null = null;
 
   override close(code?: number, reason?: string | Buffer): void {
@@ -61,6 +70,10 @@ export class Leg {
   #handlers: LegHandlers | null = null;
   readonly #frames: Frames;
   readonly #outbox: Outbox;
+  readonly #pings = new Pings();
+  readonly #controls = new ControlRate();
+  /** Whether `ws` made an event of the frame that it was just given. */
+  #wasTold = false;
   #held = false;
   #heard = true;
   #quietSince = 0;
@@ -75,30 +88,99 @@ export class Leg {
     const [read] = stream.listeners('data') as ((this: Duplex, bytes: Buffer) => void)[];
     this.#frames = new Frames(!masked, messageBytes, {
       text: (bytes) => this.#message(bytes, true),
-      other: (bytes) => read?.call(stream, bytes),
+      other: (frame) => {
+        this.#wasTold = false;
+        read?.call(stream, frame);
+        return this.#wasTold;
+      },
     });
     if (read) stream.off('data', read);
   }
 
-  start(handlers: LegHandlers): void {
+  /** @param handlers null for a peer that is only told something */
+  start(handlers: LegHandlers | null): void {
     this.#handlers = handlers;
     const ws = this.#ws;
-    const frames = this.#frames;
-    this.#stream.on('data', (chunk: Buffer) => frames.push(chunk));
-    ws.on('message', (data: Buffer, isBinary: boolean) => {
-      if (isBinary) this.#handlers?.binary();
-      else this.#message(data, false);
+    const stream = this.#stream;
+    stream.on('data', this.#take);
+    // Before `ws`, which would read what is left without knowing where in a frame it begins.
+    stream.prependListener('close', () => {
+      const rest = stream.read() as Buffer | null;
+      if (rest) this.#take(rest);
+      this.#frames.stop();
     });
-    ws.on('pong', () => {
-      this.#heard = true;
-    });
+    ws.on(
+      'message',
+      this.#safely((data: Buffer, isBinary: boolean) => {
+        this.#wasTold = true;
+        if (isBinary) this.#handlers?.binary();
+        else this.#message(data, false);
+      }),
+    );
+    ws.on(
+      'ping',
+      this.#safely(() => this.#control()),
+    );
+    ws.on(
+      'pong',
+      this.#safely((payload: Buffer) => {
+        if (this.#pings.answered(payload)) this.#wasTold = this.#heard = true;
+        else this.#control();
+      }),
+    );
     // A peer that breaks the protocol is not read any more, and need not ever answer the close frame that `ws` sends it.
-    ws.on('error', (error: Error) => {
-      frames.stop();
-      this.#gone(noCloseFrame, error.message);
-    });
-    ws.on('close', (code: number, reason: Buffer) => this.#gone(code, reason.toString()));
+    ws.on(
+      'error',
+      this.#safely((error: Error) => {
+        this.#frames.stop();
+        this.#gone(noCloseFrame, error.message);
+      }),
+    );
+    ws.on(
+      'close',
+      this.#safely((code: number, reason: Buffer) => this.#gone(code, reason.toString())),
+    );
+    if (ws instanceof ClientSocket) {
+      ws.violated = (code) => {
+        let reason = '';
+        this.#safely(() => {
+          reason = this.#handlers?.violated(code) ?? '';
+        })();
+        return reason;
+      };
+    }
     ws.resume();
+  }
+
+  readonly #take = (chunk: Buffer): void => {
+    try {
+      this.#frames.push(chunk);
+    } catch (error) {
+      this.#failed(error);
+    }
+  };
+
+  #safely<Args extends unknown[]>(work: (...args: Args) => void): (...args: Args) => void {
+    return (...args) => {
+      try {
+        work(...args);
+      } catch (error) {
+        this.#failed(error);
+      }
+    };
+  }
+
+  /** The one net: whatever a peer makes throw ends its own session, never the process. */
+  #failed(error: unknown): void {
+    this.#frames.stop();
+    const told = this.#handlers;
+    this.#handlers = null;
+    try {
+      told?.failed(error);
+    } catch (unforeseen) {
+      process.emitWarning(unforeseen as Error);
+      this.#ws.terminate();
+    }
   }
 
   #message(bytes: Buffer, framed: boolean): void {
@@ -106,10 +188,25 @@ export class Leg {
     this.#handlers?.message(bytes, framed);
   }
 
+  /** Counts a control frame that nobody asked for; a peer that sends too many is not read any more. */
+  #control(): void {
+    this.#wasTold = this.#heard = true;
+    if (this.#controls.allows(performance.now())) return;
+    this.#frames.stop();
+    if (!(this.#ws instanceof ClientSocket)) this.#handlers?.violated(tooManyFrames);
+    this.#ws.close(tooManyFrames);
+    this.#stream.end();
+  }
+
   #gone(code: number, reason: string): void {
     const told = this.#handlers;
     this.#handlers = null;
     told?.closed(code, reason);
+  }
+
+  /** Bytes that are kept of messages whose end has not come yet. */
+  get begun(): number {
+    return this.#frames.begun;
   }
 
   /** Bytes accepted by `send` and not yet taken by the operating system. */
@@ -151,7 +248,11 @@ export class Leg {
   };
 
   readonly #flushed = (): void => {
-    if (this.buffered <= this.#limit / 2) this.#handlers?.drained();
+    try {
+      if (this.buffered <= this.#limit / 2) this.#handlers?.drained();
+    } catch (error) {
+      this.#failed(error);
+    }
   };
 
   /** Stops reading; TCP makes the peer wait. */
@@ -182,7 +283,7 @@ export class Leg {
     if (nowMs - this.#quietSince >= pingMs && this.#ws.readyState === WebSocket.OPEN) {
       this.#pingedAt = nowMs;
       this.flush();
-      this.#ws.ping();
+      this.#ws.ping(this.#pings.ask(0, nowMs));
     }
     return true;
   }
@@ -198,6 +299,7 @@ export class Leg {
   /** Cuts the connection without a goodbye. */
   terminate(): void {
     this.#handlers = null;
+    this.#frames.stop();
     this.#ws.terminate();
   }
 }

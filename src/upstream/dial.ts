@@ -26,7 +26,7 @@ export interface DialOptions extends Purpose {
   signal: AbortSignal;
   /** For everything: credential, connection, answer, and the second try after a 401. */
   timeoutSeconds: number;
-  /** Bytes of one message from the upstream; default 32 MiB. */
+  /** Bytes of one message from the upstream; default `mostMessageBytes`. */
   maxPayload?: number;
 }
 
@@ -54,6 +54,13 @@ interface Attempt {
 const manifest: { version: string } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 /** What the relay calls itself upstream. */
 export const userAgent = `realtime-relay/${manifest.version}`;
+/** The largest message that is read from an upstream, in bytes; its connection ends with a larger one. */
+export const mostMessageBytes = 32 * 1024 * 1024;
+/**
+ * Pongs that may wait to be written before `ws` cuts a connection: more than the rate of control frames lets come before
+ * a peer that does not read is found. By default a burst of honest pings would be enough.
+ */
+export const mostPendingPongs = 10_000;
 const bodyBytes = 64 * 1024;
 const bodyMs = 2000;
 /** Time the upstream has to answer a close frame before its socket is cut. */
@@ -190,8 +197,8 @@ function open(attempt: Attempt, header: CredentialHeader): WebSocket {
   const { target, options } = attempt;
   const first = isIP(target.endpoint.hostname) === 0 ? 'name lookup' : 'TCP connection';
   attempt.phase = target.proxy === undefined ? first : 'proxy';
-  // The type definitions do not know `closeTimeout`, an option of ws 8.19 and later.
-  const socketOptions: ClientOptions & { closeTimeout: number } = {
+  // Options of `ws` that its type definitions do not know.
+  const socketOptions: ClientOptions & { closeTimeout: number; maxPendingAutoPongs: number } = {
     headers: {
       [header.name]: header.value,
       'user-agent': userAgent,
@@ -199,9 +206,10 @@ function open(attempt: Attempt, header: CredentialHeader): WebSocket {
     },
     followRedirects: false,
     perMessageDeflate: false,
-    maxPayload: options.maxPayload ?? 32 * 1024 * 1024,
+    maxPayload: options.maxPayload ?? mostMessageBytes,
     maxFragments: 4096,
     closeTimeout: closeMs,
+    maxPendingAutoPongs: mostPendingPongs,
     ...(target.proxy !== undefined && { agent: tunnelOf(attempt, target.proxy) }),
     finishRequest(request) {
       followPhases(attempt, request);

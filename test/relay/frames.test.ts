@@ -157,7 +157,7 @@ describe('floods', () => {
   it('of pings end the session that sends them, and do not disturb another', async () => {
     const { hostile, server } = await flooded(Buffer.concat(Array(20_000).fill(frame(ping, 'x'))));
     await hostile.closed;
-    expect(await server.logged('session.ended')).toMatchObject({ reason: 'normal', initiator: 'client' });
+    expect(await server.logged('session.ended')).toMatchObject({ reason: 'bad_event', initiator: 'client' });
     expect(server.relay.sessions.size).toBe(1);
   });
 
@@ -173,7 +173,7 @@ describe('floods', () => {
       most = Math.max(most, session.buffered.down);
     }
     expect(most).toBeLessThan(256 * 1024);
-    expect(await server.logged('session.ended')).toMatchObject({ reason: 'normal', initiator: 'client' });
+    expect(await server.logged('session.ended')).toMatchObject({ reason: 'bad_event', initiator: 'client' });
     client.socket.destroy();
   });
 

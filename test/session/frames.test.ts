@@ -65,9 +65,15 @@ async function heard(chunks: readonly Buffer[], masked: boolean, fast: boolean):
   for (const name of ['ping', 'pong'])
     receiver.on(name, (data: Buffer) => events.push(`${name} ${data.toString('hex')}`));
   let over = false;
+  let told = 0;
+  for (const name of ['message', 'ping', 'pong']) receiver.on(name, () => void told++);
   const frames = new Frames(masked, mostBytes, {
     text: (message) => events.push(`text ${message.toString('hex')}`),
-    other: (bytes) => receiver.write(bytes),
+    other: (bytes) => {
+      const before = told;
+      receiver.write(bytes);
+      return told > before;
+    },
   });
   receiver.on('conclude', (code: number) => {
     over = true;
@@ -185,9 +191,38 @@ describe('what comes in', () => {
   it('takes no memory for a frame that is announced and too large', () => {
     const before = process.memoryUsage().arrayBuffers;
     const head = Buffer.from([0x81, 0xff, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 1, 2, 3, 4]);
-    for (let i = 0; i < 100; i++)
-      new Frames(true, mostBytes, { text: () => undefined, other: () => undefined }).push(head);
+    for (let i = 0; i < 100; i++) new Frames(true, mostBytes, { text: () => undefined, other: () => true }).push(head);
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1024 * 1024);
+  });
+
+  it('gives ws nothing that keeps alive the chunk it came in', () => {
+    const kept: Buffer[] = [];
+    const frames = new Frames(true, 100_000, {
+      text: () => undefined,
+      other: (bytes) => {
+        kept.push(bytes);
+        return true;
+      },
+    });
+    const part = (payload: string, fin: boolean, code: number) => text(payload, { fin, opcode: code });
+    const large = text('x'.repeat(60_000));
+    frames.push(Buffer.concat([large, part('a', false, 1), part('b', false, 0), text('p', { opcode: 9 })]));
+    for (const byte of part('c'.repeat(30), true, 0)) frames.push(Buffer.from([byte]));
+    expect(kept.map(({ length }) => length)).toEqual([7, 7, 7, 36]);
+    for (const bytes of kept) expect(bytes.buffer.byteLength).toBe(bytes.length);
+  });
+
+  it('is kept in as much memory as has come, not as was announced', () => {
+    const before = process.memoryUsage().arrayBuffers;
+    const beginning = text('x'.repeat(4000)).subarray(0, 2000);
+    const all = Array.from({ length: 50 }, () => {
+      const head = Buffer.from([0x81, 0xff, 0, 0, 0, 0, 0x01, 0xff, 0xff, 0xff, 1, 2, 3, 4]);
+      const frames = new Frames(true, 2 ** 26, { text: () => undefined, other: () => true });
+      frames.push(Buffer.concat([head, beginning]));
+      expect(frames.begun).toBe(head.length + beginning.length);
+      return frames;
+    });
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(all.length * 80 * 1024);
   });
 
   it('puts the payload right behind the shortest head', () => {
@@ -195,7 +230,7 @@ describe('what comes in', () => {
       const at: number[] = [];
       const frames = new Frames(true, mostBytes, {
         text: (message) => at.push(message.byteOffset),
-        other: () => undefined,
+        other: () => true,
       });
       const chunk = Buffer.concat([Buffer.alloc(0), text(Buffer.alloc(size, 'a'))]);
       frames.push(chunk);

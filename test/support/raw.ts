@@ -135,6 +135,7 @@ export async function connectRaw(
   address: string,
   token: string,
   path = '/openai/v1/realtime?model=x',
+  headers: readonly string[] = [],
 ): Promise<RawClient> {
   const { hostname, port } = new URL(address);
   const socket = connect(Number(port), hostname);
@@ -148,11 +149,14 @@ export async function connectRaw(
     'Sec-WebSocket-Version: 13',
     'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
     `Authorization: Bearer ${token}`,
+    ...headers,
   ];
   socket.write(`${lines.join('\r\n')}\r\n\r\n`);
+  const gone = new AbortController();
+  socket.once('close', () => gone.abort());
   let answer = Buffer.alloc(0);
   for (;;) {
-    const [chunk] = (await once(socket, 'data')) as [Buffer];
+    const [chunk] = (await once(socket, 'data', { signal: gone.signal })) as [Buffer];
     answer = Buffer.concat([answer, chunk]);
     const end = answer.indexOf('\r\n\r\n');
     if (end === -1) continue;

@@ -1,0 +1,118 @@
+import type { Socket } from 'node:net';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import type { Emulator } from '../../src/emulator/emulator.js';
+import { closing, connectRaw, frame, opcode, type RawClient } from '../support/raw.js';
+import { startTestEmulator, startTestRelay, type TestRelay } from '../support/relay.js';
+import { strikeBefore } from '../support/turns.js';
+
+const { continuation, text, close, ping, pong } = opcode;
+const clear = '{"type":"input_audio_buffer.clear"}';
+const append = JSON.stringify({ type: 'input_audio_buffer.append', audio: Buffer.alloc(4800).toString('base64') });
+
+/** The process's sockets with this port at one end, which are the relay's own where `isNear`. */
+function sockets(url: string, isNear: boolean): Socket[] {
+  const port = Number(new URL(url).port);
+  // Not in the type definitions; the only way to a socket that belongs to somebody else.
+  const handles = (process as unknown as { _getActiveHandles(): object[] })._getActiveHandles();
+  return handles.filter(
+    (handle): handle is Socket =>
+      'remotePort' in handle && (handle as Socket)[isNear ? 'localPort' : 'remotePort'] === port,
+  );
+}
+
+/** Cuts every connection of a kind but those of the bystander. */
+function cutAll(all: Socket[], spared: ReadonlySet<Socket>, how: 'destroy' | 'resetAndDestroy' | 'end'): void {
+  for (const socket of all) if (!spared.has(socket)) socket[how]();
+}
+
+/** Each end of both legs, and the ways in which it goes. */
+const strikes = {
+  'the client’s end of its leg is reset': ({ server }: Stage) => [sockets(server.address, false), 'resetAndDestroy'],
+  'the client’s end of its leg is closed': ({ server }: Stage) => [sockets(server.address, false), 'end'],
+  'the relay’s end of the client’s leg is lost': ({ server }: Stage) => [sockets(server.address, true), 'destroy'],
+  'the relay’s end of upstream’s leg is lost': ({ emulator }: Stage) => [sockets(emulator.url, false), 'destroy'],
+  'upstream’s end of its leg is reset': ({ emulator }: Stage) => [sockets(emulator.url, true), 'resetAndDestroy'],
+  'upstream’s end of its leg is closed': ({ emulator }: Stage) => [sockets(emulator.url, true), 'end'],
+} as const satisfies Record<string, (stage: Stage) => [Socket[], 'destroy' | 'resetAndDestroy' | 'end']>;
+
+interface Stage {
+  readonly emulator: Emulator;
+  readonly server: TestRelay;
+}
+
+/** A session's life with everything that a leg can be sent; it may end at any point of it. */
+async function life({ server }: Stage): Promise<void> {
+  let client: RawClient;
+  try {
+    client = await connectRaw(server.address, server.token());
+  } catch {
+    return; // cut in the middle of the handshake
+  }
+  await Promise.race([client.event('session.created').then(() => talk(client)), client.closed]).catch(() => undefined);
+  await client.closed;
+}
+
+async function talk(client: RawClient): Promise<void> {
+  client.write(
+    frame(text, append),
+    frame(ping, 'p'),
+    frame(text, clear.slice(0, 9), { fin: false }),
+    frame(pong, 'unasked'),
+    frame(continuation, clear.slice(9)),
+    frame(text, append),
+    frame(text, '{"type":"made.up"}'),
+    // What stands behind a frame that is no event is what might be put off.
+    ...Array.from({ length: 4 }, () => [frame(ping), frame(text, clear)]).flat(),
+  );
+  client.send({ type: 'response.create', response: { output_modalities: ['audio'] } });
+  await client.event('response.done');
+  client.write(frame(text, append), frame(ping), frame(close, closing(1000)));
+}
+
+describe('a session', () => {
+  it.each(Object.entries(strikes))(
+    'ends alone and whole at every turn at which %s',
+    { timeout: 60_000 },
+    async (_, aim) => {
+      const errors: unknown[] = [];
+      const note = (error: unknown) => void errors.push(error);
+      process.on('uncaughtException', note);
+      process.on('unhandledRejection', note);
+      onTestFinished(() => {
+        process.off('uncaughtException', note);
+        process.off('unhandledRejection', note);
+      });
+      const emulator = await startTestEmulator();
+      const server = await startTestRelay({ upstream: emulator.url, yaml: 'limits: { dial_seconds: 2 }' });
+      const stage = { emulator, server };
+      const other = await server.connect({ token: server.token({ subject: 'bob' }) });
+      await other.next('session.created');
+      const spared = new Set(
+        [server.address, emulator.url].flatMap((url) => [...sockets(url, true), ...sockets(url, false)]),
+      );
+
+      const alone = () => vi.waitFor(() => expect(server.relay.sessions.size).toBe(1), { timeout: 8000, interval: 2 });
+      const turns = strikeBefore(0, () => undefined);
+      await life(stage);
+      await alone();
+      turns.stop();
+      expect(turns.count).toBeGreaterThan(20);
+      const opened = () => server.log.filter(({ msg }) => msg === 'session.ended').length;
+      for (let number = 1; number <= turns.count; number++) {
+        const before = opened();
+        const strike = strikeBefore(number, () => {
+          const [all, how] = aim(stage);
+          cutAll(all, spared, how);
+        });
+        await life(stage);
+        await alone();
+        strike.stop();
+        expect(opened() - before).toBeLessThanOrEqual(1);
+        expect(errors).toEqual([]);
+      }
+      await emulator.control.received.waitFor(({ openCount }) => openCount === 1);
+      expect(server.log.filter(({ reason }) => reason === 'internal')).toEqual([]);
+      expect(await other.ask('do you notice?')).toMatchObject({ status: 'completed' });
+    },
+  );
+});
