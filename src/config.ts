@@ -96,6 +96,15 @@ const instanceLimits = z.strictObject({
   sessions: z.number().int().min(1).default(500).describe('Sessions at the same time.'),
   handshake_seconds: seconds(10).describe('Time a client has to finish its handshake.'),
   dial_seconds: seconds(10).describe('Time to open an upstream connection.'),
+  second_dial_ms: z
+    .number()
+    .int()
+    .min(100)
+    .max(60_000)
+    .default(1500)
+    .describe(
+      'How long the second upstream waits for the first; then both are dialled, and the first that opens is taken.',
+    ),
   configure_seconds: seconds(10).describe('Time upstream has to accept the session configuration.'),
   drain_seconds: seconds(25).describe('Time running responses have to finish at shutdown.'),
   ping_seconds: seconds(25).describe('Interval of WebSocket pings on both legs.'),

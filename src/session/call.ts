@@ -44,6 +44,7 @@ export interface CallServices {
   readonly log: Log;
   readonly limits: {
     readonly dial_seconds: number;
+    readonly second_dial_ms: number;
     readonly configure_seconds: number;
     readonly ping_seconds: number;
     readonly pong_seconds: number;
@@ -170,6 +171,7 @@ export class Call {
           requestId,
           signal,
           dialSeconds: limits.dial_seconds,
+          secondDialMs: limits.second_dial_ms,
           onDial: (event) => {
             reportDial(event, this.admission, this.#services.log);
             this.#trace.part('dial', traced.dial(event, wallOf(this.#started, performance.now())));

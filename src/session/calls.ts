@@ -121,7 +121,12 @@ export class Calls {
     const { subject, tenant } = principal;
     const key = await this.#withKeyPlace(principal, profile, requestId, life, async () => {
       const { answer } = await session.upstreams.reach(
-        { requestId, signal: this.#stop.signal, dialSeconds: session.limits.dial_seconds },
+        {
+          requestId,
+          signal: this.#stop.signal,
+          dialSeconds: session.limits.dial_seconds,
+          secondDialMs: session.limits.second_dial_ms,
+        },
         (target, options) => mintKey(target, renderSession(profile, principal.claims), life, options),
         'ga',
       );

@@ -48,6 +48,7 @@ export interface SessionServices {
   readonly log: Log;
   readonly limits: {
     readonly dial_seconds: number;
+    readonly second_dial_ms: number;
     readonly configure_seconds: number;
     readonly ping_seconds: number;
     readonly pong_seconds: number;
@@ -180,6 +181,7 @@ export class Session {
         requestId: this.admission.requestId,
         signal: dialing.signal,
         dialSeconds: limits.dial_seconds,
+        secondDialMs: limits.second_dial_ms,
         onDial: (event) => this.#onDial(event),
         ...(this.admission.profile.session.type === 'transcription' && { intent: 'transcription' }),
       });

@@ -1,11 +1,10 @@
 /** One HTTP request to an upstream, for what is not a WebSocket. It fails as a dial does. */
 
 import type { IncomingHttpHeaders } from 'node:http';
-import { RelayError } from '../errors.js';
 import { RequestError, request } from '../outbound/request.js';
 import { untilAborted } from './abort.js';
 import type { CredentialHeader } from './authorizer.js';
-import { type DialOptions, secretsOf, userAgent } from './dial.js';
+import { type DialOptions, departure, secretsOf, userAgent } from './dial.js';
 import { DialFailure, exitOf, failureOfCredential, failureOfError } from './failure.js';
 import type { UpstreamTarget } from './target.js';
 
@@ -41,7 +40,7 @@ export async function askWithCredential(
   const within = { ...what, late };
   const stop = AbortSignal.any([what.signal, late]);
   const header = await untilAborted(authorize.header(), stop).catch((error: unknown) => {
-    if (what.signal.aborted) throw departure(what.signal);
+    if (what.signal.aborted) throw departure(what.signal, 'credential');
     throw exitOf(failureOfCredential(error));
   });
   const answer = await ask(upstream, header, within);
@@ -77,8 +76,8 @@ export async function ask(upstream: UpstreamTarget, header: CredentialHeader, wh
     });
     return { ...answer, body: answer.body.toString('utf8') };
   } catch (error) {
-    if (signal.aborted) throw departure(signal);
     const where = `POST ${path.replace(/\/rtc_[^/?]+/, '/{call}')}`;
+    if (signal.aborted) throw departure(signal, where);
     if (late.aborted) throw exitOf(new DialFailure('timeout', `Not done within ${timeoutSeconds} s (${where})`));
     throw exitOf(failureOfRequest(error, where, secrets));
   }
@@ -96,9 +95,4 @@ function failureOfRequest(error: unknown, where: string, secrets: readonly strin
   if (problem === 'timeout') return new DialFailure('timeout', `${error.message} (${where})`);
   if (status !== null) return new DialFailure('proxy', error.message, { status });
   return failureOfError(error, problem === 'proxy' ? 'proxy' : where, secrets);
-}
-
-function departure({ reason }: AbortSignal): RelayError {
-  if (reason instanceof RelayError) return reason;
-  return new RelayError('normal', 'The session ended before the upstream was reached.', { cause: reason });
 }

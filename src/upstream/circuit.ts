@@ -10,8 +10,11 @@ export interface Circuit {
 
 interface Outcome {
   succeeded(): void;
-  /** `coolDownMs` when the upstream said how long it wants to be left alone. */
-  failed(coolDownMs: number | undefined): void;
+  /**
+   * `coolDownMs` when the upstream said how long it wants to be left alone; `weight` is how often the failure counts, since
+   * one that took seconds is worse for the user than one that was there at once.
+   */
+  failed(coolDownMs: number | undefined, weight: number): void;
   /** The dial told nothing about the upstream: the client left, or there was no credential. */
   abandoned(): void;
 }
@@ -23,6 +26,7 @@ const longestMs = 30_000;
 /** After five failures in a row: a pause of 1 s, doubled to 30 s, with a single dial after each as a probe. */
 export function createCircuit(now: () => number): Circuit {
   let failures = 0;
+  let pauses = 0;
   let openUntil = 0;
   let probing = false;
   return {
@@ -41,10 +45,11 @@ export function createCircuit(now: () => number): Circuit {
         succeeded() {
           end();
           failures = 0;
+          pauses = 0;
           openUntil = 0;
           probing = false;
         },
-        failed(coolDownMs) {
+        failed(coolDownMs, weight) {
           end();
           if (coolDownMs !== undefined) {
             openUntil = Math.max(openUntil, now() + coolDownMs);
@@ -53,9 +58,10 @@ export function createCircuit(now: () => number): Circuit {
           // Dials that were under way together fail together: that is one fault, not a reason to stay away longer.
           if (openUntil > now()) return;
           if (failures >= failuresToOpen && !isProbe) return;
-          failures += 1;
+          failures += weight;
           if (failures < failuresToOpen) return;
-          openUntil = now() + Math.min(longestMs, shortestMs * 2 ** (failures - failuresToOpen));
+          openUntil = now() + Math.min(longestMs, shortestMs * 2 ** pauses);
+          pauses += 1;
         },
         abandoned: end,
       };

@@ -17,6 +17,7 @@ import {
   type RequestIds,
   requestIdsOf,
 } from './failure.js';
+import { overtaken, unneeded } from './race.js';
 import { type Purpose, type UpstreamTarget, upstreamUrl } from './target.js';
 
 export interface DialOptions extends Purpose {
@@ -49,7 +50,17 @@ interface Attempt {
   /** A proxy's half-open tunnel is reached by nothing but this. */
   tunnel: AbortController | null;
   phase: Phase;
+  /** Ends the time of the phase. */
+  limit: (() => void) | null;
 }
+
+/** Time for one phase; the others have what is left of the whole. A resolver may take 5 s to ask its second server. */
+const phaseMs: Partial<Record<Phase, number>> = {
+  proxy: 5000,
+  'TCP connection': 3000,
+  'TLS handshake': 3000,
+  upgrade: 5000,
+};
 
 const manifest: { version: string } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 /** What the relay calls itself upstream. */
@@ -63,6 +74,7 @@ export const mostMessageBytes = 32 * 1024 * 1024;
 export const mostPendingPongs = 10_000;
 const bodyBytes = 64 * 1024;
 const bodyMs = 2000;
+const standstillMs = 250;
 /** Time the upstream has to answer a close frame before its socket is cut. */
 const closeMs = 5000;
 
@@ -73,11 +85,12 @@ const closeMs = 5000;
  * `signal` was aborted.
  */
 export async function dial(target: UpstreamTarget, options: DialOptions): Promise<Dialed> {
-  if (options.signal.aborted) throw departure(options.signal);
+  if (options.signal.aborted) throw departure(options.signal, 'credential');
   const stop = new Stop();
-  const attempt: Attempt = { target, options, stop, tunnel: null, phase: 'credential' };
-  const leave = () => stop.because(departure(options.signal));
-  const timer = setTimeout(() => stop.because(expiry(attempt)), options.timeoutSeconds * 1000);
+  const attempt: Attempt = { target, options, stop, tunnel: null, phase: 'credential', limit: null };
+  const leave = () => stop.because(departure(options.signal, attempt.phase));
+  const whole = options.timeoutSeconds * 1000;
+  const timer = patience(whole, () => stop.because(expiry(attempt, whole)));
   options.signal.addEventListener('abort', leave, { once: true });
   try {
     const header = await credential(attempt, () => target.authorize.header());
@@ -93,19 +106,52 @@ export async function dial(target: UpstreamTarget, options: DialOptions): Promis
     attempt.tunnel?.abort(error);
     throw error;
   } finally {
-    clearTimeout(timer);
+    timer();
+    attempt.limit?.();
     options.signal.removeEventListener('abort', leave);
   }
 }
 
-function departure(signal: AbortSignal): RelayError {
-  if (signal.reason instanceof RelayError) return signal.reason;
-  return new RelayError('normal', 'The session ended before the upstream was reached.', { cause: signal.reason });
+/** Why something was given up in this phase: nobody wants it any more, or another upstream was quicker. */
+export function departure({ reason }: AbortSignal, phase: string): RelayError {
+  if (reason instanceof RelayError) return reason;
+  if (reason === overtaken) {
+    return exitOf(new DialFailure(kindOfLate(phase), `Another upstream was quicker (${phase})`));
+  }
+  const cause = reason === unneeded ? undefined : reason;
+  return new RelayError('normal', 'The session ended before the upstream was reached.', { cause });
 }
 
-function expiry({ phase, options }: Attempt): RelayError {
-  const kind = phase === 'credential' ? 'credential' : 'timeout';
-  return exitOf(new DialFailure(kind, `Not done within ${options.timeoutSeconds} s (${phase})`));
+function expiry({ phase }: Attempt, milliseconds: number): RelayError {
+  return exitOf(new DialFailure(kindOfLate(phase), `Not done within ${milliseconds / 1000} s (${phase})`));
+}
+
+function kindOfLate(phase: string): 'credential' | 'timeout' {
+  return phase === 'credential' ? 'credential' : 'timeout';
+}
+
+function enter(attempt: Attempt, phase: Phase): void {
+  attempt.limit?.();
+  attempt.phase = phase;
+  const milliseconds = phaseMs[phase];
+  attempt.limit =
+    milliseconds === undefined
+      ? null
+      : patience(milliseconds, () => attempt.stop.because(expiry(attempt, milliseconds)));
+}
+
+/**
+ * Calls when the time is over, and answers with what ends the waiting. Where this process stood still meanwhile, what has
+ * come for it is yet to be read: that much longer is waited, once.
+ */
+function patience(milliseconds: number, expired: () => void): () => void {
+  const due = performance.now() + milliseconds;
+  let timer = setTimeout(() => {
+    const late = performance.now() - due;
+    if (late < standstillMs) expired();
+    else timer = setTimeout(expired, late);
+  }, milliseconds);
+  return () => clearTimeout(timer);
 }
 
 function isRefusedCredential(error: unknown): boolean {
@@ -113,7 +159,7 @@ function isRefusedCredential(error: unknown): boolean {
 }
 
 async function credential<T>(attempt: Attempt, get: () => Promise<T>): Promise<T> {
-  attempt.phase = 'credential';
+  enter(attempt, 'credential');
   try {
     return await unlessStopped(attempt.stop, get());
   } catch (error) {
@@ -167,6 +213,8 @@ function connect(attempt: Attempt, header: CredentialHeader): Promise<Dialed> {
     });
     socket.once('unexpected-response', (_request: ClientRequest, answer: IncomingMessage) => {
       const status = answer.statusCode ?? 0;
+      // It has answered in time; reading the body has a limit of its own.
+      attempt.limit?.();
       if (attempt.phase === 'proxy') {
         finish(exitOf(new DialFailure('proxy', `The proxy answered CONNECT with HTTP ${status}`, { status })));
         return;
@@ -196,7 +244,7 @@ function ignored(): void {}
 function open(attempt: Attempt, header: CredentialHeader): WebSocket {
   const { target, options } = attempt;
   const first = isIP(target.endpoint.hostname) === 0 ? 'name lookup' : 'TCP connection';
-  attempt.phase = target.proxy === undefined ? first : 'proxy';
+  enter(attempt, target.proxy === undefined ? first : 'proxy');
   // Options of `ws` that its type definitions do not know.
   const socketOptions: ClientOptions & { closeTimeout: number; maxPendingAutoPongs: number } = {
     headers: {
@@ -230,12 +278,9 @@ const steps = ['lookup', 'connect', 'secureConnect'] as const;
 function followPhases(attempt: Attempt, request: ClientRequest): void {
   const secure = attempt.target.endpoint.protocol === 'https:';
   const afterConnect: Phase = secure ? 'TLS handshake' : 'upgrade';
-  const enter = (phase: Phase) => () => {
-    attempt.phase = phase;
-  };
   if (attempt.tunnel) {
     request.once('proxyConnect', ({ statusCode }: { statusCode: number }) => {
-      if (statusCode === 200) attempt.phase = afterConnect;
+      if (statusCode === 200) enter(attempt, afterConnect);
     });
   }
   request.once('socket', (socket: Socket) => {
@@ -243,12 +288,12 @@ function followPhases(attempt: Attempt, request: ClientRequest): void {
     if (attempt.phase !== 'proxy') {
       if (attempt.phase === 'name lookup') {
         socket.once('lookup', (error: Error | null) => {
-          if (error === null) attempt.phase = 'TCP connection';
+          if (error === null) enter(attempt, 'TCP connection');
         });
       }
-      socket.once('connect', enter(afterConnect));
+      socket.once('connect', () => enter(attempt, afterConnect));
     }
-    if (secure) socket.once('secureConnect', enter('upgrade'));
+    if (secure) socket.once('secureConnect', () => enter(attempt, 'upgrade'));
   });
 }
 

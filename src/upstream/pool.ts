@@ -5,6 +5,7 @@ import type { Dialect } from '../protocol/catalogue.js';
 import { type Circuit, createCircuit } from './circuit.js';
 import { type Dialed, type DialOptions, dial } from './dial.js';
 import { DialFailure } from './failure.js';
+import { type Attempt, overtaken, race } from './race.js';
 import type { Purpose, UpstreamTarget } from './target.js';
 
 /** One dial, for metrics and logs. */
@@ -32,6 +33,8 @@ export interface OpenOptions extends Pick<Purpose, 'intent'> {
   signal: AbortSignal;
   /** For all attempts together. */
   dialSeconds: number;
+  /** How long a second upstream waits for the first one. */
+  secondDialMs: number;
   /** As the pool's own, for the dials of this session. */
   onDial?: (event: DialEvent) => void;
 }
@@ -44,9 +47,17 @@ interface Member {
   readonly circuit: Circuit;
 }
 
-const attemptsPerOpen = 2;
-/** Share of the time for a first attempt when another upstream could still answer in the rest. */
+/** Share of the time after which a second upstream is asked at the latest. */
 const firstShare = 0.6;
+
+/** What several attempts for one session have in common. */
+interface Flight {
+  readonly options: OpenOptions;
+  readonly deadline: number;
+  readonly running: Set<AbortController>;
+  /** Why no more of them is wanted. */
+  halted: unknown;
+}
 
 /** The upstreams of a relay in order of preference, with the health of each. */
 export class UpstreamPool {
@@ -69,23 +80,36 @@ export class UpstreamPool {
    * `upstream_unavailable` without dialling while every upstream is cooling down.
    */
   async open(options: OpenOptions): Promise<Dialed & { attempts: number }> {
-    const { answer, attempts } = await this.reach(options, dial);
+    const { answer, attempts } = await this.reach(options, dial, undefined, ({ socket }) => socket.terminate());
     const { socket, stream, upstream, requestIds } = answer;
     return { socket, stream, upstream, requestIds, attempts };
   }
 
-  /** As `open`, with another request than a dial; of the upstreams of one dialect only if it is given. */
-  async reach<T>(options: OpenOptions, ask: Ask<T>, dialect?: Dialect): Promise<{ answer: T; attempts: number }> {
-    const { signal } = options;
-    const stop = new AbortController();
-    const leave = () => stop.abort(signal.reason);
-    const close = () => stop.abort(new RelayError('draining', exits.draining.meaning));
+  /**
+   * As `open`, with another request than a dial; of the upstreams of one dialect only if it is given. `discard` gets what a
+   * second upstream has answered too late.
+   */
+  async reach<T>(
+    options: OpenOptions,
+    ask: Ask<T>,
+    dialect?: Dialect,
+    discard: (answer: T) => void = () => undefined,
+  ): Promise<{ answer: T; attempts: number }> {
+    const { signal, dialSeconds } = options;
+    const deadline = this.#now() + dialSeconds * 1000;
+    const flight: Flight = { options, deadline, running: new Set(), halted: null };
+    const halt = (reason: unknown) => {
+      flight.halted ??= reason;
+      for (const stop of flight.running) stop.abort(flight.halted);
+    };
+    const leave = () => halt(signal.reason);
+    const close = () => halt(new RelayError('draining', exits.draining.meaning));
     if (this.#closed) close();
     if (signal.aborted) leave();
     signal.addEventListener('abort', leave, { once: true });
     this.#closing.add(close);
     try {
-      return await this.#reach(options, stop.signal, ask, dialect);
+      return await this.#reach(flight, ask, dialect, discard);
     } finally {
       this.#closing.delete(close);
       if (this.#closing.size === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
@@ -94,31 +118,44 @@ export class UpstreamPool {
   }
 
   async #reach<T>(
-    { requestId, dialSeconds, onDial, intent }: OpenOptions,
-    signal: AbortSignal,
+    flight: Flight,
     ask: Ask<T>,
     dialect: Dialect | undefined,
+    discard: (answer: T) => void,
   ): Promise<{ answer: T; attempts: number }> {
-    const deadline = this.#now() + dialSeconds * 1000;
+    const { secondDialMs, dialSeconds } = flight.options;
     const fit = this.#fit(dialect);
-    let candidates = fit.filter(({ circuit }) => circuit.wait() === 0);
-    let refusal: RelayError | null = null;
-    for (let attempts = 1; attempts <= attemptsPerOpen; attempts += 1) {
-      const member = candidates[0];
-      const remaining = deadline - this.#now();
-      if (member === undefined || remaining <= 0) break;
-      const share = attempts < attemptsPerOpen && candidates.length > 1 ? firstShare : 1;
-      try {
-        const timeoutSeconds = (remaining * share) / 1000;
-        const what = { requestId, signal, timeoutSeconds, intent };
-        return { answer: await this.#dial(member, ask, what, onDial), attempts };
-      } catch (error) {
-        refusal = RelayError.from(error);
-        if (signal.aborted) break;
-        candidates = this.#next(candidates, member, refusal, fit.length === 1);
-      }
-    }
-    throw refusal ?? refusalFor(fit);
+    const member = fit.find(({ circuit }) => circuit.wait() === 0);
+    if (member === undefined) throw refusalFor(fit);
+    const { attempts, ...result } = await race({
+      first: this.#begin(member, ask, flight),
+      second: (refusal) => {
+        const next = flight.halted === null ? this.#second(fit, member, refusal) : undefined;
+        return next === undefined || flight.deadline <= this.#now() ? null : this.#begin(next, ask, flight);
+      },
+      aloneMs: fit.length > 1 ? Math.min(secondDialMs, dialSeconds * 1000 * firstShare) : null,
+      discard,
+    });
+    if ('refusal' in result) throw result.refusal;
+    return { answer: result.answer, attempts };
+  }
+
+  #begin<T>(member: Member, ask: Ask<T>, { options, deadline, running, halted }: Flight): Attempt<T> {
+    const { requestId, intent, onDial } = options;
+    const stop = new AbortController();
+    running.add(stop);
+    if (halted !== null) stop.abort(halted);
+    const timeoutSeconds = (deadline - this.#now()) / 1000;
+    const dialing = this.#dial(member, ask, { requestId, signal: stop.signal, timeoutSeconds, intent }, onDial);
+    return {
+      result: dialing
+        .then(
+          (answer) => ({ answer }),
+          (error: unknown) => ({ refusal: RelayError.from(error) }),
+        )
+        .finally(() => running.delete(stop)),
+      stop: (reason) => stop.abort(reason),
+    };
   }
 
   async #dial<T>(
@@ -141,11 +178,11 @@ export class UpstreamPool {
     } catch (error) {
       const refusal = RelayError.from(error);
       const failure = refusal.cause instanceof DialFailure ? refusal.cause : undefined;
-      const aborted = options.signal.aborted;
+      const aborted = options.signal.aborted && options.signal.reason !== overtaken;
       // One profile that upstream does not take must not close it to all others.
       const isProfiles = refusal.id === 'upstream_configuration_failed';
       if (aborted || isProfiles || failure?.kind === 'credential' || failure?.kind === 'shortage') outcome.abandoned();
-      else outcome.failed(failure?.retryAfterMs);
+      else outcome.failed(failure?.retryAfterMs, failure?.kind === 'timeout' ? 2 : 1);
       tell({
         upstream: target.name,
         outcome: aborted ? 'aborted' : refusal.id,
@@ -157,20 +194,21 @@ export class UpstreamPool {
     }
   }
 
-  /** The others that may be tried now; alone, the same one again when the fault was one of the moment. */
-  #next(candidates: readonly Member[], failed: Member, refusal: RelayError, isAlone: boolean): Member[] {
-    const failure = refusal.cause instanceof DialFailure ? refusal.cause : null;
+  /** Another that may be tried now; alone, the same one again when the fault was one of the moment. */
+  #second(fit: readonly Member[], first: Member, refusal: RelayError | null): Member | undefined {
+    const failure = refusal?.cause instanceof DialFailure ? refusal.cause : null;
     // What this process lacks it lacks for all of them.
-    if (failure?.kind === 'shortage') return [];
-    const others = candidates.filter(
+    if (failure?.kind === 'shortage') return undefined;
+    if (fit.length === 1) {
+      const passing = failure?.kind === 'reset' || (failure?.kind === 'server_error' && failure.status !== 503);
+      return passing && first.circuit.wait() === 0 ? first : undefined;
+    }
+    return fit.find(
       (member) =>
-        member !== failed &&
+        member !== first &&
         member.circuit.wait() === 0 &&
-        !(failure?.kind === 'credential' && member.target.authorize === failed.target.authorize),
+        !(failure?.kind === 'credential' && member.target.authorize === first.target.authorize),
     );
-    if (others.length > 0 || !isAlone) return others;
-    const passing = failure?.kind === 'reset' || (failure?.kind === 'server_error' && failure.status !== 503);
-    return passing && failed.circuit.wait() === 0 ? [failed] : [];
   }
 
   /**

@@ -38,6 +38,11 @@ async function silent(
   return { port: server.port, reached, released };
 }
 
+/** Without timers, which may be fake. */
+async function called({ mock }: { mock: { calls: unknown[] } }): Promise<void> {
+  while (mock.calls.length === 0) await new Promise((resolve) => setImmediate(resolve));
+}
+
 const phases: Record<string, () => Promise<Stuck>> = {
   async credential() {
     let asked: () => void = () => undefined;
@@ -58,7 +63,7 @@ const phases: Record<string, () => Promise<Stuck>> = {
     const lookup = vi.spyOn(dns, 'lookup').mockImplementation((() => undefined) as unknown as typeof dns.lookup);
     return {
       target: target(1, { endpoint: parseEndpoint('https://resource.invalid') }),
-      reached: vi.waitFor(() => expect(lookup).toHaveBeenCalled(), { interval: 1 }),
+      reached: called(lookup),
       released: async () => undefined,
     };
   },
@@ -70,7 +75,7 @@ const phases: Record<string, () => Promise<Stuck>> = {
     }) as typeof net.connect);
     return {
       target: target(1),
-      reached: vi.waitFor(() => expect(connect).toHaveBeenCalled(), { interval: 1 }),
+      reached: called(connect),
       released: async () => expect(socket.destroyed).toBe(true),
     };
   },
@@ -103,6 +108,7 @@ const phases: Record<string, () => Promise<Stuck>> = {
 };
 
 afterEach(() => {
+  vi.useRealTimers();
   vi.restoreAllMocks();
 });
 
@@ -132,6 +138,52 @@ describe.each(Object.entries(phases))('a dial stuck in: %s', (name, start) => {
     expect(cause).toBeInstanceOf(DialFailure);
     expect((cause as DialFailure).message).toContain(`(${name.split(/,| through/)[0]})`);
     await stuck.released();
+  });
+});
+
+describe.each([
+  ['TCP connection', 3000],
+  ['TLS handshake', 3000],
+  ['proxy', 5000],
+  ['TLS handshake through a proxy', 3000],
+  ['upgrade', 5000],
+])('a dial stuck in: %s', (name, milliseconds) => {
+  const dialing = async () => {
+    const stuck = await (phases[name] as () => Promise<Stuck>)();
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    const signal = new AbortController().signal;
+    const dialed = dial(stuck.target, { requestId: 'r', signal, timeoutSeconds: 30 });
+    let error: unknown = null;
+    void dialed.catch((thrown: unknown) => {
+      error = thrown;
+    });
+    await stuck.reached;
+    await new Promise((resolve) => setImmediate(resolve));
+    return { stuck, error: () => error as RelayError | null };
+  };
+
+  it(`is given up after ${milliseconds} ms, long before its whole time is over`, async () => {
+    const { stuck, error } = await dialing();
+    await vi.advanceTimersByTimeAsync(milliseconds - 1);
+    expect(error()).toBeNull();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(error()).toMatchObject({
+      id: 'upstream_timeout',
+      cause: { message: expect.stringContaining(`Not done within ${milliseconds / 1000} s`) },
+    });
+    vi.useRealTimers();
+    await stuck.released();
+  });
+
+  it('is not given up for the time in which the relay itself stood still', async () => {
+    const { error } = await dialing();
+    const { now } = performance;
+    const stood = vi.spyOn(performance, 'now').mockImplementation(() => now.call(performance) + 7000);
+    await vi.advanceTimersByTimeAsync(milliseconds);
+    stood.mockRestore();
+    expect(error()).toBeNull();
+    await vi.advanceTimersByTimeAsync(7000);
+    expect(error()).toMatchObject({ id: 'upstream_timeout' });
   });
 });
 

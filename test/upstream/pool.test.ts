@@ -1,10 +1,11 @@
 import { connect } from 'node:net';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { RelayError } from '../../src/errors.js';
-import { authorizeWithEntra } from '../../src/upstream/authorizer.js';
+import { type Authorizer, authorizeWithEntra } from '../../src/upstream/authorizer.js';
 import { createTokenCache } from '../../src/upstream/entra.js';
 import { exitOf, failureOfError } from '../../src/upstream/failure.js';
 import { type DialEvent, UpstreamPool } from '../../src/upstream/pool.js';
+import { overtaken, race } from '../../src/upstream/race.js';
 import type { UpstreamTarget } from '../../src/upstream/target.js';
 import { closedPort, realtime, refusing, target, tcp } from './servers.js';
 
@@ -30,7 +31,12 @@ function bench(...targets: UpstreamTarget[]): Bench {
     },
     async open(signal = new AbortController().signal, dialSeconds = 5) {
       try {
-        const { socket, upstream, attempts } = await pool.open({ requestId: 'r', signal, dialSeconds });
+        const { socket, upstream, attempts } = await pool.open({
+          requestId: 'r',
+          signal,
+          dialSeconds,
+          secondDialMs: 100,
+        });
         socket.terminate();
         return `${upstream.name} in ${attempts}`;
       } catch (error) {
@@ -48,7 +54,7 @@ describe('a pool', () => {
     'books its own %s on no upstream: overloaded, no second dial, and no circuit opens',
     async (code) => {
       const { pool, events } = bench(target(1, { name: 'one' }), target(2, { name: 'two' }));
-      const options = { requestId: 'r', signal: new AbortController().signal, dialSeconds: 5 };
+      const options = { requestId: 'r', signal: new AbortController().signal, dialSeconds: 5, secondDialMs: 100 };
       const lacking = async (): Promise<never> => {
         throw exitOf(failureOfError(Object.assign(new Error(`connect ${code}`), { code }), 'TCP connection', []));
       };
@@ -88,17 +94,11 @@ describe('a pool', () => {
     expect(events[0]).toMatchObject({ upstream: 'one', status, failure: { status } });
   });
 
-  it('goes to the second, in the time of one dial, when the first is silent', async () => {
+  it('asks the second long before the time of a short dial is over', async () => {
     const [one, two] = [await tcp(), await realtime()];
-    const events: DialEvent[] = [];
-    const targets = [target(one.port, { name: 'one' }), target(two.port, { name: 'two' })];
-    const pool = new UpstreamPool(targets, { onDial: (event) => events.push(event) });
-    const { signal } = new AbortController();
-    const { socket, attempts } = await pool.open({ requestId: 'r', signal, dialSeconds: 0.25 });
-    socket.terminate();
-    expect(attempts).toBe(2);
-    expect(outcomes(events)).toEqual(['one upstream_timeout', 'two ok']);
-    expect(events[0]?.seconds).toBeLessThan(0.25);
+    const { open, events } = bench(target(one.port, { name: 'one' }), target(two.port, { name: 'two' }));
+    expect(await open(undefined, 0.05)).toBe('two in 2');
+    expect(outcomes(events)).toEqual(['two ok', 'one upstream_timeout']);
   });
 
   it('tries no more than two of three', async () => {
@@ -135,6 +135,134 @@ describe('a pool', () => {
       upstream.on('error', () => socket.destroy());
     });
     expect(await bench(target(flaky.port)).open()).toBe('test in 2');
+  });
+});
+
+describe('an upstream that is mute', () => {
+  it('costs a start the wait for the second, and nothing once its circuit is open', async () => {
+    const [one, two] = [await tcp((socket) => socket.resume()), await realtime()];
+    const { open, events } = bench(target(one.port, { name: 'one' }), target(two.port, { name: 'two' }));
+    for (let start = 0; start < 3; start += 1) {
+      const began = performance.now();
+      expect(await open()).toBe('two in 2');
+      expect(performance.now() - began).toBeGreaterThan(99);
+      expect(performance.now() - began).toBeLessThan(1000);
+    }
+    expect([await open(), await open()]).toEqual(['two in 1', 'two in 1']);
+    expect(one.sockets).toHaveLength(3);
+    expect(events[1]?.failure).toMatchObject({ kind: 'timeout', message: 'Another upstream was quicker (upgrade)' });
+    for (const socket of one.sockets) await vi.waitFor(() => expect(socket.destroyed).toBe(true));
+  });
+
+  it('is waited for alone when there is no other', async () => {
+    const one = await tcp();
+    const two = await refusing({ status: 429, headers: { 'retry-after': '60' } });
+    const alone = bench(target(one.port));
+    expect(await alone.open(undefined, 0.2)).toMatchObject({ id: 'upstream_timeout' });
+    const { open, events } = bench(target(two.port, { name: 'two' }), target(one.port, { name: 'one' }));
+    await open(undefined, 0.2);
+    expect(await open(undefined, 0.2)).toMatchObject({ id: 'upstream_timeout' });
+    expect(outcomes(events)).toEqual(['two upstream_unavailable', 'one upstream_timeout', 'one upstream_timeout']);
+  });
+
+  it('is left alone after three time-outs, for no longer than after five failures', async () => {
+    const { open } = bench(target((await tcp()).port));
+    for (let start = 0; start < 3; start += 1)
+      expect(await open(undefined, 0.02)).toMatchObject({ id: 'upstream_timeout' });
+    expect(await open()).toMatchObject({ id: 'upstream_unavailable', retryAfterMs: 1000 });
+  });
+
+  it('together with the other one leaves the reason of who failed last', async () => {
+    const [one, two] = [await tcp(), await refusing({ status: 404 })];
+    const { open, events } = bench(target(one.port, { name: 'one' }), target(two.port, { name: 'two' }));
+    expect(await open(undefined, 0.3)).toMatchObject({ id: 'upstream_timeout' });
+    expect(outcomes(events)).toEqual(['two upstream_failed', 'one upstream_timeout']);
+  });
+});
+
+describe('an upstream that is only slow', () => {
+  it('still wins when it opens before the second, which is not blamed and left with nothing', async () => {
+    const server = await realtime();
+    let opened: () => void = () => undefined;
+    const slow = await tcp((socket) => {
+      socket.pause();
+      opened = () => {
+        const upstream = connect(server.port, '127.0.0.1');
+        socket.pipe(upstream).pipe(socket);
+        socket.on('close', () => upstream.destroy());
+      };
+    });
+    const second = await tcp((socket) => {
+      socket.resume();
+      opened();
+    });
+    const { open, events } = bench(target(slow.port, { name: 'slow' }), target(second.port, { name: 'second' }));
+    expect(await open()).toBe('slow in 2');
+    expect(outcomes(events)).toEqual(['slow ok', 'second aborted']);
+    await vi.waitFor(() => expect(second.sockets[0]?.destroyed).toBe(true));
+    for (let start = 0; start < 6; start += 1) expect(await open()).toBe('slow in 2');
+  });
+
+  it('is not blamed while it waits for the credential of the relay', async () => {
+    const server = await realtime();
+    const waiting: Authorizer = {
+      header: () => new Promise(() => undefined),
+      renew: async () => null,
+      status: () => ({ ready: false, detail: null }),
+    };
+    const { open, events } = bench(
+      target(server.port, { name: 'one', authorize: waiting }),
+      target(server.port, { name: 'two' }),
+    );
+    for (let start = 0; start < 4; start += 1) expect(await open()).toBe('two in 2');
+    expect(events.filter(({ upstream }) => upstream === 'one').map(({ failure }) => failure?.kind)).toEqual(
+      Array(4).fill('credential'),
+    );
+  });
+});
+
+describe('two attempts side by side', () => {
+  const attempt = () => {
+    const stops: unknown[] = [];
+    let end: (result: { answer: string } | { refusal: RelayError }) => void = () => undefined;
+    const result = new Promise<{ answer: string } | { refusal: RelayError }>((resolve) => {
+      end = resolve;
+    });
+    return {
+      result,
+      stops,
+      stop: (reason: unknown) => stops.push(reason),
+      end: (given: Parameters<typeof end>[0]) => end(given),
+    };
+  };
+
+  it('that both succeed keep one answer and let go of the other', async () => {
+    const [first, second] = [attempt(), attempt()];
+    const discarded: string[] = [];
+    const outcome = race({ first, second: () => second, aloneMs: 0, discard: (answer) => discarded.push(answer) });
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    second.end({ answer: 'two' });
+    first.end({ answer: 'one' });
+    expect(await outcome).toEqual({ answer: 'two', attempts: 2 });
+    expect([discarded, first.stops, second.stops]).toEqual([['one'], [overtaken], []]);
+  });
+
+  it('are never three', async () => {
+    const first = attempt();
+    const refusal = new RelayError('upstream_failed', 'no');
+    const seconds: ReturnType<typeof attempt>[] = [];
+    const second = () => {
+      const one = attempt();
+      seconds.push(one);
+      return one;
+    };
+    const outcome = race({ first, second, aloneMs: 0, discard: () => undefined });
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    first.end({ refusal });
+    await new Promise((resolve) => setImmediate(resolve));
+    seconds[0]?.end({ refusal });
+    expect(await outcome).toEqual({ refusal, attempts: 2 });
+    expect(seconds).toHaveLength(1);
   });
 });
 
