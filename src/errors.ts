@@ -76,6 +76,13 @@ export const exits = {
     announced: true,
     meaning: 'The origin, profile, model or scope is not allowed.',
   },
+  not_found: {
+    close: 1008,
+    http: 404,
+    retry: 'stop',
+    announced: true,
+    meaning: 'There is nothing at this path, or not any more.',
+  },
   quota_exceeded: {
     close: 1008,
     http: 429,
@@ -205,7 +212,7 @@ export function httpRefusal(error: RelayError): HttpRefusal {
   };
 }
 
-/** The answer for a path or method the relay does not serve; not an exit, because no session is meant. */
+/** The answer to a request for which there is no route; no session is meant, so it is not looked up in the exits. */
 export function notServed(status: 404 | 405 | 426, message: string): HttpRefusal {
   const code = { 404: 'not_found', 405: 'method_not_allowed', 426: 'upgrade_required' }[status];
   return {

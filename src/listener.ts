@@ -2,11 +2,13 @@
 
 import { once } from 'node:events';
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
-import { createServer, type RequestListener, type Server, STATUS_CODES } from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Settings } from './config.js';
+import { type HttpRefusal, httpRefusal, RelayError } from './errors.js';
 import { createOpsApp, type Health, type MetricsSource } from './http/app.js';
+import { answerPlainly } from './plain.js';
 import type { Log } from './telemetry/log.js';
 
 const maxHeaderBytes = 16 * 1024;
@@ -26,17 +28,24 @@ export function createListener(
     requestTimeout: headersTimeout,
     connectionsCheckingInterval: Math.min(1000, headersTimeout / 2),
   };
-  const server = tls ? createTlsServer({ ...options, ...readCertificate(tls) }, app) : createServer(options, app);
   // A TLS handshake that is never finished is not covered by the time-outs of HTTP.
-  if ('setSecureContext' in server) Object.assign(server, { handshakeTimeout: headersTimeout });
-  server.on('clientError', (error, socket) => {
-    // A peer that does not read its answer would keep a socket that is only ended.
-    socket.once('finish', () => socket.destroy());
-    const status = (error as NodeJS.ErrnoException).code === 'HPE_HEADER_OVERFLOW' ? 431 : 400;
-    if (socket.writable) socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\n\r\n`);
-    else socket.destroy();
+  const server = tls
+    ? createTlsServer({ ...options, handshakeTimeout: headersTimeout, ...readCertificate(tls) }, app)
+    : createServer(options, app);
+  const saidWrongly = mistakesOf(log);
+  server.on('clientError', (error: NodeJS.ErrnoException & { rawPacket?: Buffer }, socket) => {
+    if (!tls && error.rawPacket?.[0] === tlsRecord) saidWrongly('tls_on_plain_port');
+    if (!socket.writable) socket.destroy();
+    else answerPlainly(socket, error.code === 'HPE_HEADER_OVERFLOW' ? headersTooBig : notHttp);
   });
   if (!tls) return { server, unwatch: () => undefined };
+
+  // Comes before a `clientError`: what is written to a peer without a finished handshake is never written.
+  server.prependListener('tlsClientError', (_error, socket) => void socket.destroy());
+  turnAwayPlain(server as TlsServer, headersTimeout, (socket) => {
+    saidWrongly('plain_on_tls_port');
+    answerPlainly(socket, needsTls);
+  });
 
   const reload = () => {
     try {
@@ -53,6 +62,61 @@ export function createListener(
     unwatch() {
       for (const file of [tls.cert, tls.key]) unwatchFile(file, reload);
     },
+  };
+}
+
+/** The first byte of what a TLS client says: a handshake record (RFC 8446 section 5.1). */
+const tlsRecord = 0x16;
+
+const needsTls = httpRefusal(
+  new RelayError('bad_event', 'This port speaks TLS only; connect with https:// or wss://.'),
+);
+const notHttp = httpRefusal(new RelayError('bad_event', 'What was sent is not HTTP.'));
+const headersTooBig: HttpRefusal = {
+  ...httpRefusal(new RelayError('too_big', `The header block is over ${maxHeaderBytes} bytes.`)),
+  status: 431,
+};
+
+/**
+ * Lets a TLS server see a connection once its first byte has come. Who speaks HTTP instead gets an answer, and nothing of
+ * the request is read but that byte; all else is for the TLS server to judge.
+ */
+function turnAwayPlain(server: TlsServer, withinMs: number, answer: (socket: Socket) => void): void {
+  const accepting = server.listeners('connection');
+  server.removeAllListeners('connection');
+  server.on('connection', (socket: Socket) => {
+    const destroy = () => void socket.destroy();
+    socket.setTimeout(withinMs, destroy);
+    socket.on('error', destroy);
+    socket.once('readable', () => {
+      const chunk = socket.read() as Buffer | null;
+      if (chunk === null) {
+        socket.destroy();
+        return;
+      }
+      const isLetter = (chunk[0] as number) >= 0x41 && (chunk[0] as number) <= 0x5a;
+      if (isLetter) {
+        answer(socket);
+        return;
+      }
+      socket.setTimeout(0, destroy);
+      socket.off('error', destroy);
+      socket.unshift(chunk);
+      for (const accept of accepting) accept.call(server, socket);
+    });
+  });
+}
+
+const mistakeEveryMs = 60_000;
+
+/** Logs a mistake that many clients may make at once, each kind once a minute. */
+function mistakesOf(log: Log): (kind: 'tls_on_plain_port' | 'plain_on_tls_port') => void {
+  const last = new Map<string, number>();
+  return (kind) => {
+    const now = performance.now();
+    if (now - (last.get(kind) ?? Number.NEGATIVE_INFINITY) < mistakeEveryMs) return;
+    last.set(kind, now);
+    log.warn({ kind }, 'listener.mistaken');
   };
 }
 

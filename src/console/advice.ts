@@ -16,6 +16,7 @@ const forExits: Record<ExitId, string> = {
   revoked: 'The token was withdrawn: sign in again to get a new one.',
   forbidden:
     'The token names a profile or model that this relay does not have. Compare it with the relay’s configuration.',
+  not_found: 'The relay has no such path. Leave the path out of its address, or use /v1/realtime.',
   quota_exceeded: 'The budget of the day is spent; it starts again at midnight UTC, or the operator raises it.',
   rate_limited: 'Too many sessions or events at once: close other tabs of this user, or wait.',
   overloaded: 'This instance is full. Wait; operators: see limits.sessions.',

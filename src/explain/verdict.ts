@@ -46,6 +46,7 @@ const byReason: Readonly<Record<string, readonly [Fault, string]>> = {
   unauthorized: ['client', 'Its credential was missing or not valid.'],
   token_expired: ['client', 'Its token ran out.'],
   forbidden: ['client', 'Its origin, profile, model or scope is not allowed.'],
+  not_found: ['client', 'It asked for a path that the relay does not have.'],
   bad_event: ['client', 'What it sent was not valid, or too much of it was refused.'],
   too_big: ['client', 'It sent an event over the size limit.'],
   unsupported_data: ['client', 'It sent a binary frame.'],

@@ -1,11 +1,12 @@
 /** The door for WebSocket clients: from the upgrade request to a session, or to a refusal that costs no upstream. */
 
 import { randomUUID } from 'node:crypto';
-import { type IncomingMessage, STATUS_CODES } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type ServerOptions, WebSocketServer } from 'ws';
 import { offeredProtocols } from '../auth/credentials.js';
-import { errorBody, exits, type HttpRefusal, httpRefusal, notServed, RelayError } from '../errors.js';
+import { errorBody, exits, httpRefusal, RelayError } from '../errors.js';
+import { answerPlainly } from '../plain.js';
 import type { Dialect } from '../protocol/catalogue.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
@@ -142,7 +143,7 @@ export function createGateway(services: GatewayServices) {
   function refuse(error: RelayError, browser: boolean, knock: Knock): void {
     note(error, knock);
     if (!browser) {
-      answer(knock, httpRefusal(error));
+      answerPlainly(knock.socket, httpRefusal(error), { [requestIdHeader]: requestId });
       return;
     }
     // A page cannot read the status of a failed handshake, so it learns the reason on an open socket.
@@ -160,13 +161,11 @@ export function createGateway(services: GatewayServices) {
     let browser = false;
     try {
       const url = urlOf(message);
-      if (!url || !doors.has(url.pathname)) {
-        metrics.refused('not_found');
-        answer(knock, notServed(404, `No such path; connect to ${[...doors.keys()].join(' or ')}.`));
-        return;
-      }
       checkHandshake(message);
       browser = checkOrigin(message, services.admission.origins) !== null;
+      if (!url || !doors.has(url.pathname)) {
+        throw new RelayError('not_found', `No such path; connect to ${[...doors.keys()].join(' or ')}.`);
+      }
       const request: Request = { message, url };
       const { traceparent } = message.headers;
       const wishes = {
@@ -235,19 +234,4 @@ function dialectOf({ headers }: IncomingMessage, url: URL): Dialect {
   if (byPath) return byPath;
   const beta = String(headers['openai-beta'] ?? '').includes('realtime=v1');
   return beta || offeredProtocols(headers).includes('openai-beta.realtime-v1') ? 'preview' : 'ga';
-}
-
-/** Answers an upgrade request with plain HTTP and lets go of the socket, also when the peer does not read. */
-function answer({ socket, requestId }: Knock, { status, headers, body }: HttpRefusal): void {
-  const text = JSON.stringify(body);
-  const fields = {
-    ...headers,
-    [requestIdHeader]: requestId,
-    Connection: 'close',
-    'Content-Type': 'application/json',
-    'Content-Length': Buffer.byteLength(text),
-  };
-  const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}`);
-  socket.once('finish', () => socket.destroy());
-  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('\r\n')}\r\n\r\n${text}`);
 }

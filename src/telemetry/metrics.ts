@@ -382,7 +382,7 @@ export function createMetrics(options: { process?: boolean; linesDropped?: () =>
       ends.inc({ reason, initiator });
       duration.observe(seconds);
     },
-    refused(reason: ExitId | 'not_found'): void {
+    refused(reason: ExitId): void {
       refusals.inc({ reason });
     },
     dialed(upstream: string, outcome: string, seconds: number): void {

@@ -6,6 +6,7 @@ import { textOf } from './tables.js';
 /** From the innermost outwards; a file may import from its own folder and from layers before its own. */
 const layers = [
   ['errors.ts', 'heap.ts', 'terminal.ts'],
+  ['plain.ts'],
   ['protocol', 'audio', 'outbound'],
   ['policy', 'store', 'telemetry', 'client', 'yaml.ts'],
   ['config.ts', 'auth', 'upstream', 'tools', 'console'],
