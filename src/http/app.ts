@@ -8,7 +8,7 @@ import { publicSession } from '../policy/policy.js';
 import { renderSession } from '../policy/render.js';
 import { type AdmissionServices, checkOrigin, drainingError, modelOf, profileOf } from '../session/admission.js';
 import type { Calls } from '../session/calls.js';
-import { isDoor } from '../session/gateway.js';
+import { doorPaths, isDoor } from '../session/gateway.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { callPaths, callRoutes } from './calls.js';
@@ -51,6 +51,13 @@ export interface MetricsSource {
 const secretPaths = ['/v1/realtime/client_secrets', '/openai/v1/realtime/client_secrets'];
 const bodyBytes = 64 * 1024;
 
+/** What the root says to somebody who only has the address. */
+const about = {
+  name: 'Realtime Relay',
+  message: 'A relay for the Realtime API: connect a WebSocket, with the token of your app, to one of these paths.',
+  paths: doorPaths,
+};
+
 /** The public listener's HTTP application. */
 export function createApp(services: AppServices): Express {
   const app = express();
@@ -78,6 +85,15 @@ export function createApp(services: AppServices): Express {
     const isForCall = calls && request.query.for === 'webrtc';
     const mint = isForCall ? mintEphemeralKey(calls, 'ga', keyLifetime) : mintSecret(services);
     return mint(request, response, next);
+  });
+  app.get('/', (_request, response) => {
+    response.json(about);
+  });
+  // A page can read what is wrong with its request; backends withdraw tokens, and pages have no business there.
+  const readable = cors(services);
+  app.use((request, response, next) => {
+    if (request.path === revocationPath) next();
+    else readable(request, response, next);
   });
   app.use((request, response) => {
     if (isDoor(request.path)) {

@@ -49,6 +49,9 @@ const doors: ReadonlyMap<string, Dialect | null> = new Map([
   ['/v1/realtime', null],
 ]);
 
+/** The paths that are upgraded to a WebSocket. */
+export const doorPaths: readonly string[] = [...doors.keys()];
+
 /** Whether a path is one that is upgraded to a WebSocket. */
 export function isDoor(path: string): boolean {
   return doors.has(path);
@@ -164,7 +167,7 @@ export function createGateway(services: GatewayServices) {
       checkHandshake(message);
       browser = checkOrigin(message, services.admission.origins) !== null;
       if (!url || !doors.has(url.pathname)) {
-        throw new RelayError('not_found', `No such path; connect to ${[...doors.keys()].join(' or ')}.`);
+        throw new RelayError('not_found', `No such path; connect to ${doorPaths.join(' or ')}.`);
       }
       const request: Request = { message, url };
       const { traceparent } = message.headers;

@@ -57,6 +57,37 @@ describe('the public HTTP doors', () => {
     expect(response.headers['x-powered-by']).toBeUndefined();
   });
 
+  it('say at the root what this is', async () => {
+    const answer = await request(app().http).get('/').expect(200);
+    expect(answer.body).toMatchObject({
+      name: 'Realtime Relay',
+      message: expect.stringContaining('WebSocket'),
+      paths: expect.arrayContaining(['/v1/realtime']),
+    });
+  });
+
+  it.each([
+    ['GET', '/v1/realtime', 426],
+    ['GET', '/openai/v1/realtime/client_secrets', 405],
+    ['POST', '/v1/realtime/nothing', 404],
+    ['DELETE', '/nothing', 404],
+  ])('let a page of an allowed origin read what is wrong with %s %s', async (method, path, status) => {
+    const { http } = app();
+    const ask = (what: string) => request(http)[what.toLowerCase() as 'get'](path).set('Origin', 'https://app.test');
+    const preflight = await ask('OPTIONS').expect(204);
+    const answer = await ask(method).expect(status);
+    for (const { headers } of [preflight, answer]) {
+      expect(headers['access-control-allow-origin']).toBe('https://app.test');
+    }
+    const foreign = await request(http).get(path).set('Origin', 'https://evil.test').expect(403);
+    expect(foreign.headers['access-control-allow-origin']).toBeUndefined();
+  });
+
+  it('let no page ask whether it may withdraw tokens', async () => {
+    const answer = await request(app().http).options('/v1/relay/revocations').set('Origin', 'https://app.test');
+    expect([answer.status, answer.headers['access-control-allow-origin']]).toEqual([405, undefined]);
+  });
+
   it('mint a client secret that no cache keeps, and never one that outlives the token', async () => {
     const { http } = app();
     const answer = await request(http).post('/v1/realtime/client_secrets').set('api-key', token()).expect(200);
