@@ -80,7 +80,7 @@ describe('the package', () => {
   const folder = mkdtempSync(join(tmpdir(), 'relay-package-'));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-  it('contains the program, its assets and its documents, and no tests', () => {
+  it('contains the program, its assets and its documents, and no tests', { timeout: 60_000 }, () => {
     for (const entry of ['package.json', 'LICENSE', ...manifest.files].filter((name: string) => name !== 'dist')) {
       expect(existsSync(join(root, entry)), `${entry} exists`).toBe(true);
       cpSync(join(root, entry), join(folder, entry), { recursive: true });
