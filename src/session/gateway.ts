@@ -146,7 +146,7 @@ export function createGateway(services: GatewayServices) {
   function refuse(error: RelayError, browser: boolean, knock: Knock): void {
     note(error, knock);
     if (!browser) {
-      answerPlainly(knock.socket, httpRefusal(error), { [requestIdHeader]: requestId });
+      answerPlainly(knock.socket, httpRefusal(error), { [requestIdHeader]: knock.requestId });
       return;
     }
     // A page cannot read the status of a failed handshake, so it learns the reason on an open socket.
