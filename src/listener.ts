@@ -141,6 +141,14 @@ export async function listen(server: Server, port: number, host: string): Promis
   await once(server, 'listening');
 }
 
+/** Ends connections that wait for another request, now and from now on: who keeps them has another instance to ask. */
+export function endIdle(server: Server | TlsServer): void {
+  server.prependListener('request', (_request, response) => response.setHeader('Connection', 'close'));
+  // For those whose request is being answered at this moment.
+  server.keepAliveTimeout = 1;
+  server.closeIdleConnections();
+}
+
 /** Closes a server and what is connected to it. */
 export async function closeServer(server: Server): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));

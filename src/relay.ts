@@ -7,7 +7,7 @@ import type { Settings } from './config.js';
 import { createApp, type Health } from './http/app.js';
 import { type DemoDesk, loadConsole } from './http/console.js';
 import type { Revoked } from './http/revocations.js';
-import { addressOf, closeServer, createListener, listen, openOps } from './listener.js';
+import { addressOf, closeServer, createListener, endIdle, listen, openOps } from './listener.js';
 import { secretsOf } from './masked.js';
 import { proxyFor } from './outbound/proxy.js';
 import { followSettings, type SettingsSource } from './reload.js';
@@ -214,6 +214,7 @@ export async function startRelay(
     async drain() {
       const { drain_seconds: seconds } = current.limits;
       log.info({ sessions: registry.size, seconds }, 'relay.draining');
+      endIdle(http.server);
       const until = performance.now() + seconds * 1000;
       const left = () => Math.max(0, until - performance.now());
       // What sessions cost is told after they have ended, and within the same time.

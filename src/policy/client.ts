@@ -192,6 +192,18 @@ const busy: Fault = {
   race: true,
 };
 
+const draining: Fault = {
+  code: 'not_while_draining',
+  message: 'The relay is shutting down and gives no new answers; connect again to reach another instance.',
+  param: null,
+  race: true,
+};
+
+/** The ruling on a `response.create` that comes when no new answer is begun any more. */
+export function notWhileDraining(): Ruling {
+  return { fault: draining };
+}
+
 /** A value for one response held under what the profile sets; undefined when the profile leaves no room for it. */
 export function underProfile(
   field: 'output_modalities' | 'max_output_tokens',

@@ -13,7 +13,7 @@ import {
 import { eventOf, type Json, type JsonObject, type RealtimeEvent, type Refusal, type Step } from '../protocol/event.js';
 import { type Answers, createAnswers, serverEventId } from './answer.js';
 import { type Asking, createAsking } from './ask.js';
-import { clientEventId, judgeEndUser } from './client.js';
+import { clientEventId, judgeEndUser, notWhileDraining } from './client.js';
 import { createMemory, type Memory } from './memory.js';
 import type { Profile } from './profile.js';
 import { views } from './server.js';
@@ -49,6 +49,8 @@ export interface Policy {
   readonly up: Step;
   /** What the client may see of an upstream event in GA: raw speech as it is, else rebuilt events, or null. */
   readonly down: Step;
+  /** From now on the client may ask for an answer only where `mayAsk`. */
+  drain(mayAsk: () => boolean): void;
   /**
    * Must be given every event that the relay itself sends upstream while the policy judges what comes back; returns what
    * to send. Its items are hidden, its acks and errors never reach the client, and so is the response when it is not
@@ -83,6 +85,7 @@ class SessionPolicy implements Policy {
   // The last pair of ids of speech that was let through.
   #speechItem: string | null = null;
   #speechResponse: string | null = null;
+  #mayAsk: () => boolean = always;
 
   constructor(profile: Profile, session: JsonObject, publicModel: string, ports: PolicyPorts) {
     this.#ports = ports;
@@ -99,8 +102,10 @@ class SessionPolicy implements Policy {
     const body = event.body ?? { type: event.type };
     const clientId = clientEventId(own(body, 'event_id'));
     const { trusted, profile } = this.#memory;
-    const ruling = trusted ? judgeTrusted(body, this.#memory) : judgeEndUser(body, this.#memory);
-    if (profile.client.report_only && ('fault' in ruling || !isWhole(ruling.body, body))) {
+    const isLate = own(body, 'type') === 'response.create' && !this.#mayAsk();
+    const judge = isLate ? notWhileDraining : trusted ? judgeTrusted : judgeEndUser;
+    const ruling = judge(body, this.#memory);
+    if (profile.client.report_only && !isLate && ('fault' in ruling || !isWhole(ruling.body, body))) {
       this.#decided('up', body.type, 'report');
       this.#ports.reported(
         'fault' in ruling ? ruling.fault.message : 'Fields that this profile does not let through were sent.',
@@ -130,6 +135,10 @@ class SessionPolicy implements Policy {
     if (first === undefined) return null;
     return shown.length === 1 ? eventOf(first) : shown.map(eventOf);
   };
+
+  drain(mayAsk: () => boolean): void {
+    this.#mayAsk = mayAsk;
+  }
 
   injected(body: JsonObject): JsonObject {
     this.#speechItem = null;
@@ -185,6 +194,10 @@ class SessionPolicy implements Policy {
     this.#ports.decided('down', event.type, 'forward');
     return event;
   }
+}
+
+function always(): boolean {
+  return true;
 }
 
 /** Whether the rules took nothing away. The `event_id` is not the rules' business. */

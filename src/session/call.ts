@@ -19,6 +19,7 @@ import { Account } from './account.js';
 import { type Activity, createActivity } from './activity.js';
 import type { Admission } from './admission.js';
 import { type Deadline, deadlineOf, type Moment, moment, wallOf } from './deadline.js';
+import { createDrain, type Drain } from './drain.js';
 import { createGuard } from './guard.js';
 import { createMeter, type Totals } from './meter.js';
 import { type Facts, overdue } from './overdue.js';
@@ -97,6 +98,7 @@ export class Call {
   #refused: (error: RelayError) => void = () => undefined;
   #state: State = 'creating';
   #created: CreatedCall | null = null;
+  #drain: Drain | null = null;
   #dialed: Dialed | null = null;
   #judge: (event: RealtimeEvent) => void = () => undefined;
   #listener: (() => void) | null = null;
@@ -269,6 +271,7 @@ export class Call {
       }
       this.#follow(event);
       this.#judge(event);
+      this.#drain?.look();
     } catch (error) {
       const { id, message, cause } = RelayError.from(error);
       const isGarbage = id === 'bad_event' || id === 'too_big';
@@ -364,7 +367,7 @@ export class Call {
     if (due) this.end(due.id, due.initiator, { message: due.message });
     else if (this.#state === 'attaching' && now - this.#answeredAt > attachMs) {
       this.end('upstream_timeout', 'upstream', { message: 'The upstream did not let the relay into the call.' });
-    }
+    } else this.#drain?.look();
   }
 
   #facts(state: Exclude<State, 'closed'>, { now, wall }: Moment): Facts {
@@ -388,12 +391,7 @@ export class Call {
       endsAt: this.#deadline.at,
       idleFor: (now - this.#lastEventAt) / 1000,
       mostIdle: profile.limits.idle_seconds,
-      isBusy: this.#isBusy(),
     };
-  }
-
-  #isBusy(): boolean {
-    return this.#playing || this.#meter.turns.isBusy();
   }
 
   #logActivity(): void {
@@ -402,10 +400,20 @@ export class Call {
     if (passed) this.#services.log.debug({ session: id, requestId, ...passed }, 'session.events');
   }
 
-  /** Ends the call as soon as no answer is running and none is being played. */
+  /** Ends the call as soon as what has begun is finished, and has been played. */
   drain(): void {
-    if (this.#state === 'open') this.#state = 'draining';
-    if (this.#state !== 'draining' || !this.#isBusy()) this.end('draining', 'relay');
+    if (this.#state !== 'open') {
+      this.end('draining', 'relay');
+      return;
+    }
+    this.#state = 'draining';
+    this.#drain = createDrain({
+      turns: this.#meter.turns,
+      isPlaying: () => this.#playing,
+      isWritten: () => true,
+      over: () => this.end('draining', 'relay'),
+    });
+    this.#drain.look();
   }
 
   /** The one transition to closed: hangs up, gives back what the call held, and logs it. */
@@ -420,6 +428,7 @@ export class Call {
     this.#state = 'closed';
     this.#endedAt = now;
     this.#stop.abort();
+    this.#drain?.stop();
     const { message, cause, retryAfterMs, closeCode } = ending;
     this.#refused(new RelayError(id, message ?? exits[id].meaning, { retryAfterMs, cause }));
     this.admission.release();

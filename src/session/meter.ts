@@ -86,6 +86,7 @@ class SessionMeter implements Meter {
     if (event.type === audioUp) {
       const seconds = (event.raw ? event.audioBytes : base64Bytes(event.body?.audio)) / this.#inputRate;
       this.#up += seconds;
+      this.turns.isRecording = true;
       this.metrics.traffic.up.audioSeconds += seconds;
     } else if (event.type === 'input_audio_buffer.commit' || event.type === 'response.create') {
       this.asked();

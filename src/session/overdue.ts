@@ -22,8 +22,6 @@ export interface Facts {
   readonly endsAt: number;
   readonly idleFor: number;
   readonly mostIdle: number;
-  /** Whether an answer is running or has been asked for. */
-  readonly isBusy: boolean;
 }
 
 /** An end that is due. */
@@ -63,6 +61,5 @@ function overdueOpen(now: number, facts: Facts): Due | null {
     return { id: 'upstream_timeout', initiator: 'upstream', message };
   }
   if (now >= facts.endsAt) return { id: 'session_expired', initiator: 'relay' };
-  if (facts.idleFor > facts.mostIdle) return { id: 'idle_timeout', initiator: 'relay' };
-  return facts.state === 'draining' && !facts.isBusy ? { id: 'draining', initiator: 'relay' } : null;
+  return facts.idleFor > facts.mostIdle ? { id: 'idle_timeout', initiator: 'relay' } : null;
 }

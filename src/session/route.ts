@@ -49,6 +49,11 @@ export interface Route {
   injectDown(body: JsonObject): void;
   /** Ends a response; also of use after the end of the session, when the pipes let nothing through. */
   cancel(responseId: string): void;
+  /**
+   * Lets the client ask for no answer any more, but where `mayAsk`; `heard` is called when an event of upstream, speech
+   * itself excepted, has been passed on.
+   */
+  drain(mayAsk: () => boolean, heard: () => void): void;
   /** From now on what upstream sends is only counted; `heard` is called after each event. */
   listen(heard: () => void): void;
 }
@@ -103,6 +108,15 @@ export function connect(way: Way): Route {
       const body = policy.injected({ type: 'response.cancel', response_id: responseId });
       meter.injected(body);
       upstream.send(Buffer.from(JSON.stringify(body)));
+    },
+    drain(mayAsk, heard) {
+      policy.drain(mayAsk);
+      const counted: Step = (event) => {
+        if (event.body) queueMicrotask(heard);
+        return meter.down(event);
+      };
+      const draining = down.map((step) => (step === meter.down ? counted : step));
+      way.down.connect({ from: upstream, to: client, read: readDown, steps: draining });
     },
     listen(heard) {
       const last: Step = () => {

@@ -19,6 +19,7 @@ import { Account } from './account.js';
 import { type Activity, createActivity } from './activity.js';
 import type { Admission } from './admission.js';
 import { announced, type Deadline, deadlineOf, type Moment, moment, wallOf } from './deadline.js';
+import { createDrain, type Drain } from './drain.js';
 import { createMeter } from './meter.js';
 import { type Facts, overdue } from './overdue.js';
 import { type Flow, Pipe } from './pipe.js';
@@ -98,6 +99,7 @@ export class Session {
   #state: State = 'dialing';
   #upstream: Leg | null = null;
   #route: Route | null = null;
+  #drain: Drain | null = null;
   #dialed: (Dialed & { attempts: number }) | null = null;
   #dialedAt = 0;
   #configureBy = Number.POSITIVE_INFINITY;
@@ -406,7 +408,10 @@ export class Session {
     if (!this.isOpen) return;
     const due = overdue(now, facts);
     if (due) this.end(due.id, due.initiator, { message: due.message });
-    else this.#announceExpiry(at);
+    else {
+      this.#announceExpiry(at);
+      this.#drain?.look();
+    }
   }
 
   #facts(state: Facts['state'], { now, wall }: Moment): Facts {
@@ -430,7 +435,6 @@ export class Session {
       endsAt: this.#deadline.at,
       idleFor: (now - this.#lastActiveAt) / 1000,
       mostIdle: profile.limits.idle_seconds,
-      isBusy: this.#meter.turns.isBusy(),
     };
   }
 
@@ -449,7 +453,7 @@ export class Session {
     if (passed) this.#services.log.debug({ session: id, requestId, ...passed }, 'session.events');
   }
 
-  /** Ends the session as soon as no answer is running. */
+  /** Ends the session as soon as what has begun is finished; no answer is asked for any more. */
   drain(): void {
     if (this.#state !== 'open') {
       this.end('draining', 'relay');
@@ -457,7 +461,22 @@ export class Session {
     }
     this.#state = 'draining';
     this.#replies.notify('relay.draining', {});
-    if (!this.#meter.turns.isBusy()) this.end('draining', 'relay');
+    const { turns } = this.#meter;
+    const drain = createDrain({
+      turns,
+      isPlaying: () => false,
+      isWritten: () => {
+        this.#client.flush();
+        return this.#client.buffered === 0;
+      },
+      over: () => this.end('draining', 'relay'),
+    });
+    this.#drain = drain;
+    this.#route?.drain(
+      () => turns.unasked !== null,
+      () => drain.look(),
+    );
+    drain.look();
   }
 
   /** The one transition to closed: tells both sides, gives back what the session held, and logs it. */
@@ -470,6 +489,7 @@ export class Session {
     const before = this.#state;
     this.#state = 'closed';
     this.#dialing?.abort();
+    this.#drain?.stop();
     this.#replies.farewell(id, ending.message, ending.retryAfterMs);
     if (ending.clientIsClosing) this.#client.flush();
     else this.#client.close(exits[id].close, id);

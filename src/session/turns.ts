@@ -18,6 +18,14 @@ export interface Turns {
   isOwed(): boolean;
   /** Whether upstream has yet to report what something costs. */
   isUnsettled(): boolean;
+  /** Whether the user is in the middle of a sentence, as far as upstream says so. */
+  isSpeaking(): boolean;
+  /** What waits for the client to ask for an answer: its user's speech, or the output of its tool. */
+  readonly unasked: 'speech' | 'tool' | null;
+  /** Set with each event of speech. */
+  isRecording: boolean;
+  /** What there is of a sentence that only the client can end, and whether some of it has come since the last call. */
+  takeRecording(): 'none' | 'some' | 'more';
 }
 
 /** More than an honest session has open at a time. */
@@ -38,6 +46,11 @@ class OpenTurns implements Turns {
   /** The user has spoken, and upstream answers by itself. */
   spoken = false;
   committing = false;
+  unasked: Turns['unasked'] = null;
+  isRecording = false;
+  recorded = false;
+  speaking = false;
+  converses = true;
   answersSpeech = true;
   detectsTurns = false;
   transcribes = false;
@@ -46,13 +59,29 @@ class OpenTurns implements Turns {
     const input = objectOf(objectOf(session.audio).input);
     this.transcribes = isObject(input.transcription);
     this.detectsTurns = isObject(input.turn_detection);
-    this.answersSpeech = session.type !== 'transcription' && objectOf(input.turn_detection).create_response !== false;
+    this.converses = session.type !== 'transcription';
+    this.answersSpeech = this.converses && objectOf(input.turn_detection).create_response !== false;
   }
 
   up({ type, event_id }: JsonObject): void {
-    if (type === 'response.create') add(this.asked, event_id);
-    else if (type === 'input_audio_buffer.commit') this.committing = this.detectsTurns && this.answersSpeech;
-    else if (type === 'input_audio_buffer.clear' || type === 'response.cancel') this.spoken = false;
+    if (type === 'response.create') {
+      add(this.asked, event_id);
+      this.unasked = null;
+    } else if (type === 'input_audio_buffer.commit') {
+      this.committing = this.detectsTurns && this.answersSpeech;
+      this.said();
+    } else if (type === 'input_audio_buffer.clear' || type === 'response.cancel') {
+      this.spoken = false;
+      if (type === 'input_audio_buffer.clear') this.isRecording = this.recorded = this.speaking = false;
+    }
+  }
+
+  /** The user has finished a sentence: who answers it? */
+  said(): void {
+    this.speaking = false;
+    this.isRecording = false;
+    this.recorded = false;
+    if (this.converses && !(this.detectsTurns && this.answersSpeech)) this.unasked ??= 'speech';
   }
 
   down(type: string, body: JsonObject): void {
@@ -70,21 +99,38 @@ class OpenTurns implements Turns {
   isUnsettled(): boolean {
     return this.isBusy() || this.transcribing.length > 0;
   }
+
+  isSpeaking(): boolean {
+    return this.speaking;
+  }
+
+  takeRecording(): 'none' | 'some' | 'more' {
+    if (this.detectsTurns) return 'none';
+    const { isRecording } = this;
+    this.isRecording = false;
+    this.recorded ||= isRecording;
+    return isRecording ? 'more' : this.recorded ? 'some' : 'none';
+  }
 }
 
 function begin(turns: OpenTurns, { response }: JsonObject): void {
   turns.spoken = false;
+  turns.unasked = null;
   turns.asked.shift();
   const { id } = objectOf(response);
   if (typeof id === 'string' && turns.running.size < most) turns.running.add(id);
 }
 
 function finish(turns: OpenTurns, { response }: JsonObject): void {
-  turns.running.delete(String(objectOf(response).id));
+  const { id, status, output } = objectOf(response);
+  turns.running.delete(String(id));
   if (turns.running.size === 0) turns.working.length = 0;
+  const calls = Array.isArray(output) && output.some((item) => objectOf(item).type === 'function_call');
+  if (calls && status === 'completed') turns.unasked ??= 'tool';
 }
 
 function hear(turns: OpenTurns): void {
+  turns.said();
   if (turns.answersSpeech && turns.running.size === 0) turns.spoken = true;
 }
 
@@ -117,6 +163,7 @@ const onDown: ReadonlyMap<string, (turns: OpenTurns, body: JsonObject) => void> 
     // Whoever goes on speaking is answered when they are done.
     (turns: OpenTurns) => {
       turns.spoken = false;
+      turns.speaking = true;
     },
   ],
   ['input_audio_buffer.speech_stopped', hear],
@@ -125,6 +172,9 @@ const onDown: ReadonlyMap<string, (turns: OpenTurns, body: JsonObject) => void> 
     'input_audio_buffer.committed',
     (turns: OpenTurns, { item_id }: JsonObject) => {
       turns.committing = false;
+      turns.speaking = false;
+      // Of a call, whose client's own events are not seen.
+      if (turns.asked.length + turns.running.size === 0) turns.said();
       if (turns.transcribes) add(turns.transcribing, item_id);
     },
   ],
@@ -132,6 +182,7 @@ const onDown: ReadonlyMap<string, (turns: OpenTurns, body: JsonObject) => void> 
     'input_audio_buffer.cleared',
     (turns: OpenTurns) => {
       turns.committing = false;
+      turns.speaking = false;
     },
   ],
   ['conversation.item.input_audio_transcription.completed', transcribed],

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { spoken } from '../emulator/speech.js';
 import { startTestEmulator, startTestRelay } from '../support/relay.js';
 import { Caller, call, post } from './caller.js';
 
@@ -68,6 +69,28 @@ describe('a call ends', () => {
     expect(calls.records).toMatchObject({ open: [], hungUp: [expect.stringMatching(/^rtc_/)] });
     await caller.closed();
     expect(await relay.logged('session.ended')).toMatchObject({ reason: 'draining' });
+  });
+
+  it('with draining only when the user who has begun to speak is answered', async () => {
+    const yaml = 'profiles: { default: { session: { audio: { input: { turn_detection: { type: server_vad } } } } } }';
+    const { relay } = await opened({ yaml });
+    const { caller } = await call(relay);
+    await relay.logged('session.opened');
+    const speech = spoken('ulaw', 100, 1500);
+    const speak = async (from: number, to: number) => {
+      for (let at = from; at < to; at += 160) {
+        caller.speak(speech.subarray(at, at + 160));
+        if (at % 3200 === 0) await new Promise(setImmediate);
+      }
+    };
+    await speak(0, 8000);
+    await caller.event('input_audio_buffer.speech_started');
+    const drained = relay.relay.drain();
+    await speak(8000, speech.length);
+    await drained;
+    await caller.closed();
+    expect(caller.events.map(({ type }) => type)).toContain('output_audio_buffer.stopped');
+    expect(await relay.logged('session.ended')).toMatchObject({ reason: 'draining', turns: 1 });
   });
 
   it('with draining only when the answer has been heard to its end', async () => {

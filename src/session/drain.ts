@@ -1,0 +1,64 @@
+/** The end of a session at shutdown: what has begun is finished, and nothing new begins. */
+
+import type { Turns } from './turns.js';
+
+/** What a drain needs of its session. */
+export interface DrainPorts {
+  readonly turns: Pick<Turns, 'isUnsettled' | 'isOwed' | 'isSpeaking' | 'unasked' | 'takeRecording'>;
+  /** Whether an answer is played that upstream has given already. */
+  isPlaying(): boolean;
+  /** Whether all that upstream has said is on its way to the client. */
+  isWritten(): boolean;
+  /** Nothing is left to finish. */
+  over(): void;
+}
+
+export interface Drain {
+  /** To be called after each event of upstream and once a second; ends the session as soon as that cuts nobody short. */
+  look(): void;
+  /** The session has ended. */
+  stop(): void;
+}
+
+/** For a client that asks for its answers itself, after its user has spoken; and for one whose tool is at work. */
+const patienceMs = { speech: 2000, tool: 10_000 } as const;
+/** Between two looks at what waits for a client that reads slowly. */
+const unwrittenMs = 25;
+
+/** Starts to drain one session. */
+export function createDrain({ turns, isPlaying, isWritten, over }: DrainPorts): Drain {
+  let isOver = false;
+  let timer: NodeJS.Timeout | null = null;
+  let recordedAt = Number.NEGATIVE_INFINITY;
+  let unasked: typeof turns.unasked = null;
+  let unaskedSince = 0;
+
+  function isUnfinished(): boolean {
+    const now = performance.now();
+    const recording = turns.takeRecording();
+    if (recording === 'more') recordedAt = now;
+    const records = recording !== 'none' && now - recordedAt < patienceMs.speech;
+    if (turns.unasked !== unasked) {
+      unasked = turns.unasked;
+      unaskedSince = now;
+    }
+    const awaits = unasked !== null && now - unaskedSince < patienceMs[unasked];
+    return awaits || records || isPlaying() || turns.isSpeaking() || turns.isUnsettled() || turns.isOwed();
+  }
+
+  function look(): void {
+    if (timer) clearTimeout(timer);
+    timer = null;
+    if (isOver || isUnfinished()) return;
+    if (isWritten()) over();
+    else timer = setTimeout(look, unwrittenMs);
+  }
+
+  return {
+    look,
+    stop() {
+      isOver = true;
+      if (timer) clearTimeout(timer);
+    },
+  };
+}
