@@ -23,6 +23,7 @@ import type { Store } from './store/store.js';
 import { type StoreCallName, watchStore } from './store/watched.js';
 import { Delivery } from './telemetry/delivery.js';
 import { backlogOf, conceal, createLog, type Log } from './telemetry/log.js';
+import { watchLoop } from './telemetry/loop.js';
 import { createMetrics, type Metrics } from './telemetry/metrics.js';
 import type { UsageRecord } from './telemetry/usage.js';
 import type { TokenEvent } from './upstream/entra.js';
@@ -65,6 +66,8 @@ export interface Shared {
 
 /** Between the clocks of issuer and relay, at the most. */
 const leewaySeconds = 60;
+/** A loop that stood still for longer is worth a line: everybody waited. */
+const stallMs = 1000;
 /** For calls to be hung up when nothing else is waited for. */
 const lastCallMs = 1000;
 
@@ -123,6 +126,10 @@ export async function startRelay(
     bufferedBytes: (direction) => [...registry].reduce((sum, session) => sum + session.buffered[direction], 0),
     tokenSeconds: () => upstreams.tokenSeconds(),
     revocations: () => revocations.size,
+  });
+
+  const loop = watchLoop(({ lateMs }) => {
+    if (lateMs > stallMs) log.warn({ seconds: lateMs / 1000 }, 'relay.stalled');
   });
 
   const health: Health = {
@@ -196,6 +203,7 @@ export async function startRelay(
 
   async function stop(): Promise<void> {
     follower?.close();
+    loop.close();
     http.unwatch();
     upstreams.close();
     verifier.close();

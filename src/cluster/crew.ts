@@ -20,15 +20,22 @@ export interface CrewEvents {
 }
 
 const firstDelayMs = 100;
+/** Of one that never listened: it has a fault that another start does not mend. */
 const longestDelayMs = 30_000;
-/** One that has lived for this long is not to blame for the deaths before its own. */
-const provenMs = 60_000;
+/** Of one that did: what a user can do to it must not become an outage. */
+const longestServedMs = 1000;
+/** One that has served for this long is replaced at once, whatever happened before. */
+const provenMs = 5000;
+/** For what a process said before it ended to be heard. */
+const lastWordsMs = 200;
 
 export class Crew {
   readonly #events: CrewEvents;
   readonly #log: Log;
   readonly #workers = new Map<number, Worker>();
   readonly #restarts = new Set<NodeJS.Timeout>();
+  /** Since when workers listen, by their number. */
+  readonly #servedFrom = new Map<number, number>();
   #keeps = false;
   #closed = false;
   #whenEmpty: (() => void) | null = null;
@@ -49,6 +56,11 @@ export class Crew {
     });
     for (let number = 1; number <= count; number++) this.#hire(number, 0);
     return unfit;
+  }
+
+  /** A worker listens. */
+  served(number: number): void {
+    this.#servedFrom.set(number, performance.now());
   }
 
   /** From now on workers that die are replaced. */
@@ -78,13 +90,12 @@ export class Crew {
 
   #hire(number: number, deaths: number): void {
     const worker = cluster.fork({ [workerVariable]: String(number) });
-    const bornAt = performance.now();
     this.#workers.set(number, worker);
     const gone = this.#events.hired(worker, number);
     void endOf(worker).then((death) => {
       this.#workers.delete(number);
       gone();
-      this.#ended(number, worker, death, performance.now() - bornAt > provenMs ? 0 : deaths);
+      this.#ended(number, worker, death, deaths);
       if (this.#workers.size === 0) this.#whenEmpty?.();
     });
   }
@@ -96,12 +107,16 @@ export class Crew {
       this.#unfit?.(death);
       return;
     }
-    const delayMs = Math.min(firstDelayMs * 2 ** deaths, longestDelayMs);
+    const servedFrom = this.#servedFrom.get(number);
+    this.#servedFrom.delete(number);
+    const isProven = servedFrom !== undefined && performance.now() - servedFrom >= provenMs;
+    const longestMs = servedFrom === undefined ? longestDelayMs : longestServedMs;
+    const delayMs = isProven ? 0 : Math.min(firstDelayMs * 2 ** deaths, longestMs);
     this.#log.error({ worker: number, pid, ...death, restart_ms: delayMs }, 'worker.died');
     const timer = setTimeout(() => {
       this.#restarts.delete(timer);
       this.#events.restarted();
-      this.#hire(number, deaths + 1);
+      this.#hire(number, isProven ? 0 : deaths + 1);
     }, delayMs);
     this.#restarts.add(timer);
   }
@@ -118,6 +133,11 @@ function endOf(worker: Worker): Promise<Death> {
     worker.process.once('exit', (code, signal) => {
       death = { code, signal };
       look();
+      // While a connection is on its way to a process, Node puts the end of their line off until that is confirmed. From one
+      // that is no more this never comes, and the worker would count among the living for ever.
+      setTimeout(() => {
+        if (!isSilent) worker.process.emit('disconnect');
+      }, lastWordsMs).unref();
     });
     worker.process.once('disconnect', () => {
       isSilent = true;

@@ -35,6 +35,8 @@ export const workerNotice = z.discriminatedUnion('say', [
   /** It runs, and needs the settings. */
   z.strictObject({ say: z.literal('hello') }),
   z.strictObject({ say: z.literal('listening'), url: z.url() }),
+  /** It lives; once a second. */
+  z.strictObject({ say: z.literal('beat') }),
 ]);
 export type WorkerNotice = z.input<typeof workerNotice>;
 

@@ -17,6 +17,7 @@ import { backlogOf, conceal, type Log } from '../telemetry/log.js';
 import { createMetrics } from '../telemetry/metrics.js';
 import { createTargets } from '../upstreams.js';
 import { Crew } from './crew.js';
+import { watchHandover } from './handover.js';
 import { Line } from './line.js';
 import {
   type PrimaryNotice,
@@ -27,6 +28,7 @@ import {
   workerNotice,
   workerQuestion,
 } from './notices.js';
+import { Pulses } from './pulse.js';
 import { Totals } from './totals.js';
 
 /** Several relays behind one port. */
@@ -77,7 +79,8 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
     room: { sessions: () => current.limits.sessions },
     filled: (isFull) => tellAll({ say: 'full', isFull }),
   });
-  const metrics = createMetrics({ linesDropped: () => backlogOf(log).dropped });
+  const pulses = new Pulses(log, () => metrics.workerHung());
+  const metrics = createMetrics({ linesDropped: () => backlogOf(log).dropped, workersSilent: () => pulses.silent });
   metrics.countSecrets(() => memory.unusedSecrets);
   const store = watchStore(memory, storeObserver(metrics, log));
   const totals = new Totals(() => metrics.registry.getMetricsAsJSON());
@@ -94,6 +97,8 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
       snapshot: async () => snapshot.parse(await line.ask({ about: 'metrics' } satisfies PrimaryQuestion, askMs)),
     };
     let hasFinished = false;
+    const pulse = pulses.add({ worker: number, pid: worker.process.pid, kill: () => worker.process.kill('SIGKILL') });
+    const handover = watchHandover(worker, () => pulse.isSilent && pulses.hasLiving);
     const misunderstood = (error: unknown) => log.error({ worker: number, error }, 'worker.misunderstood');
     const line: Line = new Line((message, done) => worker.send(message, undefined, undefined, done), {
       heard(received) {
@@ -107,8 +112,10 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
           ];
           if (isDraining) first.push({ say: 'drain' });
           for (const one of first) line.tell(one);
-        } else {
+        } else if (notice.say === 'listening') {
           url = notice.url;
+          pulse.listens();
+          crew.served(number);
           if (++listening === settings.workers) allListen();
         }
       },
@@ -126,10 +133,15 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
       },
       failed: misunderstood,
     });
-    worker.on('message', (message) => line.receive(message));
+    worker.on('message', (message) => {
+      pulse.beat();
+      line.receive(message);
+    });
     lines.set(number, line);
     totals.add(owner);
     return () => {
+      pulse.remove();
+      handover.giveBack();
       line.close();
       lines.delete(number);
       briefed.delete(line);
@@ -158,6 +170,7 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
   const unfit = await Promise.race([crew.start(settings.workers), ready]);
   if (unfit) {
     crew.kill();
+    pulses.close();
     await Promise.all([crew.close(graceMs), ops.close(), store.close()]);
     throw new WorkerFailed(unfit.code);
   }
@@ -184,6 +197,7 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
       follower.close();
       tellAll({ say: 'drain' });
       await crew.close(current.limits.drain_seconds * 1000 + graceMs);
+      pulses.close();
       await Promise.all([ops.close(), store.close()]);
       return isClean;
     },

@@ -11,6 +11,7 @@ import { createLog, endLog, type Log } from '../telemetry/log.js';
 import { flushTraces } from '../telemetry/trace.js';
 import { Line } from './line.js';
 import { primaryNotice, primaryQuestion, revoked, type WorkerNotice, type WorkerQuestion } from './notices.js';
+import { beatMs } from './pulse.js';
 
 /**
  * Runs a worker until the primary lets it drain. When the primary is no more, Node itself ends it (`disconnect` of a
@@ -59,6 +60,7 @@ export async function runWorker(number: number): Promise<void> {
   const told = once(news, 'settings');
   process.on('message', (message) => line.receive(message));
   tell({ say: 'hello' });
+  setInterval(() => tell({ say: 'beat' }), beatMs).unref();
   await told;
   const settings = load();
   log = createLog(settings.logLevel, undefined, number);

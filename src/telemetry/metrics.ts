@@ -155,7 +155,9 @@ export interface Live {
 export type Metrics = ReturnType<typeof createMetrics>;
 
 /** Makes the relay's metrics in a registry of their own. */
-export function createMetrics(options: { process?: boolean; linesDropped?: () => number } = {}) {
+export function createMetrics(
+  options: { process?: boolean; linesDropped?: () => number; workersSilent?: () => number } = {},
+) {
   const registry = new Registry();
   const registers = [registry];
   if (options.process !== false) collectDefaultMetrics({ register: registry });
@@ -301,6 +303,15 @@ export function createMetrics(options: { process?: boolean; linesDropped?: () =>
     aggregator: 'min',
     registers,
   });
+  new Gauge({
+    name: 'relay_workers_silent',
+    help: 'Worker processes that have not been heard for five seconds; they get no new connections',
+    registers,
+    collect() {
+      this.set(options.workersSilent?.() ?? 0);
+    },
+  });
+  const hung = counter('relay_workers_hung_total', 'Worker processes that were killed because they hung');
   const restarts = counter('relay_worker_restarts_total', 'Worker processes that died and were started again');
 
   const up = new Traffic();
@@ -417,6 +428,9 @@ export function createMetrics(options: { process?: boolean; linesDropped?: () =>
     },
     revoked(kind: 'user' | 'token', outcome: 'done' | 'failed'): void {
       revocations.inc({ kind, outcome });
+    },
+    workerHung(): void {
+      hung.inc();
     },
     workerRestarted(): void {
       restarts.inc();
