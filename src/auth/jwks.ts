@@ -1,6 +1,8 @@
 /** Verifying keys from a JWKS endpoint: cached, refetched seldom, and kept through an outage. */
 
 import { RelayError } from '../errors.js';
+import { isLoopback } from '../outbound/addresses.js';
+import { type Outbound, request } from '../outbound/request.js';
 import { type KeySet, keysIn } from './jwk.js';
 import { fitting, type KeySource, wrongAlgorithm } from './keys.js';
 
@@ -11,13 +13,15 @@ const firstFetchEveryMs = 5_000;
 const maxBodyBytes = 256 * 1024;
 const asymmetric = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512'] as const;
 
-/** The clocks of a cache of keys, in milliseconds, and how long it waits for an answer. */
-interface Timing {
+/** How keys are asked for; clocks are in milliseconds. */
+interface JwksOptions {
   /** For ages of keys, which should not jump with the system's clock. */
   readonly now?: () => number;
   /** Since 1970, to compare with what a token says. */
   readonly wallClock?: () => number;
   readonly timeoutMs?: number;
+  /** From `proxyFor`. */
+  readonly proxy?: string | null;
 }
 
 /**
@@ -30,9 +34,9 @@ interface Timing {
  * - whoever needs keys while a fetch runs waits for that one, at most `timeoutMs` (default 5 s);
  * - redirects are not followed, answers over 256 KB or 100 keys are not read.
  */
-export function jwksSource(uri: string, timing: Timing = {}): KeySource {
+export function jwksSource(uri: string, options: JwksOptions = {}): KeySource {
   requireSafe(uri);
-  const { now = () => performance.now(), wallClock = Date.now, timeoutMs = 5_000 } = timing;
+  const { now = () => performance.now(), wallClock = Date.now, timeoutMs = 5_000, proxy = null } = options;
   const closing = new AbortController();
   let set: KeySet = { keys: [], leftOut: new Map() };
   /** When the last good answer was asked for, by the wall clock. */
@@ -46,7 +50,7 @@ export function jwksSource(uri: string, timing: Timing = {}): KeySource {
   const fetchOnce = (): Promise<void> => {
     attemptedAt = now();
     const askedAt = wallClock();
-    running = fetchKeys(uri, AbortSignal.any([closing.signal, AbortSignal.timeout(timeoutMs)]))
+    running = fetchKeys(uri, { proxy, timeoutMs, signal: closing.signal })
       .then((fetched) => {
         set = fetched;
         setOf = askedAt;
@@ -114,28 +118,21 @@ function only(fit: ReturnType<typeof fitting>): ReturnType<typeof fitting> {
   throw refusal('The token must name its key (kid), since the issuer has more than one.');
 }
 
-async function fetchKeys(uri: string, signal: AbortSignal): Promise<KeySet> {
-  const response = await fetch(uri, { signal, redirect: 'error', headers: { accept: 'application/json' } });
-  if (response.status !== 200 || !response.body) {
-    await response.body?.cancel();
-    throw new Error(`the JWKS endpoint answered ${response.status}`);
-  }
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  // Leaving the loop cancels the body, and with it the connection.
-  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
-    bytes += chunk.byteLength;
-    if (bytes > maxBodyBytes) throw new Error('the JWKS is over 256 KB');
-    chunks.push(chunk);
-  }
-  return keysIn(JSON.parse(Buffer.concat(chunks).toString()));
+async function fetchKeys(uri: string, asked: Pick<Outbound, 'proxy' | 'signal' | 'timeoutMs'>): Promise<KeySet> {
+  const { status, body } = await request({
+    url: uri,
+    headers: { accept: 'application/json' },
+    maxBytes: maxBodyBytes,
+    ...asked,
+  });
+  if (status !== 200) throw new Error(`the JWKS endpoint answered ${status}`);
+  return keysIn(JSON.parse(body.toString()));
 }
 
 function requireSafe(uri: string): void {
   if (!URL.canParse(uri)) throw new Error('The JWKS URI is not a URL.');
   const { protocol, hostname, username, password } = new URL(uri);
-  const isLoopback = /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(hostname);
-  if (protocol !== 'https:' && !(protocol === 'http:' && isLoopback)) {
+  if (protocol !== 'https:' && !(protocol === 'http:' && isLoopback(hostname))) {
     throw new Error('The JWKS URI must be https (http only for loopback): who changes the keys can sign tokens.');
   }
   if (username || password) throw new Error('The JWKS URI must not contain a user name or password.');

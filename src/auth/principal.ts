@@ -2,6 +2,7 @@
 
 import { RelayError } from '../errors.js';
 import type { Json, JsonObject } from '../protocol/event.js';
+import { type ClaimRules, detail, profileIn, refusal, scopesIn, tenantIn, textOf } from './claims.js';
 
 /** Who a user is wherever users are compared: the same name at another issuer, or in another tenant, is somebody else. */
 export interface User {
@@ -23,10 +24,18 @@ export interface Principal extends User {
   readonly claims: Readonly<Record<string, unknown>>;
 }
 
-/** What claims are held against. */
+/** Whose tokens are accepted, and what they say. */
+export interface TrustedIssuer extends ClaimRules {
+  /** The values of the claim `iss` that mean this issuer, compared exactly; those with a tenant in them, with that tenant. */
+  readonly names: ReadonlyMap<string, string | null>;
+  /** One of them must be among the claim `aud`, exactly; null for an issuer whose tokens have no audience. */
+  readonly audiences: readonly string[] | null;
+  /** The applications whose tokens are accepted; empty: all. There is one at least where there is no audience. */
+  readonly clientIds: readonly string[];
+}
+
+/** What claims are held against, beside their issuer. */
 export interface Expectations {
-  readonly issuer: string;
-  readonly audience: string;
   readonly leewaySeconds: number;
   /** How long a token may be good for at the most. */
   readonly maxSeconds: number;
@@ -42,39 +51,70 @@ export function tenantKey({ issuer, tenant }: Pick<User, 'issuer' | 'tenant'>): 
   return tenant === null ? null : JSON.stringify([issuer, tenant]);
 }
 
-// Controls and line separators split log lines and headers; lone surrogates cannot be written as UTF-8.
-const unprintable = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u;
-
 /**
  * The principal of claims whose signature was verified (RFC 7519 section 4.1). Throws `token_expired` for a token that ran
- * out, and `unauthorized` for anything else that does not hold.
+ * out, `forbidden` for a profile that its issuer may not name, and `unauthorized` for anything else that does not hold.
  */
-export function principalFrom(claims: JsonObject, expected: Expectations, nowSeconds: number): Principal {
-  const { iss, aud } = claims;
-  if (iss !== expected.issuer) {
-    throw refusal("The token's issuer (iss) does not match; expected the issuer this relay is configured for.", iss);
+export function principalFrom(
+  claims: JsonObject,
+  trusted: TrustedIssuer,
+  expected: Expectations,
+  nowSeconds: number,
+): Principal {
+  const { iss } = claims;
+  if (typeof iss !== 'string' || !trusted.names.has(iss)) throw unknownIssuer(iss);
+  const home = trusted.names.get(iss) ?? null;
+  if (home !== null && claims.tid !== undefined && claims.tid !== home) {
+    throw refusal("The token's tenant (tid) is not the one of its issuer (iss).", claims.tid);
   }
-  const audiences = Array.isArray(aud) ? aud : [aud];
-  if (!audiences.every((one) => typeof one === 'string') || !audiences.includes(expected.audience)) {
+  checkAudience(claims, trusted);
+  const subject = textOf(claims, 'sub', 256);
+  if (subject === null) throw refusal('The token names no subject (sub).', claims.sub);
+  // By it one token is withdrawn; one of another type could not be (RFC 7519 section 4.1.7).
+  textOf(claims, 'jti', 256);
+  const expiresAt = within(claims, expected, nowSeconds);
+  const tenant = tenantIn(claims, trusted);
+  return Object.freeze({
+    issuer: iss,
+    subject,
+    profile: profileIn(claims, trusted),
+    tenant,
+    scopes: Object.freeze(scopesIn(claims, tenant, trusted)),
+    expiresAt,
+    claims: Object.freeze(Object.assign(Object.create(null), claims) as Record<string, unknown>),
+  });
+}
+
+/** The refusal of an issuer that is not configured. */
+export function unknownIssuer(iss: Json | undefined): RelayError {
+  return refusal("The token's issuer (iss) does not match; expected an issuer this relay is configured for.", iss);
+}
+
+function checkAudience({ aud, client_id, azp, appid }: JsonObject, { audiences, clientIds }: TrustedIssuer): void {
+  const named = Array.isArray(aud) ? aud : [aud];
+  if (audiences === null) {
+    // What is meant for somebody else must not open this door.
+    if (aud !== undefined && aud !== null) {
+      throw refusal(
+        'The token has an audience (aud), but this relay is configured for tokens of its issuer without.',
+        aud,
+      );
+    }
+  } else if (!named.every((one) => typeof one === 'string') || !audiences.some((one) => named.includes(one))) {
     throw refusal(
       "The token's audience (aud) does not match; expected the audience this relay is configured for.",
       aud,
     );
   }
-  const subject = text(claims, 'sub', 256);
-  if (subject === null) throw refusal('The token names no subject (sub).', claims.sub);
-  // By it one token is withdrawn; one of another type could not be (RFC 7519 section 4.1.7).
-  text(claims, 'jti', 256);
-  const expiresAt = within(claims, expected, nowSeconds);
-  return Object.freeze({
-    issuer: expected.issuer,
-    subject,
-    profile: text(claims, 'profile', 128) ?? 'default',
-    tenant: text(claims, 'tenant', 256),
-    scopes: Object.freeze(scopesOf(claims.scope)),
-    expiresAt,
-    claims: Object.freeze(Object.assign(Object.create(null), claims) as Record<string, unknown>),
-  });
+  if (clientIds.length === 0) return;
+  // RFC 9068 section 2.2, OpenID Connect Core section 2, and what Entra ID writes in tokens of version 1.
+  const apps = [client_id, azp, appid].filter((one) => one !== undefined && one !== null);
+  if (apps.length === 0 || !apps.every((one) => clientIds.some((id) => id === one))) {
+    throw refusal(
+      "The token's application (client_id, azp or appid) is not one that this relay is configured for.",
+      apps[0],
+    );
+  }
 }
 
 /** Holds `exp`, `nbf` and `iat` against the clock; returns `exp`. */
@@ -112,35 +152,4 @@ function within(claims: JsonObject, { leewaySeconds, maxSeconds }: Expectations,
 
 function span(seconds: number): string {
   return seconds % 86_400 === 0 ? `${seconds / 86_400} days` : `${seconds} seconds`;
-}
-
-function text(claims: JsonObject, name: string, maxLength: number): string | null {
-  const value = claims[name];
-  // Some libraries write what they do not set as null.
-  if (value === undefined || value === null) return null;
-  if (typeof value !== 'string' || value === '' || value.length > maxLength || unprintable.test(value)) {
-    throw refusal(
-      `The token's ${name} must be a string of 1 to ${maxLength} characters, without control characters.`,
-      value,
-    );
-  }
-  return value;
-}
-
-/** Scopes as RFC 8693 section 4.2 writes them, separated by spaces, or as a list. */
-function scopesOf(scope: Json | undefined): string[] {
-  const scopes = typeof scope === 'string' ? scope.split(' ').filter((one) => one !== '') : (scope ?? []);
-  if (!Array.isArray(scopes) || !scopes.every((one) => typeof one === 'string' && !unprintable.test(one))) {
-    throw refusal("The token's scope must be a string or a list of strings, without control characters.", scope);
-  }
-  return scopes as string[];
-}
-
-function refusal(message: string, value: Json | undefined): RelayError {
-  return new RelayError('unauthorized', message, { cause: detail(value) });
-}
-
-/** The value at fault, for the log: signed by a trusted issuer, yet cut short and escaped. */
-function detail(value: Json | undefined): Error {
-  return new Error(`the claim is ${(JSON.stringify(value) ?? 'missing').slice(0, 200)}`);
 }

@@ -2,30 +2,39 @@
 
 import jwt from 'jsonwebtoken';
 import { RelayError } from '../errors.js';
+import { plainRules } from './claims.js';
 import { jwksSource } from './jwks.js';
 import { type FittingKeys, type KeySource, publicKeySource, secretSource } from './keys.js';
-import { type Principal, principalFrom } from './principal.js';
+import { type Principal, principalFrom, type TrustedIssuer, unknownIssuer } from './principal.js';
 import { readToken } from './structure.js';
 
 export { checkSecret } from './keys.js';
 export type { Principal } from './principal.js';
 
-/** How tokens are verified. The algorithms follow from `source`, never from the token. */
-export interface VerifierSettings {
-  /** Compared exactly with the claim `iss`. */
-  readonly issuer: string;
-  /** Must be among the claim `aud`, exactly. */
-  readonly audience: string;
+/** Where the keys of an issuer come from; the algorithms follow from this, never from a token. */
+export type KeySettings =
+  | { readonly kind: 'secrets'; readonly secrets: readonly string[] }
+  | { readonly kind: 'public_keys'; readonly pems: readonly string[] }
+  | { readonly kind: 'jwks'; readonly uri: string; readonly proxy?: string | null };
+
+/** What holds for the tokens of all issuers. */
+export interface VerifierOptions {
   /** How far clocks may differ: 0 to 60, default 30. */
   readonly leewaySeconds?: number;
   /** How long a token may be good for at the most, default 400 days. */
   readonly maxSeconds?: number;
-  readonly source:
-    | { readonly kind: 'secret'; readonly secret: string }
-    | { readonly kind: 'public_key'; readonly pem: string }
-    | { readonly kind: 'jwks'; readonly uri: string };
   /** Unix time in milliseconds; the system's by default. */
   readonly now?: () => number;
+}
+
+/** One issuer with one audience, whose claims have the names and values of the relay's own. */
+export interface VerifierSettings extends VerifierOptions {
+  readonly issuer: string;
+  readonly audience: string;
+  readonly source:
+    | KeySettings
+    | { readonly kind: 'secret'; readonly secret: string }
+    | { readonly kind: 'public_key'; readonly pem: string };
 }
 
 /** Turns tokens into principals. */
@@ -41,32 +50,55 @@ export interface Verifier {
   close(): void;
 }
 
-/** A verifier for these settings. Throws an Error that names the problem when they are not usable. */
+/** A verifier for one issuer. Throws an Error that names the problem when the settings are not usable. */
 export function createVerifier(settings: VerifierSettings): Verifier {
-  const { issuer, audience, leewaySeconds = 30, maxSeconds = 400 * 86_400, now = Date.now } = settings;
+  const { issuer, audience, source, ...options } = settings;
   if (!issuer || !audience) throw new Error('The issuer and the audience of tokens must be configured.');
+  const trusted = { ...plainRules, names: new Map([[issuer, null]]), audiences: [audience], clientIds: [] };
+  return createVerifierOf([{ ...trusted, keys: keySource(many(source), options) }], options);
+}
+
+/** A verifier for several issuers, of which a token's claim `iss` chooses. Throws an Error for options out of range. */
+export function createVerifierOf(
+  issuers: readonly (TrustedIssuer & { readonly keys: KeySource })[],
+  options: VerifierOptions = {},
+): Verifier {
+  const { leewaySeconds = 30, maxSeconds = 400 * 86_400, now = Date.now } = options;
   if (!(leewaySeconds >= 0 && leewaySeconds <= 60)) throw new Error('The leeway must be 0 to 60 seconds.');
-  const keys = sourceOf(settings);
+  const byName = new Map(issuers.flatMap((issuer) => [...issuer.names.keys()].map((name) => [name, issuer] as const)));
   return {
     async verify(token) {
       const { header, claims } = readToken(token);
-      const { iat } = claims;
-      verifySignature(token, await keys.find(header, typeof iat === 'number' ? iat : null));
-      return principalFrom(claims, { issuer, audience, leewaySeconds, maxSeconds }, now() / 1000);
+      const { iss, iat } = claims;
+      // Not verified yet: it only chooses the keys that must.
+      const issuer = typeof iss === 'string' ? byName.get(iss) : undefined;
+      if (!issuer) throw unknownIssuer(iss);
+      verifySignature(token, await issuer.keys.find(header, typeof iat === 'number' ? iat : null));
+      return principalFrom(claims, issuer, { leewaySeconds, maxSeconds }, now() / 1000);
     },
-    warm: () => keys.warm(),
-    close: () => keys.close(),
+    async warm() {
+      await Promise.all(issuers.map(({ keys }) => keys.warm()));
+    },
+    close() {
+      for (const { keys } of issuers) keys.close();
+    },
   };
 }
 
-function sourceOf({ source, now }: VerifierSettings): KeySource {
+function many(source: VerifierSettings['source']): KeySettings {
+  if (source.kind === 'secret') return { kind: 'secrets', secrets: [source.secret] };
+  return source.kind === 'public_key' ? { kind: 'public_keys', pems: [source.pem] } : source;
+}
+
+/** The keys of an issuer. Throws an Error that names the problem when they cannot verify anything. */
+export function keySource(source: KeySettings, { now }: VerifierOptions = {}): KeySource {
   switch (source.kind) {
-    case 'secret':
-      return secretSource([source.secret]);
-    case 'public_key':
-      return publicKeySource([source.pem]);
+    case 'secrets':
+      return secretSource(source.secrets);
+    case 'public_keys':
+      return publicKeySource(source.pems);
     case 'jwks':
-      return jwksSource(source.uri, now && { now, wallClock: now });
+      return jwksSource(source.uri, { proxy: source.proxy ?? null, ...(now && { now, wallClock: now }) });
   }
 }
 
