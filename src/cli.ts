@@ -180,8 +180,9 @@ function signUser(
   subject: string,
   values: { profile?: string; tenant?: string; ttl: string; claim: string[] },
 ): string {
-  const { issuer, audience, source } = settings.jwt;
-  if (source.kind !== 'secret') {
+  const own = settings.auth.issuers.find(({ source }) => source.kind === 'secrets');
+  const [secret] = own?.source.kind === 'secrets' ? own.source.secrets : [];
+  if (!own || secret === undefined) {
     throw new UsageError(
       'token: only RELAY_JWT_SECRET can sign; with a public key your identity provider makes the tokens.',
     );
@@ -192,14 +193,17 @@ function signUser(
     return [claim.slice(0, at), claim.slice(at + 1)];
   });
   return signToken({
-    secret: source.secret,
-    issuer,
-    audience,
+    secret,
+    issuer: [...own.names.keys()][0] ?? own.issuer,
+    audience: own.audiences?.[0],
     subject,
     ttlSeconds: positive('ttl', values.ttl),
-    claims: Object.fromEntries(claims),
-    ...(values.profile !== undefined && { profile: values.profile }),
-    ...(values.tenant !== undefined && { tenant: values.tenant }),
+    claims: {
+      ...(own.audiences === null && { client_id: own.clientIds[0] }),
+      ...Object.fromEntries(claims),
+      ...(values.profile !== undefined && { [own.claims.profile[0] ?? 'profile']: values.profile }),
+      ...(values.tenant !== undefined && { [own.claims.tenant[0] ?? 'tenant']: values.tenant }),
+    },
   });
 }
 

@@ -3,9 +3,13 @@
  * published JSON Schema and the README's table. This is the only file that knows the environment.
  */
 
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { accessSync, constants } from 'node:fs';
+import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
+import { authSchema, bindProfiles, cookieOf, type IssuerSettings, issuersOf } from './config/identity.js';
+import { originsOf } from './config/origins.js';
+import { meant } from './config/spelling.js';
 import { isLoopback } from './outbound/addresses.js';
 import { type ProxySettings, proxyFor } from './outbound/proxy.js';
 import { type Profile, profileSchema } from './policy/profile.js';
@@ -19,7 +23,13 @@ const onOff = z.enum(['on', 'off']).transform((value) => value === 'on');
 /** Every environment variable the relay reads. The README's table is made from this. */
 export const environment = z.object({
   PORT: port.default(8080).describe('Public listener.'),
-  HOST: text.default('0.0.0.0').describe('Address both listeners bind to.'),
+  HOST: text
+    .refine(
+      (host) => isIP(host) > 0 || /^[A-Za-z0-9][A-Za-z0-9.-]*$/.test(host),
+      'must be an address of this machine, such as 0.0.0.0',
+    )
+    .default('0.0.0.0')
+    .describe('Address both listeners bind to.'),
   RELAY_OPS_PORT: port.default(9464).describe('Operations listener: `/metrics`, `/healthz`, `/readyz`.'),
   RELAY_WORKERS: z
     .string()
@@ -47,7 +57,7 @@ export const environment = z.object({
   RELAY_ENTRA_INSTANCE_DISCOVERY: onOff
     .prefault('on')
     .describe('`off` for private clouds whose authority Microsoft does not know.'),
-  RELAY_CONFIG: text.optional().describe('YAML file: upstreams, profiles, limits.'),
+  RELAY_CONFIG: text.optional().describe('YAML file: upstreams, profiles, identity, limits.'),
   RELAY_JWT_SECRET: text.optional().describe("HS256 secret of your app's JWTs, at least 32 bytes."),
   RELAY_JWT_PUBLIC_KEY: text.optional().describe('RSA or EC public key (PEM text, or the path of a PEM file).'),
   RELAY_JWT_JWKS_URI: z.url().optional().describe("Address of your identity provider's key set."),
@@ -140,6 +150,7 @@ const usage = z.strictObject({
 const configFile = z.strictObject({
   upstreams: z.array(upstream).min(1).optional(),
   profiles: z.record(z.string().regex(/^[A-Za-z0-9_-]{1,64}$/), profileSchema).default({}),
+  auth: authSchema.prefault({}),
   usage: usage.prefault({}),
   limits: instanceLimits.prefault({}),
 });
@@ -159,12 +170,6 @@ interface UpstreamSettings {
   readonly proxy: string | null;
 }
 
-/** How app JWTs are verified; exactly one way. */
-type KeySource =
-  | { readonly kind: 'secret'; readonly secret: string }
-  | { readonly kind: 'public_key'; readonly pem: string }
-  | { readonly kind: 'jwks'; readonly uri: string };
-
 /** The effective configuration. */
 export interface Settings {
   readonly host: string;
@@ -177,13 +182,14 @@ export interface Settings {
   /** The proxy for what the relay asks of others; each upstream has what comes of it already. */
   readonly proxy: ProxySettings;
   readonly entra: { readonly clientId: string | null; readonly instanceDiscovery: boolean };
-  readonly jwt: {
-    readonly issuer: string;
-    readonly audience: string;
+  readonly auth: {
+    /** One or more; the claim `iss` of a token chooses. */
+    readonly issuers: readonly IssuerSettings[];
     readonly maxSeconds: number;
-    readonly source: KeySource;
+    /** Name of a cookie that may hold an app token, or null. */
+    readonly cookie: string | null;
   };
-  /** Exact origins of pages that may connect, or `*`. */
+  /** Origins of pages that may connect, `https://*.example.com` for those of one label before it; or `*`. */
   readonly origins: readonly string[] | '*';
   readonly queryCredentials: boolean;
   /** Whether the page to try the relay with is served. */
@@ -220,8 +226,7 @@ const previewApiVersion = '2025-04-01-preview';
 export function loadConfig(env: NodeJS.ProcessEnv): Settings {
   const problems: string[] = [];
   const warnings: string[] = [];
-  // An empty variable means "not set", as in most shells and compose files.
-  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value?.trim()));
+  const given: NodeJS.ProcessEnv = meant(env, (name) => name in environment.shape, warnings);
   for (const name of ['HTTPS_PROXY', 'NO_PROXY']) given[name] ??= given[name.toLowerCase()];
   const read = environment.safeParse(given);
   if (!read.success) {
@@ -236,8 +241,9 @@ export function loadConfig(env: NodeJS.ProcessEnv): Settings {
     : configFile.parse({});
   // A file that cannot be used might have listed upstreams, so that the environment's may be missing rightly.
   const upstreams = file ? upstreamsOf(valid, file, problems, warnings) : [];
-  const settings = { ...combine(valid, file ?? configFile.parse({}), problems), upstreams, warnings };
-  if (problems.length > 0) throw new ConfigError(problems);
+  const settings = { ...combine(valid, file ?? configFile.parse({}), problems, warnings), upstreams, warnings };
+  const isAbout = (warning: string) => problems.some((problem) => problem.startsWith(`${warning.split(':')[0]}:`));
+  if (problems.length > 0) throw new ConfigError([...problems, ...warnings.filter(isAbout)]);
   return settings;
 }
 
@@ -261,8 +267,8 @@ function combine(
   env: Environment,
   file: z.output<typeof configFile>,
   problems: string[],
+  warnings: string[],
 ): Omit<Settings, 'upstreams' | 'warnings'> {
-  const jwt = jwtOf(env, problems);
   if (!env.RELAY_TLS_CERT !== !env.RELAY_TLS_KEY) {
     problems.push('RELAY_TLS_CERT, RELAY_TLS_KEY: set both, or neither.');
   }
@@ -276,6 +282,9 @@ function combine(
   const profiles = new Map<string, Profile>();
   for (const [name, profile] of Object.entries(file.profiles)) profiles.set(name, { ...profile, name });
   if (!profiles.has('default')) profiles.set('default', { ...profileSchema.parse({}), name: 'default' });
+  const issuers = issuersOf(file.auth, env, problems, warnings);
+  bindProfiles(profiles, issuers, problems);
+  const origins = originsOf(env.RELAY_ALLOWED_ORIGINS, problems);
   if (env.RELAY_REDIS_URL) problems.push('RELAY_REDIS_URL: shared state is not part of this version; unset it.');
   return {
     host: env.HOST,
@@ -285,8 +294,8 @@ function combine(
     tls: env.RELAY_TLS_CERT && env.RELAY_TLS_KEY ? { cert: env.RELAY_TLS_CERT, key: env.RELAY_TLS_KEY } : null,
     proxy: proxyOf(env),
     entra: { clientId: env.AZURE_CLIENT_ID ?? null, instanceDiscovery: env.RELAY_ENTRA_INSTANCE_DISCOVERY },
-    jwt,
-    origins: originsOf(env.RELAY_ALLOWED_ORIGINS, problems),
+    auth: { issuers, maxSeconds: env.RELAY_JWT_MAX_SECONDS, cookie: cookieOf(file.auth, origins, problems) },
+    origins,
     queryCredentials: env.RELAY_QUERY_CREDENTIALS,
     console: env.RELAY_CONSOLE,
     redisUrl: env.RELAY_REDIS_URL ?? null,
@@ -396,61 +405,4 @@ function unreadable(path: string): string | null {
 
 function safeUrl(input: string): URL | null {
   return URL.canParse(input) ? new URL(input) : null;
-}
-
-function jwtOf(env: Environment, problems: string[]): Settings['jwt'] {
-  const sources: KeySource[] = [];
-  if (env.RELAY_JWT_SECRET) {
-    if (Buffer.byteLength(env.RELAY_JWT_SECRET) < 32) {
-      problems.push('RELAY_JWT_SECRET: too short; HS256 needs at least 32 bytes (RFC 7518 section 3.2).');
-    }
-    sources.push({ kind: 'secret', secret: env.RELAY_JWT_SECRET });
-  }
-  if (env.RELAY_JWT_PUBLIC_KEY) sources.push({ kind: 'public_key', pem: pemOf(env.RELAY_JWT_PUBLIC_KEY, problems) });
-  if (env.RELAY_JWT_JWKS_URI) {
-    const url = new URL(env.RELAY_JWT_JWKS_URI);
-    if (url.protocol !== 'https:' && !(url.protocol === 'http:' && isLoopback(url.hostname))) {
-      problems.push('RELAY_JWT_JWKS_URI: must be https://.');
-    }
-    sources.push({ kind: 'jwks', uri: env.RELAY_JWT_JWKS_URI });
-  }
-  if (sources.length !== 1) {
-    const what = sources.length === 0 ? 'none is set' : `${sources.length} are set`;
-    problems.push(`RELAY_JWT_SECRET, RELAY_JWT_PUBLIC_KEY, RELAY_JWT_JWKS_URI: set exactly one; ${what}.`);
-  }
-  for (const name of ['RELAY_JWT_ISSUER', 'RELAY_JWT_AUDIENCE'] as const) {
-    if (!env[name]) problems.push(`${name}: missing; tokens are accepted only with exactly this value.`);
-  }
-  return {
-    issuer: env.RELAY_JWT_ISSUER ?? '',
-    audience: env.RELAY_JWT_AUDIENCE ?? '',
-    maxSeconds: env.RELAY_JWT_MAX_SECONDS,
-    source: sources[0] ?? { kind: 'secret', secret: '' },
-  };
-}
-
-function pemOf(value: string, problems: string[]): string {
-  if (value.includes('-----BEGIN')) return value.replaceAll('\\n', '\n');
-  try {
-    return readFileSync(value, 'utf8');
-  } catch (error) {
-    problems.push(
-      `RELAY_JWT_PUBLIC_KEY: neither PEM text nor a readable file (${(error as NodeJS.ErrnoException).code}).`,
-    );
-    return '';
-  }
-}
-
-function originsOf(value: string | undefined, problems: string[]): readonly string[] | '*' {
-  if (value === '*') return '*';
-  const origins = (value ?? '')
-    .split(',')
-    .map((one) => one.trim())
-    .filter(Boolean);
-  for (const origin of origins) {
-    if (safeUrl(origin)?.origin !== origin) {
-      problems.push(`RELAY_ALLOWED_ORIGINS: "${origin}" is not an origin; write scheme://host[:port] without a path.`);
-    }
-  }
-  return origins;
 }

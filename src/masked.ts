@@ -6,13 +6,6 @@ const masked = '********';
 
 /** The effective configuration with secrets masked, for `realtime-relay check`. */
 export function describeSettings(settings: Settings): object {
-  const { jwt } = settings;
-  const source =
-    jwt.source.kind === 'secret'
-      ? { ...jwt.source, secret: masked }
-      : jwt.source.kind === 'public_key'
-        ? { kind: 'public_key' }
-        : jwt.source;
   return {
     ...settings,
     upstreams: settings.upstreams.map((one) => ({
@@ -21,7 +14,7 @@ export function describeSettings(settings: Settings): object {
       proxy: withoutLogin(one.proxy),
       credential: one.apiKey ? 'API key' : `Microsoft Entra, scope ${one.scope}`,
     })),
-    jwt: { ...jwt, source },
+    auth: { ...settings.auth, issuers: settings.auth.issuers.map(describeIssuer) },
     proxy: { ...settings.proxy, url: withoutLogin(settings.proxy.url) },
     redisUrl: settings.redisUrl ? masked : null,
     usageWebhook: settings.usageWebhook && { ...settings.usageWebhook, secret: masked },
@@ -29,10 +22,30 @@ export function describeSettings(settings: Settings): object {
   };
 }
 
+/** Maps as objects, and no key but the address of public ones. */
+function describeIssuer({
+  names,
+  source,
+  keySetting: _,
+  profiles,
+  scopes,
+  ...rest
+}: Settings['auth']['issuers'][number]): object {
+  const { kind } = source;
+  return {
+    ...rest,
+    names: [...names.keys()],
+    source:
+      kind === 'secrets' ? { kind, secrets: source.secrets.map(() => masked) } : kind === 'jwks' ? source : { kind },
+    profiles: { ...profiles, map: profiles.map && Object.fromEntries(profiles.map) },
+    scopes: Object.fromEntries(scopes),
+  };
+}
+
 /** Every secret of the settings, to keep them out of the log. */
-export function secretsOf({ upstreams, jwt, redisUrl, profiles, usageWebhook, proxy }: Settings): string[] {
+export function secretsOf({ upstreams, auth, redisUrl, profiles, usageWebhook, proxy }: Settings): string[] {
   const secrets = [...upstreams.map(({ apiKey }) => apiKey ?? ''), ...passwordsOf(proxy.url)];
-  if (jwt.source.kind === 'secret') secrets.push(jwt.source.secret);
+  for (const { source } of auth.issuers) if (source.kind === 'secrets') secrets.push(...source.secrets);
   if (redisUrl) secrets.push(redisUrl);
   if (usageWebhook) secrets.push(usageWebhook.secret);
   const collect = (value: unknown, isSecret: boolean): void => {

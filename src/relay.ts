@@ -2,7 +2,7 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import { createClientSecrets } from './auth/secrets.js';
-import { createVerifier, type Verifier } from './auth/verify.js';
+import { createVerifierOf, keySource, type Verifier } from './auth/verify.js';
 import type { Settings } from './config.js';
 import { createApp, type Health } from './http/app.js';
 import { type DemoDesk, loadConsole } from './http/console.js';
@@ -167,7 +167,7 @@ export async function startRelay(
     health,
     calls,
     revocations: {
-      tokenSeconds: settings.jwt.maxSeconds + leewaySeconds,
+      tokenSeconds: settings.auth.maxSeconds + leewaySeconds,
       revoke: shared?.revoke ?? (async (one) => ({ isKept: revocations.add(one), ended: endRevoked(one) })),
     },
     console: settings.console ? { files: await loadConsole(), desk } : null,
@@ -245,9 +245,13 @@ export async function startRelay(
  * The verifier of app tokens.
  * @throws ConfigError for a key that cannot verify anything
  */
-export function createTokenVerifier({ jwt }: Settings): Verifier {
-  const names = { secret: 'RELAY_JWT_SECRET', public_key: 'RELAY_JWT_PUBLIC_KEY', jwks: 'RELAY_JWT_JWKS_URI' } as const;
-  return orConfigError(names[jwt.source.kind], () => createVerifier(jwt));
+export function createTokenVerifier({ auth, proxy }: Settings): Verifier {
+  const { maxSeconds } = auth;
+  const issuers = auth.issuers.map(({ source, keySetting, ...issuer }) => {
+    const via = source.kind === 'jwks' ? { ...source, proxy: proxyFor(new URL(source.uri), proxy) } : source;
+    return { ...issuer, keys: orConfigError(keySetting, () => keySource(via)) };
+  });
+  return createVerifierOf(issuers, { maxSeconds });
 }
 
 /** Counts every dial; each session logs its own. */

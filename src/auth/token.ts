@@ -7,7 +7,8 @@ import { checkSecret } from './keys.js';
 export function signToken(options: {
   secret: string;
   issuer: string;
-  audience: string;
+  /** Left out: none. */
+  audience?: string | undefined;
   subject: string;
   profile?: string | undefined;
   tenant?: string | undefined;

@@ -51,19 +51,26 @@ function carryingOut(services: RevocationServices): RequestHandler {
     const { principal } = guestOf(response);
     checkScope(principal);
     const wish = wishOf(request.body);
-    const tenant = tenantOf(principal, wish.tenant);
+    const { issuer, tenant } = reachOf(principal, wish);
     const now = Date.now();
     const issuedUntil = Math.floor(now / 1000);
     const { kind, name } = wish;
     const revocation = {
       kind,
       name,
-      issuer: null,
+      issuer,
       tenant,
       issuedUntil,
       expiresAt: issuedUntil + services.tokenSeconds,
     };
-    const what = { ...audit, by: principal.subject, kind, name, ...(tenant !== null && { tenant }) };
+    const what = {
+      ...audit,
+      by: principal.subject,
+      kind,
+      name,
+      ...(issuer !== null && { issuer }),
+      ...(tenant !== null && { tenant }),
+    };
     let ended: number;
     try {
       ended = await carryOut(services, revocation);
@@ -81,6 +88,7 @@ function carryingOut(services: RevocationServices): RequestHandler {
     response.set('Cache-Control', 'no-store').json({
       object: 'relay.revocation',
       [kind === 'user' ? 'sub' : 'jti']: name,
+      ...(issuer !== null && { issuer }),
       tenant,
       ...(kind === 'user' && { issued_until: issuedUntil }),
       expires_at: revocation.expiresAt,
@@ -109,25 +117,31 @@ function checkScope({ scopes }: Principal): void {
 }
 
 /** Where somebody may withdraw: who is of a tenant only there, others where they say, or everywhere. */
-function tenantOf({ tenant }: Principal, wanted: string | null): string | null {
-  if (tenant !== null && wanted !== null && wanted !== tenant) {
+function reachOf({ issuer, tenant }: Principal, wanted: Wish): Pick<Revocation, 'issuer' | 'tenant'> {
+  if (tenant === null) return wanted;
+  // A tenant is one of its issuer: another may have one of the same name.
+  if ((wanted.issuer ?? issuer) !== issuer || (wanted.tenant ?? tenant) !== tenant) {
     throw new RelayError(
       'forbidden',
-      'This token may withdraw tokens of its own tenant only; leave "tenant" out, or use a token without a tenant.',
+      'This token may withdraw tokens of its own tenant only; leave "tenant" and "issuer" out, or use a token without a tenant.',
     );
   }
-  return wanted ?? tenant;
+  return { issuer, tenant };
 }
 
-function wishOf(body: unknown): { kind: Revocation['kind']; name: string; tenant: string | null } {
-  const { sub, jti, tenant, ...rest } = isRecord(body) ? body : {};
+/** What somebody wants withdrawn. */
+type Wish = Pick<Revocation, 'kind' | 'name' | 'issuer' | 'tenant'>;
+
+function wishOf(body: unknown): Wish {
+  const { sub, jti, issuer, tenant, ...rest } = isRecord(body) ? body : {};
   const [unknown] = Object.keys(rest);
   if (unknown !== undefined) throw wrong(`the field "${unknown.slice(0, 50)}" is unknown`);
   if ((sub === undefined) === (jti === undefined)) throw wrong('exactly one of "sub" and "jti" is needed');
   const named = sub === undefined ? { kind: 'token' as const, name: jti } : { kind: 'user' as const, name: sub };
   if (!isText(named.name)) throw wrong('"sub" or "jti" must be a string of 1 to 256 characters');
   if (tenant !== undefined && !isText(tenant)) throw wrong('"tenant" must be a string of 1 to 256 characters');
-  return { kind: named.kind, name: named.name, tenant: tenant ?? null };
+  if (issuer !== undefined && !isText(issuer)) throw wrong('"issuer" must be a string of 1 to 256 characters');
+  return { kind: named.kind, name: named.name, issuer: issuer ?? null, tenant: tenant ?? null };
 }
 
 /** As long as what a token may say. */

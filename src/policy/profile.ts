@@ -167,6 +167,11 @@ const webrtc = z.strictObject({
 /** One entry under `profiles:` of the YAML file. */
 export const profileSchema = z
   .strictObject({
+    issuers: z
+      .array(z.string().trim().min(1))
+      .min(1)
+      .optional()
+      .describe('Issuers (auth.issuers) whose tokens may have this profile. Left out: all.'),
     aliases: z.array(z.string().regex(/^[A-Za-z0-9_.:-]{1,128}$/)).default([]),
     session: session.prefault({}),
     tools: z.array(clientTool).default([]),

@@ -16,7 +16,7 @@ const maxClaim = 256;
 export function renderSession(profile: Profile, claims: Readonly<Record<string, unknown>>): JsonObject {
   let shared = forAll.get(profile);
   if (shared === undefined) {
-    shared = isPersonal(profile.session) ? null : frozen(renderFor(profile, {}));
+    shared = usesClaims(profile) ? null : frozen(renderFor(profile, {}));
     forAll.set(profile, shared);
   }
   return shared ?? renderFor(profile, claims);
@@ -24,6 +24,11 @@ export function renderSession(profile: Profile, claims: Readonly<Record<string, 
 
 /** The sessions of profiles that ask for no claim: one object for all users. Null for the others. */
 const forAll = new WeakMap<Profile, JsonObject | null>();
+
+/** Whether what a profile imposes depends on the claims of a token. */
+export function usesClaims({ session }: Pick<Profile, 'session'>): boolean {
+  return isPersonal(session);
+}
 
 function isPersonal(value: unknown): boolean {
   if (typeof value === 'string') return value.search(placeholder) >= 0;

@@ -133,6 +133,9 @@ export async function authenticate(
 export function profileOf(principal: Principal, profiles: ReadonlyMap<string, Profile>): Profile {
   const profile = profiles.get(principal.profile);
   if (!profile) throw new RelayError('forbidden', 'The profile that the token names does not exist on this relay.');
+  if (profile.issuers && !profile.issuers.includes(principal.issuer)) {
+    throw new RelayError('forbidden', 'The profile that the token names is not for tokens of its issuer.');
+  }
   return profile;
 }
 

@@ -176,8 +176,8 @@ describe('the way to verify tokens', () => {
   it('may be a public key as text, as text in one line, or in a file', () => {
     const given = [pem, pem.trim().replaceAll('\n', '\\n'), file('key.pem', pem)];
     for (const RELAY_JWT_PUBLIC_KEY of given) {
-      const { source } = load({ ...noSecret, RELAY_JWT_PUBLIC_KEY }).jwt;
-      expect(source.kind === 'public_key' && source.pem.trim()).toBe(pem.trim());
+      const source = load({ ...noSecret, RELAY_JWT_PUBLIC_KEY }).auth.issuers[0]?.source;
+      expect(source?.kind === 'public_keys' && source.pems[0]?.trim()).toBe(pem.trim());
     }
     expect(problems({ ...noSecret, RELAY_JWT_PUBLIC_KEY: join(folder, 'no.pem') })).toEqual([
       'RELAY_JWT_PUBLIC_KEY: neither PEM text nor a readable file (ENOENT).',
@@ -194,6 +194,105 @@ describe('the way to verify tokens', () => {
   });
 });
 
+describe('the issuers of the YAML file', () => {
+  const noVariables = { RELAY_JWT_SECRET: '', RELAY_JWT_ISSUER: '', RELAY_JWT_AUDIENCE: '' };
+  const issuers = (...entries: string[]) => `auth:\n  issuers:\n${entries.map((one) => `    - { ${one} }\n`).join('')}`;
+  const good = 'issuer: https://a.test, audience: relay, jwks_uri: "https://a.test/keys"';
+  const other = 'issuer: https://b.test, audience: relay, jwks_uri: "https://b.test/keys"';
+
+  it('take the place of the variables, and say so', () => {
+    const { auth, warnings } = load({}, issuers(good));
+    expect(auth.issuers.map(({ issuer }) => issuer)).toEqual(['https://a.test']);
+    expect(warnings).toEqual([
+      'RELAY_JWT_ISSUER is ignored: RELAY_CONFIG lists auth.issuers.',
+      'RELAY_JWT_AUDIENCE is ignored: RELAY_CONFIG lists auth.issuers.',
+    ]);
+  });
+
+  it.each<[string, string, string]>([
+    ['no audience', 'issuer: a, secrets: [a-secret-0123456789-0123456789-0123456]', 'auth.issuers.0.audience'],
+    ['no audience and no client', `${good.replace('relay', 'null')}`, 'auth.issuers.0.client_ids'],
+    ['no keys', 'issuer: a, audience: b', 'auth.issuers.0: jwks_uri, public_keys, secrets'],
+    ['two ways to keys', `${good}, public_keys: [/no]`, 'auth.issuers.0'],
+    [
+      'a short secret',
+      'issuer: a, audience: b, secrets: [012345678901234567890123456789012, x]',
+      'auth.issuers.0.secrets',
+    ],
+    ['plain http', good.replace('https://a.test/keys', 'http://a.test/keys'), 'auth.issuers.0.jwks_uri'],
+    ['{tid} without tenants', good.replace('https://a.test', '"https://a.test/{tid}"'), 'auth.issuers.0.tenants'],
+    ['tenants without {tid}', `${good}, tenants: [x]`, 'auth.issuers.0.tenants'],
+    ['a profile that does not exist', `${good}, profiles: { map: { a: nope } }`, 'auth.issuers: https://a.test'],
+  ])('may not have %s', (_name, entry, setting) => {
+    const found = problems(noVariables, issuers(entry));
+    expect(found.length).toBeGreaterThan(0);
+    expect(found[0]).toContain(setting);
+  });
+
+  it('are there once each', () => {
+    expect(problems(noVariables, issuers(good, good)).join()).toContain('https://a.test is there twice');
+  });
+
+  it('must be named by profiles with claims, where there are several', () => {
+    const profiles = 'profiles: { default: { session: { instructions: "Greet {{claims.name}}." } } }';
+    expect(problems(noVariables, issuers(good) + profiles)).toEqual([]);
+    expect(problems(noVariables, issuers(good, other) + profiles).join()).toContain('profiles.default.issuers');
+    const named = profiles.replace('default: {', 'default: { issuers: ["https://a.test"],');
+    expect(problems(noVariables, issuers(good, other) + named)).toEqual([]);
+    const wrong = named.replace('a.test', 'c.test');
+    expect(problems(noVariables, issuers(good, other) + wrong).join()).toContain('there is no issuer https://c.test');
+  });
+
+  it('have no cookie for every page there is', () => {
+    expect(problems({ RELAY_ALLOWED_ORIGINS: '*' }, 'auth: { cookie: rt_token }').join()).toContain('auth.cookie');
+    expect(load({ RELAY_ALLOWED_ORIGINS: 'https://a.test' }, 'auth: { cookie: rt_token }').auth.cookie).toBe(
+      'rt_token',
+    );
+  });
+
+  it('are shown without their secrets', () => {
+    const secrets = ['a-first-secret-0123456789-0123456789', 'a-second-secret-0123456789-012345678'];
+    const shown = JSON.stringify(
+      describeSettings(load(noVariables, issuers(`issuer: a, audience: b, secrets: [${secrets.join(', ')}]`))),
+    );
+    for (const one of secrets) expect(shown).not.toContain(one);
+    expect(shown).toContain('********');
+  });
+});
+
+describe('what others put into the environment', () => {
+  it('is told and left out: the link of Kubernetes to a Service called relay-ops, the machine of conda', () => {
+    for (const HOST of ['x86_64-conda-linux-gnu', 'x86_64-conda_cos6-linux-gnu', 'arm64-apple-darwin20.0.0']) {
+      const { host, opsPort, warnings } = load({ RELAY_OPS_PORT: 'tcp://10.43.7.1:9464', HOST });
+      expect({ host, opsPort }).toEqual({ host: '0.0.0.0', opsPort: 9464 });
+      expect(warnings.map((warning) => warning.split(' ')[0]).sort()).toEqual(['HOST', 'RELAY_OPS_PORT']);
+    }
+  });
+
+  it.each(['0.0.0.0', '::', '127.0.0.1', 'localhost', 'relay-1.internal', 'fe80::1%lo'])('is not HOST=%s', (HOST) => {
+    expect(load({ HOST })).toMatchObject({ host: HOST, warnings: [] });
+  });
+
+  it.each(['my_machine', 'http://0.0.0.0', '[::]', '0.0.0.0:8080', '-'])(
+    'HOST=%s is no address, by its name',
+    (HOST) => {
+      expect(problems({ HOST }).map((problem) => problem.split(':')[0])).toEqual(['HOST']);
+    },
+  );
+
+  it('is said where a value came with its quotes, also when nothing can be made of it', () => {
+    expect(load({ RELAY_JWT_ISSUER: '"https://issuer.test"', FOREIGN: '"x"' }).warnings).toEqual([
+      expect.stringMatching(/^RELAY_JWT_ISSUER: its value begins and ends with a quote/),
+    ]);
+    const found = problems({ PORT: "'8080'", AZURE_OPENAI_ENDPOINT: '"https://x.openai.azure.com"' });
+    for (const name of ['PORT', 'AZURE_OPENAI_ENDPOINT']) {
+      expect(
+        found.filter((problem) => problem.startsWith(`${name}: its value begins and ends with a quote`)),
+      ).toHaveLength(1);
+    }
+  });
+});
+
 describe('the allowed origins', () => {
   it('are a list of exact origins, or all', () => {
     expect(load({ RELAY_ALLOWED_ORIGINS: 'https://a.test, http://localhost:3000 ,' }).origins).toEqual([
@@ -203,8 +302,39 @@ describe('the allowed origins', () => {
     expect(load({ RELAY_ALLOWED_ORIGINS: '*' }).origins).toBe('*');
   });
 
-  it.each(['https://a.test/', 'a.test', 'https://*.a.test,*', 'https://A.test', 'null'])('may not be %s', (origins) => {
-    expect(problems({ RELAY_ALLOWED_ORIGINS: origins }).join()).toContain('is not an origin');
+  it.each([
+    'tauri://localhost',
+    'capacitor://localhost',
+    'ionic://localhost',
+    'app://example.test',
+    'chrome-extension://abcdefghijklmnop',
+    'https://*.example.com',
+    'https://*.example.com:8443',
+    'http://[::1]:3000',
+  ])('may be %s', (origin) => {
+    expect(load({ RELAY_ALLOWED_ORIGINS: origin }).origins).toEqual([origin]);
+  });
+
+  it.each([
+    'https://a.test/',
+    'a.test',
+    'https://*.a.test,*',
+    'https://A.test',
+    'null',
+    'https://a.test:443',
+    'https://*.com',
+    'https://*',
+    'https://a.*.test',
+    'https://*a.test',
+    'https://*.*.a.test',
+    'tauri://',
+    'tauri://localhost/',
+    'https://user@a.test',
+    'https://1.2',
+  ])('may not be %s, which is named', (origins) => {
+    const [problem = ''] = problems({ RELAY_ALLOWED_ORIGINS: origins });
+    expect(problem).toMatch(/^RELAY_ALLOWED_ORIGINS: "/);
+    expect(problem).toContain(origins.split(',').at(-1));
   });
 });
 

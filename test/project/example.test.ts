@@ -34,9 +34,11 @@ function load(yaml: string) {
   writeFileSync(path, yaml);
   return loadConfig({
     RELAY_CONFIG: path,
-    RELAY_JWT_SECRET: 'a-secret-of-the-tests-that-is-long-enough',
-    RELAY_JWT_ISSUER: 'issuer',
-    RELAY_JWT_AUDIENCE: 'audience',
+    ...(!/^auth:/m.test(yaml) && {
+      RELAY_JWT_SECRET: 'a-secret-of-the-tests-that-is-long-enough',
+      RELAY_JWT_ISSUER: 'issuer',
+      RELAY_JWT_AUDIENCE: 'audience',
+    }),
     AZURE_OPENAI_API_KEY: 'key',
     ORDERS_TOKEN: 'token',
     USAGE_WEBHOOK_SECRET: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',

@@ -9,6 +9,7 @@ const layers = [
   ['plain.ts'],
   ['protocol', 'audio', 'outbound'],
   ['policy', 'store', 'telemetry', 'client', 'yaml.ts'],
+  ['config'],
   ['config.ts', 'auth', 'upstream', 'tools', 'console'],
   ['session'],
   ['http', 'telephony'],
