@@ -72,7 +72,9 @@ export const environment = z.object({
     .describe('Longest life of a token that is accepted; also how long a withdrawn one is remembered.'),
   RELAY_ALLOWED_ORIGINS: text
     .optional()
-    .describe('Comma-separated exact origins of web pages that may connect, or `*`. Unset: none.'),
+    .describe(
+      'Comma-separated origins of web pages and apps that may connect, such as `https://app.example.com`, `https://*.example.com` (one label) and `tauri://localhost`; or `*`. Unset: none.',
+    ),
   RELAY_QUERY_CREDENTIALS: onOff
     .prefault('on')
     .describe('`off` refuses credentials in the query string, which old SDKs and browser builds send.'),

@@ -117,6 +117,7 @@ export async function startRelay(
     registry: shared ? placesOf(registry, shared) : registry,
     origins,
     queryCredentials,
+    cookie: settings.auth.cookie,
     get profiles() {
       return current.profiles;
     },

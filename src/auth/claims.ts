@@ -4,7 +4,7 @@ import { RelayError } from '../errors.js';
 import type { Json, JsonObject } from '../protocol/event.js';
 
 /** Whether scopes that begin with `relay.` count: never, only with a tenant and for it, or as they are. */
-export type Control = 'none' | 'tenant' | 'all';
+type Control = 'none' | 'tenant' | 'all';
 
 /** How the claims of an issuer are read. */
 export interface ClaimRules {

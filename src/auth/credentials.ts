@@ -4,7 +4,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { RelayError } from '../errors.js';
 
 /** Where a credential was found, in the order in which they are looked for. */
-type CredentialPlace = 'authorization' | 'api-key' | 'subprotocol' | 'query-api-key' | 'query-authorization';
+type CredentialPlace = 'authorization' | 'api-key' | 'subprotocol' | 'query-api-key' | 'query-authorization' | 'cookie';
 
 /** A credential as presented, without an `ek_` prefix. Not verified. */
 export interface FoundCredential {
@@ -26,18 +26,21 @@ const names: Record<CredentialPlace, string> = {
   subprotocol: 'the subprotocol',
   'query-api-key': 'the api-key query parameter',
   'query-authorization': 'the Authorization query parameter',
+  cookie: 'the cookie',
 };
 
 /**
  * The client's credential: the first that is present, or null when there is none. Throws `unauthorized` when one that is
  * present is malformed, when a header or parameter is given twice, and when two places hold different credentials.
- * With `queryCredentials` off the query is not looked at, except to say so when nothing else was presented.
+ * With `queryCredentials` off the query is not looked at, except to say so when nothing else was presented. A cookie of the
+ * name in `cookie` is looked at last, and not at all when it is null or left out.
  */
 export function findCredential(input: {
   headers: IncomingHttpHeaders;
   rawHeaders?: readonly string[];
   url: URL;
   queryCredentials: boolean;
+  cookie?: string | null;
 }): FoundCredential | null {
   const { headers, rawHeaders = [], url } = input;
   const found: FoundCredential[] = [];
@@ -52,7 +55,8 @@ export function findCredential(input: {
     if (protocol.startsWith(keyProtocol)) add('subprotocol', protocol.slice(keyProtocol.length));
   }
   const keys = url.searchParams.getAll('api-key');
-  const authorizations = url.searchParams.getAll('Authorization');
+  // A browser SDK writes it in lower case.
+  const authorizations = [...url.searchParams].flatMap(([name, text]) => (/^authorization$/i.test(name) ? [text] : []));
   if (input.queryCredentials) {
     for (const text of once('query-api-key', keys)) add('query-api-key', text);
     for (const text of once('query-authorization', authorizations)) {
@@ -65,11 +69,20 @@ export function findCredential(input: {
   }
 
   const [first, ...others] = found;
-  if (!first) return null;
+  if (!first) return input.cookie ? inCookie(input.cookie, headers) : null;
   const other = others.find(({ credential }) => credential !== first.credential);
   if (other)
     throw refusal(`Two different credentials were sent, in ${names[first.place]} and ${names[other.place]}; send one.`);
   return first;
+}
+
+function inCookie(name: string, { cookie = '' }: IncomingHttpHeaders): FoundCredential | null {
+  const values = cookie.split(';').flatMap((pair) => {
+    const [key = '', ...value] = pair.split('=');
+    return key.trim() === name ? [value.join('=').trim()] : [];
+  });
+  const [text] = once('cookie', values);
+  return text ? { place: 'cookie', credential: wellFormed('cookie', text) } : null;
 }
 
 /**

@@ -4,17 +4,24 @@ import { randomUUID } from 'node:crypto';
 import express, { type ErrorRequestHandler, type Express, type RequestHandler, type Response } from 'express';
 import helmet from 'helmet';
 import { httpRefusal, notServed, RelayError } from '../errors.js';
-import { publicSession } from '../policy/policy.js';
-import { renderSession } from '../policy/render.js';
-import { type AdmissionServices, checkOrigin, drainingError, modelOf, profileOf } from '../session/admission.js';
+import type { AdmissionServices } from '../session/admission.js';
 import type { Calls } from '../session/calls.js';
-import { doorPaths, isDoor } from '../session/gateway.js';
+import { doorPaths, isDoor, targetOf, unslashed } from '../session/doors.js';
+import { checkOrigin } from '../session/origin.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { callPaths, callRoutes } from './calls.js';
 import { type ConsoleFiles, consoleRoutes, type DemoDesk } from './console.js';
-import { guestOf, identify, jsonBody, urlOf } from './guest.js';
-import { mintEphemeralKey, previewKeyPath } from './keys.js';
+import { identify, jsonBody } from './guest.js';
+import {
+  type Form,
+  mintEphemeralKey,
+  mintSecret,
+  previewKeyPath,
+  secretPaths,
+  sessionPaths,
+  transcriptionPaths,
+} from './keys.js';
 import { type RevocationServices, revocationPath, withdraw } from './revocations.js';
 
 export interface AppServices {
@@ -48,7 +55,6 @@ export interface MetricsSource {
   metrics(): Promise<string>;
 }
 
-const secretPaths = ['/v1/realtime/client_secrets', '/openai/v1/realtime/client_secrets'];
 const bodyBytes = 64 * 1024;
 
 /** What the root says to somebody who only has the address. */
@@ -64,6 +70,7 @@ export function createApp(services: AppServices): Express {
   app.disable('x-powered-by');
   app.set('etag', false);
   app.use(helmet());
+  app.use(readdress);
   healthRoutes(app, services.health, false);
   app.use((_request, response, next) => {
     response.locals.requestId = randomUUID();
@@ -77,28 +84,32 @@ export function createApp(services: AppServices): Express {
   if (calls) {
     callRoutes(app, calls, admission, cors(services));
     app.use(previewKeyPath, cors(services));
-    app.post(previewKeyPath, minting, mintEphemeralKey(calls, 'preview', keyLifetime));
+    app.post(previewKeyPath, minting, mintEphemeralKey(calls, 'preview'));
   }
   if (services.revocations) app.post(revocationPath, withdraw({ ...services, ...services.revocations }));
-  app.use(secretPaths, cors(services));
-  app.post(secretPaths, ...minting, (request, response, next) => {
-    const isForCall = calls && request.query.for === 'webrtc';
-    const mint = isForCall ? mintEphemeralKey(calls, 'ga', keyLifetime) : mintSecret(services);
-    return mint(request, response, next);
-  });
+  const secretDoor = (paths: readonly string[], form: Form): void => {
+    const secret = mintSecret(admission, form, () => services.clientSecretSeconds);
+    const key = calls && mintEphemeralKey(calls, form);
+    app.use([...paths], cors(services));
+    app.post([...paths], ...minting, (request, response, next) =>
+      (key && request.query.for === 'webrtc' ? key : secret)(request, response, next),
+    );
+  };
+  secretDoor(secretPaths, 'ga');
+  secretDoor([...sessionPaths, ...transcriptionPaths], 'preview');
   app.get('/', (_request, response) => {
     response.json(about);
   });
   // A page can read what is wrong with its request; backends withdraw tokens, and pages have no business there.
   const readable = cors(services);
   app.use((request, response, next) => {
-    if (request.path === revocationPath) next();
+    if (unslashed(request.path) === revocationPath) next();
     else readable(request, response, next);
   });
   app.use((request, response) => {
     if (isDoor(request.path)) {
       refuse(response, notServed(426, 'This path is a WebSocket; connect with ws:// or wss://.'));
-    } else if ([...secretPaths, ...callPaths, previewKeyPath, revocationPath].includes(request.path)) {
+    } else if (posts.includes(unslashed(request.path))) {
       refuse(response.set('Allow', 'POST'), notServed(405, 'Use POST.'));
     } else {
       refuse(response, notServed(404, 'No such path.'));
@@ -107,6 +118,21 @@ export function createApp(services: AppServices): Express {
   app.use(onError(services));
   return app;
 }
+
+/** What takes nothing but POST. */
+const posts = [...secretPaths, ...sessionPaths, ...transcriptionPaths, ...callPaths, previewKeyPath, revocationPath];
+
+/** Reads the address as the doors for WebSockets do: with single slashes, and whole or not. */
+const readdress: RequestHandler = (request, response, next) => {
+  const url = targetOf(request);
+  if (!url) {
+    refuse(response, notServed(404, 'No such path.'));
+    return;
+  }
+  request.url = url.pathname + url.search;
+  request.originalUrl = request.url;
+  next();
+};
 
 /** The operations listener's HTTP application: metrics and health. */
 export function createOpsApp(source: MetricsSource, health: Health): Express {
@@ -151,50 +177,6 @@ function cors({ admission }: AppServices): RequestHandler {
     });
     response.status(204).end();
   };
-}
-
-/**
- * `POST …/client_secrets`: an app token in, a secret for one browser session out. The session configuration that OpenAI's
- * form of this call carries is the profile's matter here and is ignored; `expires_after.seconds` can only shorten.
- */
-function mintSecret(services: AppServices): RequestHandler {
-  const { admission } = services;
-  return async (request, response) => {
-    if (admission.registry.isDraining) throw drainingError();
-    const { principal } = guestOf(response);
-    const url = urlOf(request);
-    const profile = profileOf(principal, admission.profiles);
-    const model = modelOf(profile, url);
-    const seconds = lifetime(request.body, services.clientSecretSeconds);
-    const { value, expiresAt } = await admission.secrets.mint(principal, seconds);
-    response.set('Cache-Control', 'no-store').json({
-      value,
-      expires_at: expiresAt,
-      session: publicSession(renderSession(profile, principal.claims), {
-        id: `sess_${randomUUID().replaceAll('-', '')}`,
-        model,
-        expiresAt: 0,
-      }),
-    });
-  };
-}
-
-/** What upstream gives at the most, and by default. */
-function keyLifetime(body: unknown): number {
-  return Math.min(lifetime(body, 600), 600);
-}
-
-function lifetime(body: unknown, longest: number): number {
-  const { expires_after } = (body ?? {}) as { expires_after?: { seconds?: unknown } | null };
-  const seconds = expires_after?.seconds;
-  if (seconds === undefined) return longest;
-  if (!Number.isSafeInteger(seconds) || (seconds as number) < 1) {
-    throw new RelayError(
-      'bad_event',
-      'The field "expires_after.seconds" must be a whole number of seconds, 1 or more.',
-    );
-  }
-  return Math.min(seconds as number, longest);
 }
 
 function refuse(

@@ -11,6 +11,7 @@ import type { Dialect } from '../protocol/catalogue.js';
 import type { Revocations } from '../store/revocations.js';
 import type { Place, Store } from '../store/store.js';
 import { type Budget, createPurse } from './budget.js';
+import type { Origins } from './origin.js';
 
 /** What the gateway decided about one client. */
 export interface Admission {
@@ -61,31 +62,21 @@ export interface AdmissionServices {
   readonly revocations: Pick<Revocations, 'covers'>;
   readonly registry: Places;
   readonly profiles: ReadonlyMap<string, Profile>;
-  readonly origins: readonly string[] | '*';
+  readonly origins: Origins;
   readonly queryCredentials: boolean;
+  /** Name of the cookie that may hold an app token; left out or null: none. */
+  readonly cookie?: string | null;
 }
 
 /** A request reduced to what admission looks at. */
 export interface Request {
   readonly message: IncomingMessage;
   readonly url: URL;
+  /** Name of the cookie that may be looked at for this one. */
+  readonly cookie?: string | null;
 }
 
 const placeSeconds = 60;
-
-/**
- * The page's origin when a browser sent the request, null when it was not a browser.
- * @throws RelayError `forbidden` for an origin that is not on the list
- */
-export function checkOrigin(message: IncomingMessage, origins: readonly string[] | '*'): string | null {
-  const sent = message.rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === 'origin').length;
-  const origin = message.headers.origin;
-  if (sent === 0 || origin === undefined) return null;
-  if (sent > 1 || (origins !== '*' && !origins.includes(origin))) {
-    throw new RelayError('forbidden', 'This origin may not connect; it must be on the list of allowed origins.');
-  }
-  return origin;
-}
 
 /** Who sends a request. */
 export interface Guest {
@@ -105,7 +96,13 @@ export async function authenticate(
 ): Promise<Guest> {
   const { headers, rawHeaders } = request.message;
   const { queryCredentials, secrets, verifier } = services;
-  const found = findCredential({ headers, rawHeaders, url: request.url, queryCredentials });
+  const found = findCredential({
+    headers,
+    rawHeaders,
+    url: request.url,
+    queryCredentials,
+    cookie: request.cookie ?? null,
+  });
   if (!found) {
     throw new RelayError(
       'unauthorized',
@@ -155,7 +152,7 @@ export function modelOf(profile: Profile, url: URL): string {
  * A client that asks for a transcription session waits for its first event and never for an answer: a conversation would
  * only confuse it. The other way round the profile decides, as a transcription model does on Azure.
  */
-function checkIntent(profile: Profile, url: URL): void {
+export function checkIntent(profile: Profile, url: URL): void {
   if (!url.searchParams.getAll('intent').includes('transcription') || profile.session.type === 'transcription') return;
   throw new RelayError(
     'forbidden',

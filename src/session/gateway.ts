@@ -4,15 +4,15 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type ServerOptions, WebSocketServer } from 'ws';
-import { offeredProtocols } from '../auth/credentials.js';
 import { errorBody, exits, httpRefusal, RelayError } from '../errors.js';
 import { answerPlainly } from '../plain.js';
-import type { Dialect } from '../protocol/catalogue.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { mostPendingPongs } from '../upstream/dial.js';
-import { type Admission, type AdmissionServices, admit, checkOrigin, type Request } from './admission.js';
+import { type Admission, type AdmissionServices, admit, type Request } from './admission.js';
 import { sdkOf } from './census.js';
+import { dialectOf, doorPaths, isDoor, targetOf } from './doors.js';
+import { checkOrigin, isListedLiterally } from './origin.js';
 import { eventBytesOf } from './readers.js';
 import type { SessionRegistry } from './registry.js';
 import { Session, type SessionServices } from './session.js';
@@ -40,21 +40,6 @@ export interface GatewayServices {
 interface UntypedOptions {
   readonly closeTimeout: number;
   readonly maxPendingAutoPongs: number;
-}
-
-/** The upgrade paths, and the dialect each implies; null where the client's own hint decides. */
-const doors: ReadonlyMap<string, Dialect | null> = new Map([
-  ['/openai/v1/realtime', 'ga'],
-  ['/openai/realtime', 'preview'],
-  ['/v1/realtime', null],
-]);
-
-/** The paths that are upgraded to a WebSocket. */
-export const doorPaths: readonly string[] = [...doors.keys()];
-
-/** Whether a path is one that is upgraded to a WebSocket. */
-export function isDoor(path: string): boolean {
-  return doors.has(path);
 }
 
 /** Time a client has to answer the relay's close frame before its socket is cut. */
@@ -163,13 +148,13 @@ export function createGateway(services: GatewayServices) {
     }, services.handshakeSeconds * 1000);
     let browser = false;
     try {
-      const url = urlOf(message);
+      const url = targetOf(message);
       checkHandshake(message);
       browser = checkOrigin(message, services.admission.origins) !== null;
-      if (!url || !doors.has(url.pathname)) {
+      if (!url || !isDoor(url.pathname)) {
         throw new RelayError('not_found', `No such path; connect to ${doorPaths.join(' or ')}.`);
       }
-      const request: Request = { message, url };
+      const request: Request = { message, url, cookie: cookieFor(message, url, services.admission) };
       const { traceparent } = message.headers;
       const wishes = {
         requestId: knock.requestId,
@@ -201,11 +186,12 @@ function destroyed(this: Duplex): void {
   this.destroy();
 }
 
-function urlOf(message: IncomingMessage): URL | null {
-  const target = message.url ?? '';
-  // Joined as text: resolved against a base, a target of two slashes would name a host and hide a part of its path.
-  const whole = `http://relay${target}`;
-  return target.startsWith('/') && URL.canParse(whole) ? new URL(whole) : null;
+/**
+ * The cookie that may hold a credential: browsers send it whichever page asks, so only for a page that the operator has
+ * named, and for a session of its own.
+ */
+function cookieFor(message: IncomingMessage, url: URL, { cookie, origins }: AdmissionServices): string | null {
+  return cookie && !url.searchParams.has('call_id') && isListedLiterally(message, origins) ? cookie : null;
 }
 
 function pathOf(message: IncomingMessage): string {
@@ -227,14 +213,4 @@ function checkHandshake({ method, httpVersion, headers }: IncomingMessage): void
               ? 'Sec-WebSocket-Key must be 16 bytes in base64'
               : null;
   if (wrong) throw new RelayError('bad_event', `This is not a WebSocket handshake: ${wrong}.`);
-}
-
-function dialectOf({ headers }: IncomingMessage, url: URL): Dialect {
-  const asked = url.searchParams.get('dialect');
-  if (asked === 'preview' || asked === 'ga') return asked;
-  if (asked !== null) throw new RelayError('bad_event', 'The parameter "dialect" must be "preview" or "ga".');
-  const byPath = doors.get(url.pathname);
-  if (byPath) return byPath;
-  const beta = String(headers['openai-beta'] ?? '').includes('realtime=v1');
-  return beta || offeredProtocols(headers).includes('openai-beta.realtime-v1') ? 'preview' : 'ga';
 }
