@@ -33,6 +33,13 @@ export const exits = {
     announced: false,
     meaning: 'The relay is shutting down.',
   },
+  client_lost: {
+    close: 1001,
+    http: null,
+    retry: 'reconnect',
+    announced: false,
+    meaning: 'Nothing was heard of the client for too long.',
+  },
   unsupported_data: {
     close: 1003,
     http: null,

@@ -1,6 +1,7 @@
 /** Puts the relay together: every part is made here once, and given what it needs. */
 
 import { isDeepStrictEqual } from 'node:util';
+import type { User } from './auth/principal.js';
 import { createClientSecrets } from './auth/secrets.js';
 import { createVerifierOf, keySource, type Verifier } from './auth/verify.js';
 import type { Settings } from './config.js';
@@ -14,6 +15,7 @@ import { followSettings, type SettingsSource } from './reload.js';
 import type { AdmissionServices } from './session/admission.js';
 import { Calls, type OwnedCall } from './session/calls.js';
 import { createGateway } from './session/gateway.js';
+import { createGhosts } from './session/ghosts.js';
 import { SessionRegistry } from './session/registry.js';
 import { originOfDial } from './session/report.js';
 import { Settlements } from './session/settle.js';
@@ -41,6 +43,8 @@ export interface Relay {
   readonly health: Health;
   /** Ends a call if this process has it and it is of this owner; false when not. */
   hangUp(call: OwnedCall): boolean;
+  /** Ends a session of this process whose client has gone; resolves to whether this user had one. */
+  endGhost(user: User): Promise<boolean>;
   /** Ends the sessions of this process that a revocation is about, and says how many. */
   endRevoked(revocation: Revocation): number;
   /** Reads the settings again, where they have a source; what happens is in the log. */
@@ -58,6 +62,8 @@ export interface Shared {
   isFull(): boolean;
   /** Has another process hang up; resolves to whether one had the call. */
   hangUp(call: OwnedCall): Promise<boolean>;
+  /** Has the other processes end a session of this user whose client has gone; resolves to whether one had any. */
+  endGhost(user: User): Promise<boolean>;
   /** What was withdrawn, as far as this process has heard. */
   readonly revocations: Revocations;
   /** Withdraws in all processes, this one included. */
@@ -98,6 +104,7 @@ export async function startRelay(
   const secrets = createClientSecrets(store);
   const revocations = shared?.revocations ?? new Revocations(settings.limits.revocations);
   const registry = new SessionRegistry(settings.limits.sessions, (principal) => revocations.covers(principal));
+  const ghosts = createGhosts(registry);
   const settlements = new Settlements(settings.limits.sessions);
   const { usageWebhook } = settings;
   const delivery =
@@ -115,6 +122,11 @@ export async function startRelay(
     revocations,
     owner: String(process.pid),
     registry: shared ? placesOf(registry, shared) : registry,
+    endGhost: async (user) => {
+      const everywhere = [ghosts.end(user), ...(shared ? [shared.endGhost(user)] : [])];
+      const answers = await Promise.allSettled(everywhere);
+      return answers.some((answer) => answer.status === 'fulfilled' && answer.value);
+    },
     origins,
     queryCredentials,
     cookie: settings.auth.cookie,
@@ -218,6 +230,7 @@ export async function startRelay(
     sessions: registry,
     health,
     hangUp: (call) => calls.hangUpOwn(call),
+    endGhost: (user) => ghosts.end(user),
     endRevoked,
     reload: () => follower?.reload(),
     async drain() {

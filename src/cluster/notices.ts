@@ -48,6 +48,8 @@ const call = z.strictObject({
   tenant: z.string().nullable(),
 });
 
+const user = z.strictObject({ issuer: z.string(), subject: z.string(), tenant: z.string().nullable() });
+
 const revocation = z.strictObject({
   kind: z.enum(['user', 'token']),
   name: z.string(),
@@ -65,6 +67,8 @@ export const workerQuestion = z.discriminatedUnion('about', [
   z.strictObject({ about: z.literal('store'), call: z.unknown() }),
   /** Whether another worker has hung up. */
   z.strictObject({ about: z.literal('call'), call }),
+  /** Whether another worker has ended a session of this user whose client has gone. */
+  z.strictObject({ about: z.literal('ghost'), user }),
   z.strictObject({ about: z.literal('revocation'), revocation }),
   /** Whether it may go: it has drained, and these are the last it counted. */
   z.strictObject({ about: z.literal('end'), metrics: z.unknown() }),
@@ -89,6 +93,8 @@ export const primaryQuestion = z.discriminatedUnion('about', [
   z.strictObject({ about: z.literal('readiness') }),
   /** Whether it had this call, and has ended it. */
   z.strictObject({ about: z.literal('call'), call }),
+  /** Whether it had a session of this user whose client has gone, and has ended it. */
+  z.strictObject({ about: z.literal('ghost'), user }),
   /** How many sessions this ended; what is not kept ends sessions, and then is forgotten. */
   z.strictObject({ about: z.literal('revocation'), revocation, isKept: z.boolean() }),
 ]);

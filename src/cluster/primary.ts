@@ -53,6 +53,8 @@ export class WorkerFailed extends Error {
 
 /** An operator's question must not wait for a worker that hangs. */
 const askMs = 1000;
+/** A client that may be gone has two seconds to say that it is not. */
+const ghostMs = 3000;
 /** What a worker may take for its end beyond the time it has to drain. */
 const graceMs = 3000;
 
@@ -122,10 +124,9 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
       async asked(received) {
         const question = workerQuestion.parse(received);
         if (question.about === 'store') return answerCall(store, question.call);
-        if (question.about === 'call') {
-          const others = [...lines.values()].filter((other) => other !== line);
-          return isTrueOfAny(others, { about: 'call', call: question.call });
-        }
+        const others = () => [...lines.values()].filter((other) => other !== line);
+        if (question.about === 'call') return isTrueOfAny(others(), question, askMs);
+        if (question.about === 'ghost') return isTrueOfAny(others(), question, ghostMs);
         if (question.about === 'revocation') return revoke(question.revocation, revocations, [...briefed]);
         hasFinished = true;
         totals.note(owner, snapshot.parse(question.metrics));
@@ -216,8 +217,8 @@ async function readinessOf(line: Line): Promise<z.output<typeof readiness>> {
 }
 
 /** Whether one of them says yes; one that does not answer says no. */
-async function isTrueOfAny(lines: readonly Line[], question: PrimaryQuestion): Promise<boolean> {
-  const answers = await Promise.allSettled(lines.map((line) => line.ask(question, askMs)));
+async function isTrueOfAny(lines: readonly Line[], question: PrimaryQuestion, ms: number): Promise<boolean> {
+  const answers = await Promise.allSettled(lines.map((line) => line.ask(question, ms)));
   return answers.some((answer) => answer.status === 'fulfilled' && answer.value === true);
 }
 

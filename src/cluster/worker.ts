@@ -45,6 +45,7 @@ export async function runWorker(number: number): Promise<void> {
       }
       if (!relay) throw new RelayError('overloaded', 'This worker has not started yet.');
       if (question.about === 'call') return relay.hangUp(question.call);
+      if (question.about === 'ghost') return relay.endGhost(question.user);
       return question.about === 'metrics' ? relay.metrics.registry.getMetricsAsJSON() : relay.health.ready();
     },
     failed: (error) => log?.error({ error }, 'worker.misunderstood'),
@@ -74,6 +75,8 @@ export async function runWorker(number: number): Promise<void> {
     store,
     isFull: () => isFull,
     hangUp: async (call) => z.boolean().parse(await ask({ about: 'call', call })),
+    endGhost: async ({ issuer, subject, tenant }) =>
+      z.boolean().parse(await ask({ about: 'ghost', user: { issuer, subject, tenant } })),
     revocations,
     revoke: async (revocation) => revoked.parse(await ask({ about: 'revocation', revocation })),
   };

@@ -7,6 +7,7 @@ const forExits: Record<ExitId, string> = {
   idle_timeout: 'Nobody spoke for the idle limit. Connect again; the profile sets the limit (idle_seconds).',
   session_expired: 'The session reached its longest length. A client connects again; the conversation is not kept.',
   draining: 'This instance shuts down. Connecting again reaches another one, or this one once it is back.',
+  client_lost: 'The relay heard nothing of this page for over a minute. Look at the network; a client connects again.',
   unsupported_data: 'Send events as text frames; binary frames are not part of the protocol.',
   bad_event: 'See the last events that were sent: one was not valid, or too many were refused.',
   too_big: 'Send smaller events; audio in pieces of 20 to 100 ms.',

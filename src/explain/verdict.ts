@@ -42,6 +42,7 @@ const faultOfDial: Readonly<Record<string, Fault>> = {
 const byReason: Readonly<Record<string, readonly [Fault, string]>> = {
   session_expired: ['nobody', 'The session reached its maximum length, which was announced as expires_at.'],
   draining: ['nobody', 'The relay was being shut down or replaced; the client was told to reconnect.'],
+  client_lost: ['network', 'Nothing was heard of the client any more, also not in answer to pings.'],
   revoked: ['nobody', 'The credential was withdrawn.'],
   unauthorized: ['client', 'Its credential was missing or not valid.'],
   token_expired: ['client', 'Its token ran out.'],

@@ -2,7 +2,7 @@
 
 import type { IncomingMessage } from 'node:http';
 import { findCredential } from '../auth/credentials.js';
-import { type Principal, userKey } from '../auth/principal.js';
+import { type Principal, type User, userKey } from '../auth/principal.js';
 import { type ClientSecrets, type LookedAt, looksLikeClientSecret } from '../auth/secrets.js';
 import type { Verifier } from '../auth/verify.js';
 import { RelayError } from '../errors.js';
@@ -61,6 +61,8 @@ export interface AdmissionServices {
   /** What was withdrawn before its time. */
   readonly revocations: Pick<Revocations, 'covers'>;
   readonly registry: Places;
+  /** Ends a session of this user whose client has gone; resolves to whether there was one. */
+  readonly endGhost: (user: User) => Promise<boolean>;
   readonly profiles: ReadonlyMap<string, Profile>;
   readonly origins: Origins;
   readonly queryCredentials: boolean;
@@ -77,6 +79,8 @@ export interface Request {
 }
 
 const placeSeconds = 60;
+/** A name that many share: one of them is no reason to end the session of another. */
+const anonymous = 'anonymous';
 
 /** Who sends a request. */
 export interface Guest {
@@ -206,7 +210,12 @@ function createStay(holder: string, principal: Principal, profile: Profile, serv
   return {
     async enter(): Promise<Budget> {
       const purse = createPurse(profile.limits, principal);
-      const entered = await store.enter({ place, holds: purse.holds, holder, owner });
+      const enter = () => store.enter({ place, holds: purse.holds, holder, owner });
+      let entered = await enter();
+      // Who comes back from a tunnel must not be shut out by what is left of the connection before.
+      if (entered.outcome === 'taken' && principal.subject !== anonymous && (await services.endGhost(principal))) {
+        entered = await enter();
+      }
       if (entered.outcome === 'in') return purse.open(store, holder, entered);
       if (entered.outcome === 'spent') throw purse.refusal(entered);
       if (entered.outcome === 'full') throw fullError();

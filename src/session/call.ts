@@ -400,6 +400,13 @@ export class Call {
     if (passed) this.#services.log.debug({ session: id, requestId, ...passed }, 'session.events');
   }
 
+  /** What the browser sends does not pass here; upstream ends a call that nobody is in. */
+  quietMs(): number {
+    return 0;
+  }
+
+  ask(): void {}
+
   /** Ends the call as soon as what has begun is finished, and has been played. */
   drain(): void {
     if (this.#state !== 'open') {

@@ -15,6 +15,10 @@ export interface Registered {
   readonly buffered: { readonly up: number; readonly down: number };
   /** Called about once a second. */
   tick(at: Moment): void;
+  /** Milliseconds since anything came from the client; 0 where that cannot be known. `now` is `performance.now()`. */
+  quietMs(now: number): number;
+  /** Asks the client for a sign of life. */
+  ask(): void;
   /** Ends the session as soon as no answer is running. */
   drain(): void;
   end(id: ExitId, initiator: Initiator): void;

@@ -453,6 +453,14 @@ export class Session {
     if (passed) this.#services.log.debug({ session: id, requestId, ...passed }, 'session.events');
   }
 
+  quietMs(now: number): number {
+    return this.#client.quietMs(now);
+  }
+
+  ask(): void {
+    this.#client.ask(performance.now());
+  }
+
   /** Ends the session as soon as what has begun is finished; no answer is asked for any more. */
   drain(): void {
     if (this.#state !== 'open') {

@@ -282,10 +282,21 @@ export class Leg {
     if (this.#pingedAt > 0) return nowMs - this.#pingedAt < pongMs;
     if (nowMs - this.#quietSince >= pingMs && this.#ws.readyState === WebSocket.OPEN) {
       this.#pingedAt = nowMs;
-      this.flush();
-      this.#ws.ping(this.#pings.ask(0, nowMs));
+      this.ask(nowMs);
     }
     return true;
+  }
+
+  /** How long nothing has come, to a second or so; 0 for a peer that is not read. */
+  quietMs(nowMs: number): number {
+    return this.#heard || this.#held ? 0 : nowMs - this.#quietSince;
+  }
+
+  /** Asks for a sign of life. */
+  ask(nowMs: number): void {
+    if (this.#ws.readyState !== WebSocket.OPEN) return;
+    this.flush();
+    this.#ws.ping(this.#pings.ask(0, nowMs));
   }
 
   /** Says goodbye and reads on only to see the peer's own close frame; `ws` cuts the socket after its close time-out. */

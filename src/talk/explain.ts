@@ -11,6 +11,7 @@ const advice: Readonly<Record<ExitId, string>> = {
   idle_timeout: 'Raise idle_seconds in the profile if this was too soon.',
   session_expired: 'Use a shorter recording, or raise session_seconds in the profile.',
   draining: 'Try again: a restarted or another instance takes over.',
+  client_lost: 'The network between here and the relay was gone for over a minute: try again.',
   unsupported_data: 'Something between here and the relay changes the frames.',
   bad_event: 'Is a relay of another version, or not a relay, at this address?',
   too_big: 'Raise event_bytes in the profile.',

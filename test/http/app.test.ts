@@ -22,6 +22,7 @@ function app(ready = { ready: true, detail: null as string | null }) {
     secrets: createClientSecrets(store),
     store,
     owner: '1',
+    endGhost: async () => false,
     registry,
     revocations: new Revocations(10),
     profiles: new Map([['default', { ...profileSchema.parse({}), name: 'default' }]]),

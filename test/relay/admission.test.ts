@@ -104,6 +104,7 @@ async function withStore() {
     store,
     isFull: () => false,
     hangUp: async () => false,
+    endGhost: async () => false,
     revocations: new Revocations(10),
     revoke: async () => ({ ended: 0, isKept: true }),
   };

@@ -15,6 +15,8 @@ function session(registry: SessionRegistry, subject: string) {
     buffered: { up: 0, down: 0 },
     ends,
     tick: () => undefined,
+    quietMs: () => 0,
+    ask: () => undefined,
     drain: () => undefined,
     end(id: string) {
       ends.push(id);
