@@ -40,6 +40,8 @@ const forOthers: Readonly<Record<string, string>> = {
   no_microphone: 'Allow the microphone for this page and see that one is connected; or write instead.',
   no_sound: 'Click anywhere in the page, then connect again.',
   event_not_allowed: 'This event is not for end users; a trusted profile may send it.',
+  ignored_fields:
+    'Nothing is broken: the server sets these. Operators: may_update of the profile lets clients set some of them.',
   missing_required_parameter: 'Add the field that is named.',
   invalid_value: 'Correct the field that is named.',
   item_not_allowed: 'End users may add messages of their own, and answers to calls made to them.',

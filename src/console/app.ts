@@ -51,16 +51,26 @@ client.on('state', ({ state: now, retryInMs }) => {
 });
 client.on('transcript', conversation.show);
 client.on('interrupted', ({ itemId, playedMs }) => conversation.cutOff(itemId, playedMs));
-client.on('event', ({ direction, event }) => events.add(direction, event));
+client.on('event', ({ direction, event }) => {
+  events.add(direction, event);
+  if (direction === 'received' && event.type === 'relay.ignored_fields' && Array.isArray(event.fields)) {
+    addProblem('ignored_fields', `The profile of the token does not let through: ${event.fields.join(', ')}.`);
+  }
+});
 client.on('problem', ({ code, message, isFinal }) => {
-  const advice = adviceFor(code, location.origin);
-  element('problems-panel', HTMLElement).hidden = false;
-  problems.prepend(make('li', '', make('strong', '', code), make('p', '', message), make('p', 'advice', advice)));
-  while (problems.childElementCount > maxProblems) problems.lastElementChild?.remove();
+  const advice = addProblem(code, message);
   if (!isFinal && !code.startsWith('no_')) return;
   alert.replaceChildren(make('strong', '', code), ` ${message} ${advice}`);
   alert.hidden = false;
 });
+
+function addProblem(code: string, message: string): string {
+  const advice = adviceFor(code, location.origin);
+  element('problems-panel', HTMLElement).hidden = false;
+  problems.prepend(make('li', '', make('strong', '', code), make('p', '', message), make('p', 'advice', advice)));
+  while (problems.childElementCount > maxProblems) problems.lastElementChild?.remove();
+  return advice;
+}
 showNumbers(client);
 drawLevels(() => client.levels);
 

@@ -14,6 +14,7 @@ import { eventOf, type Json, type JsonObject, type RealtimeEvent, type Refusal, 
 import { type Answers, createAnswers, serverEventId } from './answer.js';
 import { type Asking, createAsking } from './ask.js';
 import { clientEventId, judgeEndUser, notWhileDraining } from './client.js';
+import { ignoredFields } from './ignored.js';
 import { createMemory, type Memory } from './memory.js';
 import type { Profile } from './profile.js';
 import { views } from './server.js';
@@ -37,6 +38,11 @@ export interface PolicyPorts {
   refuse(refusal: Refusal, race: boolean): void;
   /** Told what `report_only` let pass: a message about the event's form, never its content. */
   reported(message: string): void;
+  /**
+   * Told which fields of an event the profile did not let through, 20 of them at most; `type` as for `decided`. Left out:
+   * nobody wants to know.
+   */
+  ignored?(type: string, fields: readonly string[], eventId: string | null): void;
   /** Counts a decision; `type` is a name of the protocol or `other`. */
   decided(direction: Direction, type: string, decision: Decision): void;
   /** A new id for a server event made by the relay. */
@@ -120,6 +126,7 @@ class SessionPolicy implements Policy {
     }
     const sent = this.#send(ruling.body, clientId);
     this.#decided('up', body.type, sent === null ? 'answer' : 'rebuild');
+    this.#tellIgnored(body, ruling.body, clientId);
     return sent;
   };
 
@@ -150,7 +157,13 @@ class SessionPolicy implements Policy {
   }
 
   #decided(direction: Direction, type: Json | undefined, decision: Decision): void {
-    this.#ports.decided(direction, typeof type === 'string' && protocolNames.has(type) ? type : 'other', decision);
+    this.#ports.decided(direction, nameOf(type), decision);
+  }
+
+  #tellIgnored(body: JsonObject, judged: JsonObject, clientId: string | null): void {
+    if (this.#ports.ignored === undefined) return;
+    const fields = ignoredFields(body, judged);
+    if (fields.length > 0) this.#ports.ignored(nameOf(body.type), fields, clientId);
   }
 
   #send(body: JsonObject, clientId: string | null): RealtimeEvent | null {
@@ -198,6 +211,11 @@ class SessionPolicy implements Policy {
 
 function always(): boolean {
   return true;
+}
+
+/** A name of the protocol, or `other`. */
+function nameOf(type: Json | undefined): string {
+  return typeof type === 'string' && protocolNames.has(type) ? type : 'other';
 }
 
 /** Whether the rules took nothing away. The `event_id` is not the rules' business. */

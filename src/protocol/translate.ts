@@ -5,5 +5,6 @@
  */
 
 export { previewClient } from './translate/client.js';
+export { paramToPreview } from './translate/params.js';
 export type { TranslationPorts } from './translate/step.js';
 export { previewUpstream } from './translate/upstream.js';

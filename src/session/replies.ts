@@ -22,9 +22,13 @@ interface ReplyPorts {
   end(id: ExitId, message?: string): void;
 }
 
+/** A page that sends the same update again and again needs to be told only now and then. */
+const ignoredEveryMs = 1000;
+
 export class Replies {
   readonly #ports: ReplyPorts;
   #eventIds = 0;
+  #ignoredAt = Number.NEGATIVE_INFINITY;
   #refusals = 0;
 
   constructor(ports: ReplyPorts) {
@@ -67,6 +71,14 @@ export class Replies {
     const { refusal: told, answers } = settleUnsaid(refusal, policy, this.eventId());
     if (told) this.refuse(told);
     for (const body of answers) this.answer(body);
+  }
+
+  /** Names the fields of an event that the profile did not let through; what comes too soon after is not told. */
+  ignored(fields: readonly string[], eventId: string | null): void {
+    const now = performance.now();
+    if (!this.#ports.relayEvents || now - this.#ignoredAt < ignoredEveryMs) return;
+    this.#ignoredAt = now;
+    this.notify('relay.ignored_fields', { ...(eventId !== null && { event_id: eventId }), fields: [...fields] });
   }
 
   /** A `relay.*` event, for clients that asked for them; it is the same in both dialects. */

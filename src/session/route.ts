@@ -5,7 +5,7 @@
 
 import { createPolicy, type Policy } from '../policy/policy.js';
 import type { JsonObject, Refusal, Step } from '../protocol/event.js';
-import { previewClient, previewUpstream } from '../protocol/translate.js';
+import { paramToPreview, previewClient, previewUpstream } from '../protocol/translate.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Dialed } from '../upstream/dial.js';
 import type { Activity } from './activity.js';
@@ -71,6 +71,10 @@ export function connect(way: Way): Route {
     eventId: ports.eventId,
     answer: (body) => replies.answer(body),
     reported: way.reported,
+    ignored(type, fields, eventId) {
+      metrics.traffic.up.event(type, 'trimmed');
+      replies.ignored(dialect === 'preview' ? fields.map(paramToPreview) : fields, eventId);
+    },
     decided: (direction, type, decision) => metrics.traffic[direction].event(type, decision),
   });
   const asClient = dialect === 'preview' ? previewClient(ports, apiVersion) : null;

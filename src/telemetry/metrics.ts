@@ -18,7 +18,8 @@ import {
 export type DeliveryOutcome = 'delivered' | 'failed' | 'dropped';
 
 /** What became of one event. */
-const decisions = ['forward', 'rebuild', 'answer', 'drop', 'refuse', 'report'] as const;
+/** `trimmed` counts beside the others: an event of which the profile let some fields not through. */
+const decisions = ['forward', 'rebuild', 'answer', 'drop', 'refuse', 'report', 'trimmed'] as const;
 type Decision = (typeof decisions)[number];
 
 /** Who brought a session to its end. */
@@ -331,12 +332,17 @@ export function createMetrics(
   scraped('relay_log_lines_dropped_total', 'Lines of the log that could not be written', [], (metric) =>
     metric.inc(options.linesDropped?.() ?? 0),
   );
-  scraped('relay_events_total', 'Events by what became of them', ['direction', 'type', 'decision'], (metric) => {
-    for (const direction of directions)
-      traffic[direction].each((type, decision, count) => {
-        metric.inc({ direction, type, decision }, count);
-      });
-  });
+  scraped(
+    'relay_events_total',
+    'Events by what became of them; trimmed ones count beside the others',
+    ['direction', 'type', 'decision'],
+    (metric) => {
+      for (const direction of directions)
+        traffic[direction].each((type, decision, count) => {
+          metric.inc({ direction, type, decision }, count);
+        });
+    },
+  );
   const perDirection = (name: string, help: string, of: (of: Traffic) => number) =>
     scraped(name, help, ['direction'], (metric) => {
       for (const direction of directions) metric.inc({ direction }, of(traffic[direction]));

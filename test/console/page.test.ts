@@ -196,6 +196,9 @@ describe.skipIf(noBrowser)('the console of the demo', { timeout: 30_000 }, () =>
     // Not allowed to end users, which makes the page show a problem.
     await page.evaluate(() => (window as unknown as Recording).relay.send({ type: 'output_audio_buffer.clear' }));
     await page.locator('#problems').getByText('event_not_allowed').waitFor();
+    const update = { type: 'session.update', session: { type: 'realtime', instructions: 'mine' } };
+    await page.evaluate((event) => (window as unknown as Recording).relay.send(event), update);
+    await page.locator('#problems').getByText('session.instructions').waitFor();
     const faults = await page.evaluate(contrastFaults);
     expect(faults.texts).toBeGreaterThan(20);
     expect(faults.wrong).toEqual([]);

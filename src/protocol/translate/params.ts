@@ -12,6 +12,8 @@ const paths = [
   ...responseRequestFields.map((row) => [`response.${row.preview}`, `response.${row.ga.join('.')}`] as const),
 ];
 
+const previewPaths = paths.map(([preview, ga]) => [ga, preview] as const);
+
 /** The body of an `error` event with `error.param` as a path of the GA objects. */
 export function errorToGa(body: JsonObject): JsonObject {
   return withParam(body, (param) => renamed(param, paths));
@@ -19,12 +21,12 @@ export function errorToGa(body: JsonObject): JsonObject {
 
 /** The body of an `error` event with `error.param` as a path of the preview objects. */
 export function errorToPreview(body: JsonObject): JsonObject {
-  return withParam(body, (param) =>
-    renamed(
-      param,
-      paths.map(([preview, ga]) => [ga, preview] as const),
-    ),
-  );
+  return withParam(body, paramToPreview);
+}
+
+/** The path of a field of a GA event as a preview client calls it. */
+export function paramToPreview(param: string): string {
+  return renamed(param, previewPaths);
 }
 
 function withParam(body: JsonObject, rename: (param: string) => string): JsonObject {
