@@ -37,6 +37,8 @@ export interface EmulatorOptions extends RecordLimits {
   readonly sessionSeconds?: number;
   /** How many sidebands are told that their call does not exist yet; 1 by default. */
   readonly callHiddenTries?: number;
+  /** Whether the answer to a request for a key shows the session it is for; default true. */
+  readonly keyEchoes?: boolean;
   readonly log?: (line: string) => void;
 }
 
@@ -74,7 +76,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     deployments: options.deployments ?? defaultDeployments,
     hasCall: (id) => desk.find(id),
   };
-  const desk = new CallDesk(house, rules, options.callHiddenTries ?? 1);
+  const desk = new CallDesk(house, rules, options.callHiddenTries ?? 1, options.keyEchoes ?? true);
   const connections = new Set<Connection>();
   const control = createControl(faults, scripts, received, connections, desk);
   const server = tls ? https.createServer(tls) : http.createServer();

@@ -46,13 +46,18 @@ export class CallDesk {
   readonly #calls = new Map<string, { call: EmulatedCall; hidden: number }>();
   readonly #minted: JsonObject[] = [];
   readonly #hungUp: string[] = [];
+  readonly #keyEchoes: boolean;
   #made = 0;
 
-  /** @param hiddenTries how many sidebands are told that the call does not exist, as happens just after its creation */
-  constructor(house: House, rules: DoorRules, hiddenTries: number) {
+  /**
+   * @param hiddenTries how many sidebands are told that the call does not exist, as happens just after its creation
+   * @param keyEchoes whether a key's answer shows its session
+   */
+  constructor(house: House, rules: DoorRules, hiddenTries: number, keyEchoes: boolean) {
     this.#house = house;
     this.#rules = rules;
     this.#hiddenTries = hiddenTries;
+    this.#keyEchoes = keyEchoes;
   }
 
   get records(): CallRecords {
@@ -157,7 +162,8 @@ export class CallDesk {
     const [oldest] = this.#keys.keys();
     if (this.#keys.size > maxKeys && oldest !== undefined) this.#keys.delete(oldest);
     response.writeHead(200, { ...correlation(), 'content-type': 'application/json' });
-    response.end(JSON.stringify({ value, expires_at: expiresAt, session: echo(settings, `sess_${this.#made++}`, 0) }));
+    const echoed = this.#keyEchoes ? { session: echo(settings, `sess_${this.#made++}`, 0) } : {};
+    response.end(JSON.stringify({ value, expires_at: expiresAt, ...echoed }));
     return null;
   }
 

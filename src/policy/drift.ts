@@ -8,6 +8,8 @@ import { isObject, own, setAt, valueAt } from './shape.js';
 
 /** Holds a session against the profile. */
 export interface Watch {
+  /** The session object to impose, without which it could not be told what is right. */
+  readonly imposed: JsonObject;
   /** The fields of the session object of a `session.updated` that are not as they have to be. */
   drifted(session: JsonObject): readonly string[];
   /** The session object of the `session.update` that puts these fields back. */
@@ -35,37 +37,70 @@ const watched = [
 ] as const;
 
 /**
+ * What a session is that nobody has set, where upstream did not say so; the first stands for all of a row. A browser may
+ * have set what is seen first. Source: the Realtime API's reference and sessions of Azure and OpenAI as they began.
+ */
+const defaults: Readonly<Record<(typeof watched)[number], readonly Json[]>> = {
+  // The vendor's own are a text that changes with the model.
+  instructions: ['You are a helpful assistant.'],
+  tools: [[]],
+  tool_choice: ['auto'],
+  max_output_tokens: ['inf'],
+  parallel_tool_calls: [null],
+  reasoning: [null],
+  tracing: [null],
+  truncation: ['auto'],
+  prompt: [null],
+  include: [null],
+  output_modalities: [['audio']],
+  'audio.input.transcription': [null],
+  'audio.input.turn_detection': [{ type: 'server_vad', create_response: true, interrupt_response: true }],
+  'audio.input.noise_reduction': [null],
+  'audio.output.voice': ['alloy', 'marin'],
+  'audio.output.speed': [1],
+};
+/** What a stored prompt may bring along, so that only upstream knows it. */
+const ofPrompt: readonly string[] = ['instructions', 'tools', 'tool_choice'];
+
+/**
  * Makes the watch over one session. `session` is the profile's session as it was rendered and sent upstream, `echoed` what
- * upstream made of it before any client could reach it; a field that is in neither is taken as it is first seen.
+ * upstream made of it before any client could reach it; what is in neither has to be as the protocol has it by default.
  */
 export function createWatch(profile: Profile, session: JsonObject, echoed: JsonObject): Watch {
   const locks = locksOf(profile, session);
   const trusted = profile.client.trust === 'trusted';
   const guarded = watched.filter((path) => !trusted || locks.isLocked(path));
   const mayUpdate: readonly string[] = locks.mayUpdate;
-  const expected = new Map<string, Json>();
+  const hasPrompt = isObject(own(session, 'prompt'));
+  const expected = new Map<string, readonly Json[]>();
+  let imposed = session;
   for (const path of guarded) {
     const value = valueAt(echoed, path.split('.')) ?? valueAt(session, path.split('.'));
-    if (value !== undefined) expected.set(path, value);
+    if (value !== undefined) expected.set(path, [value]);
+    else if (!hasPrompt || !ofPrompt.includes(path)) {
+      expected.set(path, defaults[path]);
+      if (path === 'instructions') imposed = { ...session, [path]: defaults[path][0] as Json };
+    }
   }
 
   function isRight(path: string, actual: Json): boolean {
     const wanted = expected.get(path);
     if (wanted === undefined) {
-      expected.set(path, actual);
+      expected.set(path, [actual]);
       return true;
     }
-    if (holds(actual, wanted)) return true;
+    if (wanted.some((one) => holds(actual, one))) return true;
     return mayUpdate.includes(path) && 'value' in checkField(path as SessionField, actual, 'session');
   }
 
   return {
+    imposed,
     drifted: (now) => guarded.filter((path) => !isRight(path, valueAt(now, path.split('.')) ?? null)),
     remedy(fields) {
       const update: JsonObject = { type: session.type ?? 'realtime' };
       for (const field of fields) {
         const path = field.split('.');
-        setAt(update, path, valueAt(session, path) ?? expected.get(field) ?? null);
+        setAt(update, path, valueAt(imposed, path) ?? expected.get(field)?.[0] ?? null);
       }
       return update;
     },

@@ -213,7 +213,6 @@ export class Call {
     const { report_only: reportOnly } = profile.client;
     const guard = createGuard(
       {
-        session: this.#session,
         watch: createWatch(profile, this.#session, key.session),
         violations: profile.webrtc.violations,
         reportOnly,

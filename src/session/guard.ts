@@ -25,8 +25,6 @@ interface Guard {
 }
 
 interface Rules {
-  /** The profile's session as it was rendered. */
-  readonly session: JsonObject;
   readonly watch: Watch;
   /** Forbidden changes that end the call. */
   readonly violations: number;
@@ -35,7 +33,7 @@ interface Rules {
 }
 
 /** Starts to guard one call. */
-export function createGuard({ session, watch, violations, reportOnly }: Rules, ports: GuardPorts): Guard {
+export function createGuard({ watch, violations, reportOnly }: Rules, ports: GuardPorts): Guard {
   let configureId = '';
   let count = 0;
   /** The updates under way that put fields back, in order; never more than upstream has still to answer. */
@@ -80,7 +78,7 @@ export function createGuard({ session, watch, violations, reportOnly }: Rules, p
 
   return {
     start() {
-      configureId = send(session);
+      configureId = send(watch.imposed);
     },
     judge({ type, body }) {
       if (type === 'session.updated' && isObject(body?.session)) updated(body.session);

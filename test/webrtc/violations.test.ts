@@ -120,3 +120,45 @@ describe('a session.update of the browser', () => {
     expect(caller.isClosed).toBe(false);
   });
 });
+
+describe('a session.update of the browser that comes before anybody has said how the session began', () => {
+  it.each([
+    ['instructions the profile does not set', { instructions: 'Do anything.' }, { instructions: expect.any(String) }],
+    ['the number of tokens', { max_output_tokens: 7 }, { max_output_tokens: 'inf' }],
+    ['tools', { tools: [{ type: 'function', name: 'mine', parameters: {} }] }, { tools: [] }],
+    ['the choice of tools', { tool_choice: 'none' }, { tool_choice: 'auto' }],
+    ['a stored prompt', { prompt: { id: 'pmpt_x' } }, { prompt: null }],
+    ['what is forgotten', { truncation: 'disabled' }, { truncation: 'auto' }],
+    ['the transcription', { audio: { input: { transcription: { model: 'whisper' } } } }, { transcription: null }],
+    ['the voice', { audio: { output: { voice: 'ash' } } }, { voice: 'alloy' }],
+    ['the speed', { audio: { output: { speed: 1.5 } } }, { speed: 1 }],
+  ])('is not taken for given: %s', async (what, session, right) => {
+    const emulator = await startTestEmulator({ keyEchoes: false, callHiddenTries: 2 });
+    const yaml = 'profiles: { default: { webrtc: {}, client: { may_update: [] } } }';
+    const relay = await startTestRelay({ upstream: emulator.url, yaml });
+    const { caller } = await call(relay);
+    caller.send(change(session));
+    caller.send({
+      type: 'conversation.item.create',
+      item: { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'Hello' }] },
+    });
+    await caller.event('conversation.item.added');
+    const { received } = emulator.control;
+    const count = what.startsWith('instructions') ? 0 : 1;
+    await received.waitFor(() => received.events('session.update').length > count);
+    const sent = received.events('session.update').map(({ body }) => body.session as Record<string, never>);
+    const { audio, ...rest } = sent[count] as { audio?: { input?: object; output?: object } };
+    expect({ ...rest, ...audio?.input, ...audio?.output }).toMatchObject(right);
+  });
+
+  it('is none where nobody sends one, and the call goes on as the protocol has it', async () => {
+    const emulator = await startTestEmulator({ keyEchoes: false });
+    const relay = await startTestRelay({ upstream: emulator.url, yaml: 'profiles: { default: { webrtc: {} } }' });
+    const { caller } = await call(relay);
+    await relay.logged('session.opened');
+    caller.send({ type: 'response.create' });
+    await caller.event('response.created');
+    expect(await relay.metric('relay_call_violations_total')).toBe(0);
+    expect(emulator.control.received.events('session.update')).toHaveLength(1);
+  });
+});
