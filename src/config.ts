@@ -104,6 +104,10 @@ const upstream = z.strictObject({
 
 const seconds = (byDefault: number, max = 3600) => z.number().positive().max(max).default(byDefault);
 
+const bytes = z.number().int().min(16_384);
+/** A minute of speech. */
+const holdBytes = 4 * 1024 * 1024;
+
 const instanceLimits = z.strictObject({
   sessions: z.number().int().min(1).default(500).describe('Sessions at the same time.'),
   handshake_seconds: seconds(10).describe('Time a client has to finish its handshake.'),
@@ -120,15 +124,12 @@ const instanceLimits = z.strictObject({
   configure_seconds: seconds(10).describe('Time upstream has to accept the session configuration.'),
   drain_seconds: seconds(25).describe('Time running responses have to finish at shutdown.'),
   ping_seconds: seconds(25).describe('Interval of WebSocket pings on both legs.'),
-  pong_seconds: seconds(10).describe('Time a peer has to answer a ping.'),
+  pong_seconds: seconds(10).describe('Time upstream has to answer a ping.'),
+  silence_seconds: seconds(75).describe('How long nothing may be heard of a client, pongs included.'),
   stall_seconds: seconds(10).describe('How long a side may be held because the other does not keep up.'),
   answer_seconds: seconds(20).describe('How long upstream may be silent when an answer is due.'),
-  buffer_bytes: z
-    .number()
-    .int()
-    .min(16_384)
-    .default(1_048_576)
-    .describe('Unsent bytes at which the fast side is held.'),
+  hold_bytes: bytes.default(holdBytes).describe('What may wait of each side, held or unsent, before it is not read.'),
+  buffer_bytes: bytes.optional().describe('The older name of hold_bytes.'),
   client_secret_seconds: seconds(60, 600).describe('Life of a client secret for a browser.'),
   revocations: z.number().int().min(1).max(100_000).default(20_000).describe('Withdrawn users and tokens remembered.'),
 });
@@ -157,7 +158,7 @@ const configFile = z.strictObject({
   limits: instanceLimits.prefault({}),
 });
 
-type InstanceLimits = z.output<typeof instanceLimits>;
+type InstanceLimits = Omit<z.output<typeof instanceLimits>, 'buffer_bytes'>;
 
 /** One upstream, as configured. */
 interface UpstreamSettings {
@@ -303,9 +304,14 @@ function combine(
     redisUrl: env.RELAY_REDIS_URL ?? null,
     logLevel: env.RELAY_LOG_LEVEL,
     profiles,
-    limits: file.limits,
+    limits: limitsOf(file),
     usageWebhook: webhookOf(file, problems),
   };
+}
+
+function limitsOf({ limits: { buffer_bytes: older, ...limits } }: z.output<typeof configFile>): InstanceLimits {
+  const isWritten = limits.hold_bytes !== holdBytes;
+  return older === undefined || isWritten ? limits : { ...limits, hold_bytes: older };
 }
 
 function webhookOf({ usage }: z.output<typeof configFile>, problems: string[]): Settings['usageWebhook'] {

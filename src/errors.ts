@@ -52,7 +52,7 @@ export const exits = {
     http: 400,
     retry: 'stop',
     announced: true,
-    meaning: 'An event was not JSON, not an object or ambiguous, or too many events were refused.',
+    meaning: 'An event was not a JSON object, or too many events were refused.',
   },
   too_big: { close: 1009, http: 413, retry: 'stop', announced: true, meaning: 'An event was over the size limit.' },
   unauthorized: {
@@ -150,17 +150,26 @@ export function isRetryable(id: ExitId): boolean {
   return retry === 'reconnect' || retry === 'reconnect_now' || retry === 'wait';
 }
 
+interface RelayErrorOptions {
+  readonly cause?: unknown;
+  readonly retryAfterMs?: number | undefined;
+  readonly isBearable?: boolean;
+}
+
 /** Something a peer should learn: `message` is public and goes to the client, `cause` is only logged. */
 export class RelayError extends Error {
   readonly id: ExitId;
   /** How long the client should wait before it tries again, in milliseconds, when that is known. */
   readonly retryAfterMs: number | undefined;
+  /** Whether only one event is at fault, without which the session can go on. */
+  readonly isBearable: boolean;
 
-  constructor(id: ExitId, message: string, options: { cause?: unknown; retryAfterMs?: number | undefined } = {}) {
+  constructor(id: ExitId, message: string, options: RelayErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'RelayError';
     this.id = id;
     this.retryAfterMs = options.retryAfterMs;
+    this.isBearable = options.isBearable ?? false;
   }
 
   /** Whatever was thrown, as a RelayError; anything unforeseen becomes `internal` and its text stays in the cause. */

@@ -9,13 +9,14 @@
 
 import { Buffer } from 'node:buffer';
 import { RelayError } from '../errors.js';
+import { audioLength } from './audio.js';
 import type { Dialect, Direction } from './catalogue.js';
 import { eventOf, type Json, type JsonObject, type RealtimeEvent } from './event.js';
 import { type SlowReason, scan, scanTable, typeValueAt } from './scan.js';
 
 /**
- * Reads one whole message. Throws `bad_event` when it is invalid or could be read in two ways, `too_big` when it is over
- * the limit for its kind. A missing `type`, or one that is not a string, is the empty string: policy refuses it.
+ * Reads one whole message. Throws `bad_event` when it is no JSON object; bearable, when it is one that could be read in
+ * two ways or is too deep or too wide, and `too_big` when it is over the limit for its kind. A missing `type`, or one that is not a string, is the empty string: policy refuses it.
  */
 export type Reader = (message: Buffer) => RealtimeEvent;
 
@@ -38,7 +39,7 @@ interface ReaderOptions {
   readonly direction: Direction;
   /** What the sender of these messages speaks. */
   readonly dialect: Dialect;
-  /** Bytes of a message that must be parsed and carries no audio. */
+  /** Bytes of a message that must be parsed, its audio not counted. */
   readonly slowBytes: number;
   /** Bytes of any message. */
   readonly eventBytes: number;
@@ -46,13 +47,13 @@ interface ReaderOptions {
   readonly tree?: TreeLimits;
   /** Told why each message that is not on the fast path is not. */
   readonly onSlow?: (reason: SlowReason) => void;
+  /** Halves of surrogate pairs are passed on, as upstream sends them when it cuts its words anywhere; told of each message. */
+  readonly onHalf?: () => void;
 }
-
-const audioKey = Buffer.from('"audio"');
 
 /** Makes the function that reads every message of one direction of a session. */
 export function createReader(options: ReaderOptions): Reader {
-  const { direction, dialect, slowBytes, eventBytes, onSlow } = options;
+  const { direction, dialect, slowBytes, eventBytes, onSlow, onHalf } = options;
   const table = scanTable(direction, dialect);
   const limits = options.tree ?? treeLimits[direction];
   return (message) => {
@@ -61,10 +62,10 @@ export function createReader(options: ReaderOptions): Reader {
     if (typeof judged !== 'string') return judged;
     onSlow?.(judged);
     // Speech is large by nature, and some honest clients escape `/` in base64; all else that large is an attack.
-    if (message.length > slowBytes && !message.includes(audioKey)) {
-      throw tooBig(message.length, slowBytes, 'events without audio');
+    if (message.length > slowBytes && message.length - audioLength(message) > slowBytes) {
+      throw tooBig(message.length, slowBytes, 'all that is not audio');
     }
-    return eventOf(parse(message, limits));
+    return eventOf(parse(message, limits, onHalf));
   };
 }
 
@@ -100,12 +101,12 @@ const loneSurrogate = /\p{Cs}/u;
 // Decoded UTF-8 holds no lone surrogate (RFC 3629 section 3), so only an escape can make one.
 const surrogateEscape = /\\u[dD][89a-fA-F]/;
 
-function parse(message: Buffer, limits: TreeLimits): JsonObject {
+function parse(message: Buffer, limits: TreeLimits, onHalf: (() => void) | undefined): JsonObject {
   let text: string;
   try {
     text = utf8.decode(message);
   } catch {
-    throw refuse('is not valid UTF-8');
+    throw noObject('is not valid UTF-8');
   }
   const colons = survey(text, limits);
   let value: Json;
@@ -113,11 +114,15 @@ function parse(message: Buffer, limits: TreeLimits): JsonObject {
     value = JSON.parse(text);
   } catch {
     // The parser's own message quotes the text, which must not reach a log.
-    throw refuse('is not valid JSON');
+    throw noObject('is not valid JSON');
   }
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw refuse('is not a JSON object');
-  const tree: Tree = { keys: 0, elements: 0, limits, mayHoldSurrogates: surrogateEscape.test(text) };
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw noObject('is not a JSON object');
+  const tree: Tree = { keys: 0, elements: 0, halves: 0, limits, mayHoldSurrogates: surrogateEscape.test(text) };
   inspect(value, tree);
+  if (tree.halves > 0) {
+    if (!onHalf) throw refuse('has half of a surrogate pair in a string');
+    onHalf();
+  }
   if (tree.keys !== colons) throw refuse('has a key more than once in the same object');
   return value;
 }
@@ -170,6 +175,7 @@ function stringEnd(text: string, open: number): number {
 interface Tree {
   keys: number;
   elements: number;
+  halves: number;
   readonly limits: TreeLimits;
   readonly mayHoldSurrogates: boolean;
 }
@@ -177,7 +183,7 @@ interface Tree {
 /** Recursion is bounded: `survey` has measured the depth. */
 function inspect(value: Json | undefined, tree: Tree): void {
   if (typeof value === 'string') {
-    if (tree.mayHoldSurrogates && loneSurrogate.test(value)) throw refuse('has half of a surrogate pair in a string');
+    if (tree.mayHoldSurrogates && loneSurrogate.test(value)) tree.halves++;
   } else if (typeof value === 'number') {
     if (!Number.isFinite(value)) throw refuse('has a number out of range');
   } else if (Array.isArray(value)) {
@@ -194,10 +200,15 @@ function inspect(value: Json | undefined, tree: Tree): void {
   }
 }
 
-function refuse(fault: string): RelayError {
+function noObject(fault: string): RelayError {
   return new RelayError('bad_event', `The event ${fault}.`);
 }
 
+function refuse(fault: string): RelayError {
+  return new RelayError('bad_event', `The event ${fault}.`, { isBearable: true });
+}
+
 function tooBig(bytes: number, limit: number, what: string): RelayError {
-  return new RelayError('too_big', `The event has ${bytes} bytes; the limit for ${what} is ${limit}.`);
+  const message = `The event has ${bytes} bytes; the limit for ${what} is ${limit}.`;
+  return new RelayError('too_big', message, { isBearable: true });
 }

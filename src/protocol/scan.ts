@@ -148,7 +148,7 @@ export function scan(message: Buffer, table: ScanTable): RealtimeEvent | SlowRea
     const key = keyAt(message, at, table.keys);
     if (key === null) return message[at] === QUOTE ? 'key' : 'shape';
     if ((seen & key.bit) !== 0)
-      throw new RelayError('bad_event', `The event has the key "${key.name}" more than once.`);
+      throw new RelayError('bad_event', `The event has the key "${key.name}" more than once.`, { isBearable: true });
     seen |= key.bit;
     at = blanksEnd(message, at + key.quoted.length);
     if (message[at] !== COLON) return 'shape';
@@ -218,7 +218,7 @@ export function typeValueAt(message: Buffer): number {
 }
 
 /** The first position from `at` on that holds none of JSON's four blanks (RFC 8259 section 2). */
-function blanksEnd(message: Buffer, at: number): number {
+export function blanksEnd(message: Buffer, at: number): number {
   let end = at;
   while (end < message.length) {
     const byte = message[end];

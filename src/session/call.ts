@@ -9,7 +9,7 @@ import { renderSession } from '../policy/render.js';
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { JsonObject, RealtimeEvent, Step } from '../protocol/event.js';
 import type { Log } from '../telemetry/log.js';
-import type { Initiator, Metrics } from '../telemetry/metrics.js';
+import type { Initiator, Metrics, Odd } from '../telemetry/metrics.js';
 import { type SessionTrace, traceSession } from '../telemetry/trace.js';
 import type { UsageRecord } from '../telemetry/usage.js';
 import { attach, type CreatedCall, createCall, type EphemeralKey, mintKey } from '../upstream/calls.js';
@@ -22,6 +22,7 @@ import { type Deadline, deadlineOf, type Moment, moment, wallOf } from './deadli
 import { createDrain, type Drain } from './drain.js';
 import { createGuard } from './guard.js';
 import { createMeter, type Totals } from './meter.js';
+import { createOddities, oddityOf } from './oddities.js';
 import { type Facts, overdue } from './overdue.js';
 import { upstreamReader } from './readers.js';
 import {
@@ -94,6 +95,7 @@ export class Call {
   readonly #activity: Activity | null;
   readonly #steps: readonly Step[];
   readonly #read;
+  readonly #isTooOdd;
   #answered: (answer: string) => void = () => undefined;
   #refused: (error: RelayError) => void = () => undefined;
   #state: State = 'creating';
@@ -146,7 +148,8 @@ export class Call {
     this.#trace = traceSession(admission.traceparent, this.#started.wall, traced.session(admission));
     this.#activity = services.log.isLevelEnabled('debug') ? createActivity() : null;
     this.#steps = [...(this.#activity ? [this.#activity.step('down')] : []), this.#meter.down];
-    this.#read = upstreamReader('ga', services.metrics.slowPath);
+    this.#read = upstreamReader('ga', services.metrics);
+    this.#isTooOdd = createOddities((odd) => services.metrics.odd(odd));
   }
 
   get id(): string {
@@ -233,9 +236,10 @@ export class Call {
     const failed = (message: string) => this.end('upstream_failed', 'upstream', { message });
     sideband.start({
       message: (bytes) => this.#take(bytes),
-      binary: () => failed('The upstream sent a binary frame.'),
+      binary: () => this.#odd('binary', undefined),
       closed: (code, reason) => this.#sidebandClosed(code, reason),
       drained: () => undefined,
+      released: () => undefined,
       violated: () => {
         failed('The upstream sent too many pings and pongs.');
         return '';
@@ -273,14 +277,21 @@ export class Call {
       this.#drain?.look();
     } catch (error) {
       const { id, message, cause } = RelayError.from(error);
-      const isGarbage = id === 'bad_event' || id === 'too_big';
-      const told = 'The upstream sent something that is not a Realtime event.';
-      if (isGarbage) this.end('upstream_failed', 'upstream', { message: told, cause: error });
+      const odd = oddityOf(error);
+      if (odd !== null) this.#odd(odd, error);
       else {
         const by = id === 'forbidden' ? 'client' : id.startsWith('upstream_') ? 'upstream' : 'relay';
         this.end(id, by, { message, cause });
       }
     }
+  }
+
+  /** Upstream sent what is no event; one that has not even begun well is not waited for. */
+  #odd(odd: Odd, cause: unknown): void {
+    const isTooMuch = this.#isTooOdd(odd);
+    if (!isTooMuch && this.#state !== 'configuring') return;
+    const message = 'The upstream sent something that is not a Realtime event.';
+    this.end('upstream_failed', 'upstream', { message, cause });
   }
 
   #follow({ type, body }: RealtimeEvent): void {

@@ -1,5 +1,6 @@
-/** Budgets of one session against abuse: events, audio and responses per second. */
+/** How fast a client may send: what comes faster is held, never refused, but for requests for a response. */
 
+import { audioBytesUp } from '../protocol/audio.js';
 import { audioUp } from '../protocol/catalogue.js';
 import type { RealtimeEvent, Refusal, Step } from '../protocol/event.js';
 
@@ -13,26 +14,57 @@ export interface Rates {
   readonly audio_burst_seconds: number;
 }
 
-/** Holds up to `burst` units and regains `perSecond` of them; empty at once is allowed, below zero is not. */
+/** The rates of one session's client. */
+export interface Limits {
+  /**
+   * For how many milliseconds this event has to wait; 0 when it may pass, and is counted then. One that comes when its
+   * rate is not used up passes whole, however much more it is.
+   */
+  waitMs(event: RealtimeEvent, bytes: number, nowMs: number): number;
+  /** Counts bytes that were read and are no event; the next one has to wait for so many milliseconds. */
+  wasted(bytes: number, nowMs: number): number;
+  /** A step that refuses requests for a response over their rate: who waits for an answer must not get a late one. */
+  readonly responses: Step;
+}
+
+/** Regains `perSecond` units up to `most`. Who takes may overdraw; the next one waits until that is made up for. */
 class Bucket {
   #level: number;
   #at: number;
   constructor(
     readonly perSecond: number,
-    readonly burst: number,
+    level: number,
+    readonly most: number,
     nowMs: number,
   ) {
-    this.#level = burst;
+    this.#level = level;
     this.#at = nowMs;
   }
-  take(amount: number, nowMs: number): boolean {
-    this.#level = Math.min(this.burst, this.#level + ((nowMs - this.#at) / 1000) * this.perSecond);
+
+  /** Milliseconds until there is so much to take; 0: now. */
+  waitMs(needed: number, nowMs: number): number {
+    this.#level = Math.min(this.most, this.#level + ((nowMs - this.#at) / 1000) * this.perSecond);
     this.#at = nowMs;
-    if (this.#level < amount) return false;
+    return this.#level >= needed ? 0 : Math.ceil(((needed - this.#level) / this.perSecond) * 1000) + grainMs;
+  }
+
+  take(amount: number): void {
     this.#level -= amount;
-    return true;
   }
 }
+
+/** Who is held is held for a moment at least: a timer for each event would cost more than the event. */
+const grainMs = 10;
+/** A page that sends each AudioWorklet quantum sends 187 a second. */
+const audioEventsPerSecond = 1000;
+/** What a client did not say so far it may say at once, but no more than this. */
+const audioCreditSeconds = 600;
+/** What there must be before an event of sound that is larger may overdraw. */
+const leastAudioSeconds = 0.1;
+/** Bytes that have to be parsed. */
+const slowBytesPerSecond = 512 * 1024;
+const slowBurstBytes = 2 * 1024 * 1024;
+const leastSlowBytes = 16 * 1024;
 
 /** Bytes a second of 24 kHz mono PCM16 and of 8 kHz G.711. */
 const pcmRate = 48_000;
@@ -44,44 +76,58 @@ export function bytesPerSecond(format: unknown): number {
   return type === 'audio/pcmu' || type === 'audio/pcma' ? g711Rate : pcmRate;
 }
 
-/** Decoded length of base64 audio in a parsed event; 0 when it is not a string. */
-export function base64Bytes(value: unknown): number {
-  return typeof value === 'string' ? Math.floor((value.length * 3) / 4) : 0;
-}
-
 /**
- * A step that refuses client events over the session's rates.
+ * Makes the limits of a session that begins now.
  * @param inputRate gives the bytes of one second of input audio, which depends on the session's format
  */
-export function rateLimit(
+export function createLimits(
   rates: Rates,
   inputRate: () => number,
   refuse: (refusal: Refusal) => void,
   now: () => number = () => performance.now(),
-): Step {
+): Limits {
   const start = now();
-  const events = new Bucket(rates.events_per_second, rates.events_burst, start);
-  const responses = new Bucket(rates.responses_per_second, rates.responses_burst, start);
-  const audio = new Bucket(rates.audio_realtime_factor, rates.audio_burst_seconds, start);
-  const over = (event: RealtimeEvent, message: string) => {
-    const id = event.body?.event_id;
-    refuse({ code: 'rate_limited', message, param: null, eventId: typeof id === 'string' ? id : null });
-    return null;
-  };
+  const bucket = (perSecond: number, burst: number, most = burst) => new Bucket(perSecond, burst, most, start);
+  const { audio_burst_seconds: burst } = rates;
+  const audio = bucket(rates.audio_realtime_factor, burst, Math.max(burst, audioCreditSeconds));
+  const audioEvents = bucket(audioEventsPerSecond, audioEventsPerSecond);
+  const events = bucket(rates.events_per_second, rates.events_burst);
+  const slow = bucket(slowBytesPerSecond, slowBurstBytes);
+  const responses = bucket(rates.responses_per_second, rates.responses_burst);
 
-  return (event) => {
-    const at = now();
-    if (!events.take(1, at)) {
-      return over(event, `Too many events: at most ${rates.events_per_second} a second on average.`);
-    }
-    if (event.type === audioUp) {
-      const bytes = event.raw ? event.audioBytes : base64Bytes(event.body?.audio);
-      if (!audio.take(bytes / inputRate(), at)) {
-        return over(event, `Audio comes too fast: at most ${rates.audio_realtime_factor} times real time.`);
+  return {
+    waitMs(event, bytes, nowMs) {
+      const isSlow = event.raw === null;
+      const seconds = audioBytesUp(event) / inputRate();
+      const counted = event.type === audioUp ? audioEvents : events;
+      let wait = counted.waitMs(1, nowMs);
+      if (seconds > 0) wait = Math.max(wait, audio.waitMs(Math.min(seconds, leastAudioSeconds), nowMs));
+      if (isSlow) wait = Math.max(wait, slow.waitMs(Math.min(bytes, leastSlowBytes), nowMs));
+      if (wait > 0) return wait;
+      counted.take(1);
+      audio.take(seconds);
+      if (isSlow) slow.take(bytes);
+      return 0;
+    },
+    wasted(bytes, nowMs) {
+      events.take(1);
+      slow.take(bytes);
+      return Math.max(events.waitMs(1, nowMs), slow.waitMs(leastSlowBytes, nowMs));
+    },
+    responses(event) {
+      if (event.type !== 'response.create') return event;
+      if (responses.waitMs(1, now()) > 0) {
+        const id = event.body?.event_id;
+        refuse({
+          code: 'rate_limited',
+          message: `Too many responses: at most ${rates.responses_per_second} a second on average.`,
+          param: null,
+          eventId: typeof id === 'string' ? id : null,
+        });
+        return null;
       }
-    } else if (event.type === 'response.create' && !responses.take(1, at)) {
-      return over(event, `Too many responses: at most ${rates.responses_per_second} a second on average.`);
-    }
-    return event;
+      responses.take(1);
+      return event;
+    },
   };
 }

@@ -1,11 +1,12 @@
 /** Counts what passes through one session: events, audio, tokens, turns, and the time to the first audio. */
 
-import { audioDown, audioUp } from '../protocol/catalogue.js';
+import { audioBytesUp, base64Bytes } from '../protocol/audio.js';
+import { audioDown } from '../protocol/catalogue.js';
 import { type JsonObject, objectOf, type Step } from '../protocol/event.js';
 import type { Metrics, Origin } from '../telemetry/metrics.js';
 import { createLedger, type Ledger, type Usage } from '../telemetry/usage.js';
 import { type CourseTotals, createCourse } from './course.js';
-import { base64Bytes, bytesPerSecond } from './limits.js';
+import { bytesPerSecond } from './limits.js';
 import { createTurns, type Turns } from './turns.js';
 
 /** Totals for the session's last log line. */
@@ -83,14 +84,14 @@ class SessionMeter implements Meter {
   }
 
   readonly up: Step = (event) => {
-    if (event.type === audioUp) {
-      const seconds = (event.raw ? event.audioBytes : base64Bytes(event.body?.audio)) / this.#inputRate;
+    const bytes = audioBytesUp(event);
+    if (bytes > 0) {
+      const seconds = bytes / this.#inputRate;
       this.#up += seconds;
       this.turns.isRecording = true;
       this.metrics.traffic.up.audioSeconds += seconds;
-    } else if (event.type === 'input_audio_buffer.commit' || event.type === 'response.create') {
-      this.asked();
     }
+    if (event.type === 'input_audio_buffer.commit' || event.type === 'response.create') this.asked();
     if (event.body) this.turns.up(event.body);
     return event;
   };

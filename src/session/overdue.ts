@@ -34,7 +34,7 @@ export interface Due {
 /** The end that is due now, or null. */
 export function overdue(now: number, facts: Facts): Due | null {
   if (!facts.clientIsAlive) {
-    return { id: 'normal', initiator: 'client', message: 'The client does not answer pings.' };
+    return { id: 'client_lost', initiator: 'client', message: 'The client was not heard, and does not answer pings.' };
   }
   if (!facts.upstreamIsAlive) {
     return { id: 'upstream_lost', initiator: 'upstream', message: 'The upstream does not answer pings.' };

@@ -2,6 +2,7 @@
 
 import { encode, eventOf, type JsonObject, type RealtimeEvent, type Step } from '../protocol/event.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import type { Limits } from './limits.js';
 import type { Leg } from './socket.js';
 
 /** What a pipe needs of its session. */
@@ -19,74 +20,113 @@ export interface Route {
   readonly to: Leg;
   readonly read: (message: Buffer) => RealtimeEvent;
   readonly steps: readonly Step[];
+  /** How fast events may come; absent where they may come at any pace. */
+  readonly limits?: Limits;
 }
 
-/** What a waiting message costs besides its bytes: a flood of empty ones must reach the limit, too. */
-const waitingOverhead = 128;
+/** An event that was read and has to wait. */
+interface Due {
+  readonly event: RealtimeEvent;
+  readonly bytes: number;
+}
+
+/** Waits are looked at again after this, also because a timer cannot be set to any time. */
+const longestWaitMs = 60_000;
 
 export class Pipe {
   readonly #flow: Flow;
-  readonly #waitBytes: number;
   #route: Route | null = null;
-  /** Messages that came before the pipe was opened, in order; null once it is open. */
-  #waiting: Buffer[] | null = [];
-  #waitingBytes = 0;
+  /** The event that waits for its rate, with its source held behind it. */
+  #due: Due | null = null;
+  #wait: NodeJS.Timeout | null = null;
   #heldSince = 0;
   #heldBefore = 0;
   /** Set by every message; the session's tick reads and clears it. */
   active = false;
-  /** Messages taken since the pipe was opened. */
+  /** Messages taken. */
   events = 0;
 
-  /** @param waitBytes how much may wait before the pipe is opened; over it the source is not read */
-  constructor(flow: Flow, waitBytes: number) {
+  constructor(flow: Flow) {
     this.#flow = flow;
-    this.#waitBytes = waitBytes;
   }
 
-  /** Sets the legs and the steps; messages still wait until `open`. */
+  /** Sets the legs and the steps; before this, the source has to be held. */
   connect(route: Route): void {
     this.#route = route;
   }
 
-  /** Lets the messages that waited go first, then everything else. */
-  open(): void {
-    const waiting = this.#waiting ?? [];
-    const wasHeld = this.#waitingBytes > this.#waitBytes;
-    this.#waiting = null;
-    this.#waitingBytes = 0;
-    for (const message of waiting) {
-      if (!this.#flow.isOpen()) return;
-      this.#pass(message, false);
-    }
-    if (wasHeld && this.#heldSince === 0) this.#route?.from.release();
-  }
-
   /** Takes one message from the source's socket; `framed` as in LegHandlers. */
-  push(message: Buffer, from: Leg, framed: boolean): void {
-    this.active = true;
-    if (this.#waiting === null) {
-      this.#pass(message, framed);
-      return;
-    }
-    // A copy: what it came with may be much larger than what is counted here.
-    this.#waiting.push(Buffer.from(message));
-    this.#waitingBytes += message.length + waitingOverhead;
-    if (this.#waitingBytes > this.#waitBytes) from.hold();
-  }
-
-  #pass(message: Buffer, framed: boolean): void {
+  push(message: Buffer, framed: boolean): void {
+    // Only what was accepted before its source went away comes while another waits.
+    if (this.#due !== null) this.flush();
     const { traffic } = this.#flow;
+    const route = this.#route as Route;
     const arrived = performance.now();
+    this.active = true;
     this.events++;
     traffic.bytes += message.length;
+    let event: RealtimeEvent | null = null;
     try {
-      const route = this.#route as Route;
-      this.#run(route, route.read(message), 0, framed ? message : null);
+      event = route.read(message);
+      const wait = route.limits?.waitMs(event, message.length, arrived) ?? 0;
+      if (wait > 0) this.#hold(wait, kept(event, message));
+      else this.#run(route, event, 0, framed ? message : null);
     } catch (error) {
+      if (event === null) this.#wasted(message.length, arrived);
       this.#flow.failed(error);
     }
     traffic.latency.observe((performance.now() - arrived) / 1000);
+  }
+
+  #wasted(bytes: number, nowMs: number): void {
+    const wait = this.#route?.limits?.wasted(bytes, nowMs) ?? 0;
+    if (wait > 0) this.#hold(wait, null);
+  }
+
+  /** Holds the source until `due` may pass. */
+  #hold(waitMs: number, due: Due | null): void {
+    this.#due = due;
+    this.#route?.from.hold('rate');
+    if (this.#wait) clearTimeout(this.#wait);
+    this.#wait = setTimeout(this.#goOn, Math.min(waitMs, longestWaitMs));
+  }
+
+  readonly #goOn = (): void => {
+    this.#wait = null;
+    const { from, limits } = this.#route as Route;
+    const due = this.#due;
+    const wait = due === null ? 0 : (limits?.waitMs(due.event, due.bytes, performance.now()) ?? 0);
+    if (wait > 0) this.#hold(wait, due);
+    else from.release('rate');
+  };
+
+  /** To be called when a reason to hold the source has fallen: what waited for its rate goes before all else. */
+  released(): void {
+    if (this.#route?.from.isHeld === false) this.flush();
+  }
+
+  /** Passes on what waits for its rate, due or not. */
+  flush(): void {
+    const due = this.#due;
+    this.#due = null;
+    if (due === null) return;
+    try {
+      this.#run(this.#route as Route, due.event, 0, null);
+    } catch (error) {
+      this.#flow.failed(error);
+    }
+  }
+
+  /** Nothing passes any more; what waits is dropped. */
+  close(): void {
+    if (this.#wait) clearTimeout(this.#wait);
+    this.#wait = null;
+    this.#due = null;
+  }
+
+  /** Bytes that were read and wait. */
+  get waiting(): number {
+    return this.#due?.bytes ?? 0;
   }
 
   /** Puts an event made by the relay in, at the step with this index. */
@@ -115,7 +155,7 @@ export class Pipe {
     else route.to.send(encode(event));
     if (route.to.full && this.#heldSince === 0) {
       this.#heldSince = performance.now();
-      route.from.hold();
+      route.from.hold('full');
     }
   }
 
@@ -126,7 +166,7 @@ export class Pipe {
     this.#flow.traffic.backpressureSeconds += held;
     this.#heldBefore += held;
     this.#heldSince = 0;
-    this.#route?.from.release();
+    this.#route?.from.release('full');
   }
 
   /** How long the source has not been read because the other side does not keep up; 0 when it is read. */
@@ -138,6 +178,11 @@ export class Pipe {
   totalHeldSeconds(): number {
     return this.#heldBefore + this.heldSeconds();
   }
+}
+
+/** A copy where the event is its bytes: what those came with may be much larger. */
+function kept(event: RealtimeEvent, { length }: Buffer): Due {
+  return { event: event.raw === null ? event : { ...event, raw: Buffer.from(event.raw) }, bytes: length };
 }
 
 function isSeveral(result: RealtimeEvent | readonly RealtimeEvent[]): result is readonly RealtimeEvent[] {

@@ -10,7 +10,7 @@ import type { Metrics } from '../telemetry/metrics.js';
 import type { Dialed } from '../upstream/dial.js';
 import type { Activity } from './activity.js';
 import type { Admission } from './admission.js';
-import { rateLimit } from './limits.js';
+import { createLimits } from './limits.js';
 import type { Meter } from './meter.js';
 import type { Pipe } from './pipe.js';
 import { clientReader, upstreamReader } from './readers.js';
@@ -58,7 +58,7 @@ export interface Route {
   listen(heard: () => void): void;
 }
 
-/** Connects both pipes; upstream's is open at once, the client's waits for the profile to be acknowledged. */
+/** Connects both pipes; the client's leg is held until the profile has been acknowledged. */
 export function connect(way: Way): Route {
   const { admission, dialed, session, client, upstream, meter, activity, replies, metrics } = way;
   const { profile, dialect, apiVersion, model } = admission;
@@ -82,9 +82,16 @@ export function connect(way: Way): Route {
     dialed.upstream.dialect === 'preview'
       ? previewUpstream({ ...ports, refuse: (refusal) => way.unsaid(refusal, policy) })
       : null;
-  const limit = rateLimit(profile.limits, meter.inputRate, ports.refuse);
+  const limits = createLimits(profile.limits, meter.inputRate, ports.refuse);
 
-  const up = steps(activity?.step('up'), asClient?.fromClient, limit, policy.up, meter.up, asUpstream?.toUpstream);
+  const up = steps(
+    activity?.step('up'),
+    asClient?.fromClient,
+    limits.responses,
+    policy.up,
+    meter.up,
+    asUpstream?.toUpstream,
+  );
   const down = steps(
     activity?.step('down'),
     asUpstream?.fromUpstream,
@@ -95,11 +102,10 @@ export function connect(way: Way): Route {
     asClient?.toClient,
   );
 
-  const readDown = upstreamReader(dialed.upstream.dialect, metrics.slowPath);
+  const readDown = upstreamReader(dialed.upstream.dialect, metrics);
   const readUp = clientReader(profile, dialect, metrics.slowPath);
-  way.up.connect({ from: client, to: upstream, read: readUp, steps: up });
+  way.up.connect({ from: client, to: upstream, read: readUp, steps: up, limits });
   way.down.connect({ from: upstream, to: client, read: readDown, steps: down });
-  way.down.open();
 
   return {
     injectUp(body) {
@@ -131,7 +137,7 @@ export function connect(way: Way): Route {
       const noSpeech: Step = (event) => (event.raw ? null : event);
       const rest = steps(asUpstream?.fromUpstream, noSpeech, meter.down, last);
       way.down.connect({ from: upstream, to: client, read: readDown, steps: rest });
-      upstream.release();
+      upstream.release('full');
     },
   };
 }

@@ -10,7 +10,7 @@ import { renderSession } from '../policy/render.js';
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject, Refusal, Step } from '../protocol/event.js';
 import type { Log } from '../telemetry/log.js';
-import type { Initiator, Metrics } from '../telemetry/metrics.js';
+import type { Initiator, Metrics, Odd } from '../telemetry/metrics.js';
 import { type SessionTrace, traceSession } from '../telemetry/trace.js';
 import type { UsageRecord } from '../telemetry/usage.js';
 import { type Dialed, mostMessageBytes } from '../upstream/dial.js';
@@ -20,7 +20,10 @@ import { type Activity, createActivity } from './activity.js';
 import type { Admission } from './admission.js';
 import { announced, type Deadline, deadlineOf, type Moment, moment, wallOf } from './deadline.js';
 import { createDrain, type Drain } from './drain.js';
+import { createHeldWatch } from './held.js';
+import type { Hold } from './inbox.js';
 import { createMeter } from './meter.js';
+import { createOddities, oddityOf } from './oddities.js';
 import { type Facts, overdue } from './overdue.js';
 import { type Flow, Pipe } from './pipe.js';
 import { eventBytesOf } from './readers.js';
@@ -37,7 +40,7 @@ import {
 } from './report.js';
 import { connect, type Route } from './route.js';
 import type { Settlements } from './settle.js';
-import { createWatchdog, heartbeatOf } from './silence.js';
+import { createWatchdog, heartbeatOf, heartbeatOfClient } from './silence.js';
 import { type ClientSocket, Leg } from './socket.js';
 
 /** The parts of the instance that every session uses. */
@@ -53,9 +56,10 @@ export interface SessionServices {
     readonly configure_seconds: number;
     readonly ping_seconds: number;
     readonly pong_seconds: number;
+    readonly silence_seconds: number;
     readonly stall_seconds: number;
     readonly answer_seconds: number;
-    readonly buffer_bytes: number;
+    readonly hold_bytes: number;
   };
   readonly settlements: Settlements;
   /** Told once of every session that was open, when its usage is final. */
@@ -79,6 +83,7 @@ interface Ending {
 
 const expiryNoticeSeconds = 60;
 const reportsLogged = 10;
+const oddMessage = 'The upstream sent something that is not a Realtime event.';
 const configureId = `${relayPrefix}configure`;
 
 export class Session {
@@ -110,6 +115,8 @@ export class Session {
   #readyAt = 0;
   #endedAt = 0;
   #reports = 0;
+  readonly #isTooOdd;
+  readonly #watchHeld = createHeldWatch((why, seconds) => this.#held(why, seconds));
   readonly #watchdog;
   readonly #account: Account;
 
@@ -132,30 +139,39 @@ export class Session {
     this.#watchdog = createWatchdog(this.#meter.turns, services.limits.answer_seconds);
     this.#trace = traceSession(admission.traceparent, this.#started.wall, traced.session(admission));
     this.#activity = services.log.isLevelEnabled('debug') ? createActivity() : null;
-    const { buffer_bytes } = services.limits;
-    this.#up = new Pipe(this.#flow('up'), buffer_bytes);
-    this.#down = new Pipe(this.#flow('down'), 0);
+    this.#isTooOdd = createOddities((odd) => services.metrics.odd(odd));
+    const { hold_bytes } = services.limits;
+    this.#up = new Pipe(this.#flow('up'));
+    this.#down = new Pipe(this.#flow('down'));
     this.#client = new Leg(socket, stream, {
-      bufferBytes: buffer_bytes,
+      bufferBytes: hold_bytes,
       masked: false,
       messageBytes: eventBytesOf(admission.profile),
     });
     this.#replies = new Replies({
       client: this.#client,
-      mostBuffered: 2 * buffer_bytes,
+      mostBuffered: 2 * hold_bytes,
       mostRefusals: admission.profile.limits.refusals,
       relayEvents: admission.relayEvents,
       isOpen: () => this.isOpen,
       inject: (body) => this.#route?.injectDown(body),
       end: (id, message) => this.end(id, 'client', { message }),
     });
+    this.#client.hold('opening');
     this.#client.start({
-      message: (bytes, framed) => this.#up.push(bytes, this.#client, framed),
+      message: (bytes, framed) => this.#up.push(bytes, framed),
       binary: () => this.end('unsupported_data', 'client', { message: 'Events are JSON in text frames, not binary.' }),
-      closed: (code) => this.end('normal', 'client', { closeCode: code }),
+      closed: (code) => {
+        this.#up.flush();
+        this.end('normal', 'client', { closeCode: code });
+      },
       drained: () => this.#down.drained(),
       violated: (code) => this.#violated(code),
       failed: (error) => this.#unforeseen(error),
+      released: (why, seconds) => {
+        services.metrics.held(why, seconds);
+        this.#up.released();
+      },
     });
   }
 
@@ -167,10 +183,13 @@ export class Session {
     return this.#state !== 'closed';
   }
 
-  /** Bytes waiting to be written, by the direction they travel. */
+  /** Bytes waiting to be passed on or written, by the direction they travel. */
   get buffered(): { up: number; down: number } {
     const [client, upstream] = [this.#client, this.#upstream];
-    return { up: (upstream?.buffered ?? 0) + client.begun, down: client.buffered + (upstream?.begun ?? 0) };
+    return {
+      up: (upstream?.buffered ?? 0) + client.begun + client.waiting + this.#up.waiting,
+      down: client.buffered + (upstream?.begun ?? 0) + (upstream?.waiting ?? 0),
+    };
   }
 
   /** Dials upstream and hands the socket to `#configure`; ends the session when that fails. */
@@ -210,7 +229,7 @@ export class Session {
     this.#configureBy = this.#dialedAt + limits.configure_seconds * 1000;
     this.#dialed = dialed;
     const upstream = new Leg(dialed.socket, dialed.stream, {
-      bufferBytes: limits.buffer_bytes,
+      bufferBytes: limits.hold_bytes,
       masked: true,
       messageBytes: mostMessageBytes,
     });
@@ -235,12 +254,13 @@ export class Session {
       reported: (detail) => this.#reported(detail),
     });
     upstream.start({
-      message: (bytes, framed) => this.#down.push(bytes, upstream, framed),
-      binary: () => this.end('upstream_failed', 'upstream', { message: 'The upstream sent a binary frame.' }),
+      message: (bytes, framed) => this.#down.push(bytes, framed),
+      binary: () => this.#odd('binary', undefined),
       closed: (code, reason) => this.#upstreamClosed(code, reason),
       drained: () => this.#up.drained(),
       violated: (code) => this.#upstreamViolated(code),
       failed: (error) => this.#unforeseen(error),
+      released: (why, seconds) => metrics.held(why, seconds),
     });
   }
 
@@ -302,7 +322,7 @@ export class Session {
       ),
     });
     this.#account.start(now);
-    this.#up.open();
+    this.#client.release('opening');
   }
 
   /** Upstream's own notice that the session's time is up becomes our end, with our close code. */
@@ -326,11 +346,11 @@ export class Session {
   #fail(error: unknown, initiator: Initiator): void {
     const known = RelayError.from(error);
     const { id, message, cause, retryAfterMs } = known;
-    if (id === 'too_big' && initiator === 'client') {
+    const odd = initiator === 'upstream' ? oddityOf(known) : null;
+    if (odd !== null) {
+      this.#odd(odd, known);
+    } else if (known.isBearable) {
       this.#replies.refuse({ code: id, message, param: null, eventId: null });
-    } else if ((id === 'bad_event' || id === 'too_big') && initiator === 'upstream') {
-      const told = 'The upstream sent something that is not a Realtime event.';
-      this.end('upstream_failed', initiator, { message: told, cause: known });
     } else {
       const by =
         id === 'internal' || id === 'overloaded' ? 'relay' : id.startsWith('upstream_') ? 'upstream' : initiator;
@@ -341,6 +361,19 @@ export class Session {
   /** Whatever the other nets did not catch ends this session and no other. */
   #unforeseen(cause: unknown): void {
     this.end('internal', 'relay', { message: exits.internal.meaning, cause });
+  }
+
+  /** Upstream sent what is no event; one that has not even begun well is not waited for. */
+  #odd(odd: Odd, cause: RelayError | undefined): void {
+    const isTooMuch = this.#isTooOdd(odd);
+    if (!isTooMuch && this.#state !== 'configuring') return;
+    this.end('upstream_failed', 'upstream', { message: oddMessage, cause });
+  }
+
+  /** The client has been held for long; it may want to know, and so may the operator. */
+  #held(why: Hold, seconds: number): void {
+    this.#replies.notify('relay.held', { why, seconds });
+    this.#services.log.info({ ...identityOf(this.admission, this.#dialed), why, heldSeconds: seconds }, 'session.held');
   }
 
   /** What a profile that only reports let pass; the first ones of a session show what would break when it is enforced. */
@@ -407,11 +440,13 @@ export class Session {
     // The account may just have ended it.
     if (!this.isOpen) return;
     const due = overdue(now, facts);
-    if (due) this.end(due.id, due.initiator, { message: due.message });
-    else {
-      this.#announceExpiry(at);
-      this.#drain?.look();
+    if (due) {
+      this.end(due.id, due.initiator, { message: due.message });
+      return;
     }
+    this.#announceExpiry(at);
+    if (this.#readyAt > 0) this.#watchHeld(this.#client.held, now);
+    this.#drain?.look();
   }
 
   #facts(state: Facts['state'], { now, wall }: Moment): Facts {
@@ -423,7 +458,7 @@ export class Session {
     if (this.#up.active || this.#down.active) this.#lastActiveAt = now;
     return {
       state,
-      clientIsAlive: this.#client.isAlive(now, heartbeatOf(limits, false)),
+      clientIsAlive: this.#client.isAlive(now, heartbeatOfClient(limits)),
       upstreamIsAlive: this.#upstream?.isAlive(now, heartbeatOf(limits, isDue)) ?? true,
       tokenHasRunOut: wall >= principal.expiresAt * 1000,
       configureBy: this.#configureBy,
@@ -498,6 +533,7 @@ export class Session {
     this.#state = 'closed';
     this.#dialing?.abort();
     this.#drain?.stop();
+    this.#up.close();
     this.#replies.farewell(id, ending.message, ending.retryAfterMs);
     if (ending.clientIsClosing) this.#client.flush();
     else this.#client.close(exits[id].close, id);

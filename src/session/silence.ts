@@ -18,7 +18,16 @@ const dueMs = 1900;
 /** How upstream is pinged: soon while something is due from it, since its user waits as long as nobody knows that it is dead. */
 export function heartbeatOf(limits: { ping_seconds: number; pong_seconds: number }, isDue: boolean): Heartbeat {
   const most = isDue ? dueMs : Number.POSITIVE_INFINITY;
-  return { pingMs: Math.min(limits.ping_seconds * 1000, most), pongMs: Math.min(limits.pong_seconds * 1000, most) };
+  return {
+    pingMs: Math.min(limits.ping_seconds * 1000, most),
+    pongMs: Math.min(limits.pong_seconds * 1000, most),
+    silenceMs: 0,
+  };
+}
+
+/** How a client is pinged: only to hear of it, since one in a tunnel answers as late again as it was in there. */
+export function heartbeatOfClient(limits: { ping_seconds: number; silence_seconds: number }): Heartbeat {
+  return { pingMs: limits.ping_seconds * 1000, pongMs: 0, silenceMs: limits.silence_seconds * 1000 };
 }
 
 /** Starts to watch; `seconds` of silence are too long. */

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 import { tooManyFrames } from '../errors.js';
 import { Frames } from './frames.js';
+import { type Hold, Inbox } from './inbox.js';
 import { Outbox } from './outbox.js';
 import { ControlRate, Pings } from './pings.js';
 
@@ -27,13 +28,23 @@ export interface LegHandlers {
   violated(code: number): string;
   /** One of these, or what was put off for later, threw. The connection is of no more use. */
   failed(error: unknown): void;
+  /** A reason to hold has fallen, after so many seconds. */
+  released(why: Hold, seconds: number): void;
 }
 
 /** Liveness settings, in milliseconds. */
 export interface Heartbeat {
+  /** How often a quiet peer is asked for a sign of life. */
   readonly pingMs: number;
+  /** Time to answer the first ping since it was heard. */
   readonly pongMs: number;
+  /** Who was heard within this is not gone. */
+  readonly silenceMs: number;
 }
+
+/** A peer whose socket is not read is found gone only by writing to it, so it is written to this often. */
+const unreadPingMs = 5000;
+const longestLookMs = 2000;
 
 /**
  * A server-side socket that can say why it closes. `ws` closes by itself when a peer breaks the protocol (RFC 6455) or
@@ -51,7 +62,7 @@ export class ClientSocket extends WebSocket {
 
 /** What a leg must know of its connection. */
 export interface LegOptions {
-  /** Unsent bytes at which `full` turns true; `drained` is called at half of it. */
+  /** Unsent bytes at which `full` turns true; `drained` is called at half of it. As many may wait unread while it is held. */
   readonly bufferBytes: number;
   /** Whether we are the client of this connection. */
   readonly masked: boolean;
@@ -74,16 +85,25 @@ export class Leg {
   readonly #controls = new ControlRate();
   /** Whether `ws` made an event of the frame that it was just given. */
   #wasTold = false;
-  #held = false;
+  readonly #inbox: Inbox;
   #heard = true;
-  #quietSince = 0;
-  #pingedAt = 0;
+  #lookedAt = 0;
+  #silentMs = 0;
+  #unaskedMs = 0;
+  /** Since the first ping that nothing followed; below 0: there is none. */
+  #askedMs = -1;
+  #isGone = false;
 
   constructor(ws: WebSocket, stream: Duplex, { bufferBytes, masked, messageBytes }: LegOptions) {
     this.#ws = ws;
     this.#stream = stream;
     this.#limit = bufferBytes;
     this.#outbox = new Outbox(masked);
+    this.#inbox = new Inbox(bufferBytes, {
+      deliver: this.#safely((bytes: Buffer) => this.#handlers?.message(bytes, false)),
+      read: (goesOn) => (goesOn ? ws.resume() : ws.pause()),
+      released: (why, seconds) => this.#handlers?.released(why, seconds),
+    });
     // The one listener there is on what comes in is that of `ws`; none, when the connection is gone already.
     const [read] = stream.listeners('data') as ((this: Duplex, bytes: Buffer) => void)[];
     this.#frames = new Frames(!masked, messageBytes, {
@@ -153,6 +173,8 @@ export class Leg {
   }
 
   readonly #take = (chunk: Buffer): void => {
+    // Any byte is a sign of life: a large message may take longer than the silence that is borne, and lets no pong pass.
+    this.#heard = true;
     try {
       this.#frames.push(chunk);
     } catch (error) {
@@ -184,8 +206,7 @@ export class Leg {
   }
 
   #message(bytes: Buffer, framed: boolean): void {
-    this.#heard = true;
-    this.#handlers?.message(bytes, framed);
+    if (!this.#inbox.keeps(bytes)) this.#handlers?.message(bytes, framed);
   }
 
   /** Counts a control frame that nobody asked for; a peer that sends too many is not read any more. */
@@ -199,9 +220,28 @@ export class Leg {
   }
 
   #gone(code: number, reason: string): void {
-    const told = this.#handlers;
-    this.#handlers = null;
-    told?.closed(code, reason);
+    if (this.#isGone) return;
+    this.#isGone = true;
+    this.#inbox.end(() => {
+      const told = this.#handlers;
+      this.#handlers = null;
+      told?.closed(code, reason);
+    });
+  }
+
+  /** Bytes that came in and wait to be passed on. */
+  get waiting(): number {
+    return this.#inbox.bytes;
+  }
+
+  /** Whether any reason to hold stands. */
+  get isHeld(): boolean {
+    return this.#inbox.isHeld;
+  }
+
+  /** Since when, by the monotonic clock, this side has been held without a break, and the latest reason. */
+  get held(): Inbox['stretch'] {
+    return this.#inbox.stretch;
   }
 
   /** Bytes that are kept of messages whose end has not come yet. */
@@ -255,41 +295,43 @@ export class Leg {
     }
   };
 
-  /** Stops reading; TCP makes the peer wait. */
-  hold(): void {
-    this.#held = true;
-    this.#ws.pause();
+  /** Passes nothing on until this reason, and each other that stands, is released; what comes is read and waits. */
+  hold(why: Hold): void {
+    this.#inbox.hold(why);
   }
 
-  /** Starts reading again. */
-  release(): void {
-    this.#held = false;
-    this.#heard = true;
-    this.#ws.resume();
+  /** Takes a reason to hold back; with the last of them what waits is passed on. */
+  release(why: Hold): void {
+    this.#inbox.release(why);
   }
 
-  /**
-   * Pings a quiet peer and says whether it is still there. To be called about once a second. A held peer is never dead:
-   * its pongs are not read.
-   */
-  isAlive(nowMs: number, { pingMs, pongMs }: Heartbeat): boolean {
-    if (this.#heard || this.#held) {
-      this.#heard = false;
-      this.#quietSince = nowMs;
-      this.#pingedAt = 0;
-      return true;
+  /** Pings a quiet peer and says whether it is still there. To be called about once a second. */
+  isAlive(nowMs: number, { pingMs, pongMs, silenceMs }: Heartbeat): boolean {
+    const { isRead } = this.#inbox;
+    // A look that comes late says that we stood still, not that the peer did.
+    const passed = Math.min(nowMs - this.#lookedAt, longestLookMs);
+    this.#lookedAt = nowMs;
+    this.#unaskedMs = this.#heard ? 0 : this.#unaskedMs + passed;
+    if (this.#heard || !isRead) {
+      this.#silentMs = 0;
+      this.#askedMs = -1;
+    } else {
+      this.#silentMs += passed;
+      if (this.#askedMs >= 0) this.#askedMs += passed;
     }
-    if (this.#pingedAt > 0) return nowMs - this.#pingedAt < pongMs;
-    if (nowMs - this.#quietSince >= pingMs && this.#ws.readyState === WebSocket.OPEN) {
-      this.#pingedAt = nowMs;
+    this.#heard = false;
+    const isDead = this.#askedMs >= 0 && this.#askedMs >= pongMs && this.#silentMs >= silenceMs;
+    if (this.#unaskedMs >= (isRead ? pingMs : unreadPingMs) && this.#ws.readyState === WebSocket.OPEN) {
+      this.#unaskedMs = 0;
+      this.#askedMs = Math.max(0, this.#askedMs);
       this.ask(nowMs);
     }
-    return true;
+    return !isDead;
   }
 
   /** How long nothing has come, to a second or so; 0 for a peer that is not read. */
   quietMs(nowMs: number): number {
-    return this.#heard || this.#held ? 0 : nowMs - this.#quietSince;
+    return this.#heard || !this.#inbox.isRead ? 0 : this.#silentMs + nowMs - this.#lookedAt;
   }
 
   /** Asks for a sign of life. */
@@ -301,6 +343,7 @@ export class Leg {
 
   /** Says goodbye and reads on only to see the peer's own close frame; `ws` cuts the socket after its close time-out. */
   close(code: number, reason: string): void {
+    this.#inbox.clear();
     this.#handlers = null;
     this.flush();
     this.#ws.close(code, reason);
@@ -309,6 +352,7 @@ export class Leg {
 
   /** Cuts the connection without a goodbye. */
   terminate(): void {
+    this.#inbox.clear();
     this.#handlers = null;
     this.#frames.stop();
     this.#ws.terminate();

@@ -28,6 +28,11 @@ export type Initiator = 'client' | 'upstream' | 'relay';
 /** Whose fault an error is. */
 export type Origin = 'client' | 'relay' | 'upstream' | 'identity' | 'tool';
 
+/** What upstream sends now and then and is no event; half a character is passed on, all else is dropped. */
+const odds = ['binary', 'malformed', 'ambiguous', 'too_big', 'half_character'] as const;
+/** One of them. */
+export type Odd = (typeof odds)[number];
+
 /**
  * Kinds of tokens; cached ones are counted in `cached_*` only, so that the kinds add up to the total. `other` is what
  * upstream counts under names that this version does not know, perhaps in one of the other kinds as well.
@@ -260,6 +265,10 @@ export function createMetrics(
   const slow = counter('relay_slow_path_total', 'Messages that had to be parsed, by what took them off the fast path', [
     'reason',
   ]);
+  const odd = counter('relay_upstream_odd_events_total', 'What upstream sent and is no proper event, by what is odd', [
+    'kind',
+  ]);
+  const held = counter('relay_held_seconds_total', 'Time a side was read but nothing of it was passed on', ['why']);
   const tokens = counter(
     'relay_tokens_total',
     'Model tokens reported by upstream; each token is in one kind only, but those of kind other may be in a second one',
@@ -413,6 +422,13 @@ export function createMetrics(
     },
     slowPath(reason: string): void {
       slow.inc({ reason });
+    },
+    odd(kind: Odd): void {
+      odd.inc({ kind });
+    },
+    /** @param why one of the reasons for which a leg is held */
+    held(why: string, seconds: number): void {
+      held.inc({ why }, seconds);
     },
     tokens(kind: TokenKind, count: number): void {
       if (count > 0) tokens.inc({ kind }, count);

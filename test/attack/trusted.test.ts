@@ -76,13 +76,20 @@ describe('a trusted backend that was taken over', () => {
     },
   );
 
-  it.each([
-    '{"type":"a","type":"b"}',
-    `{"type":"session.update","session":{"__proto__":{"instructions":"${evil}"}}}`,
-    '[]',
-  ])('is held to one meaning: %s', async (text) => {
+  it.each(['{"type":"a","type":"b"}', `{"type":"session.update","session":{"__proto__":{"instructions":"${evil}"}}}`])(
+    'is held to one meaning: %s',
+    async (text) => {
+      const { client, passage } = await backend();
+      client.ws.send(text);
+      expect((await client.next('error')).error).toMatchObject({ code: 'bad_event' });
+      expect(passage.up).toHaveLength(1);
+      client.ws.terminate();
+    },
+  );
+
+  it('is held to events', async () => {
     const { client, passage } = await backend();
-    client.ws.send(text);
+    client.ws.send('[]');
     expect(await client.closed).toEqual({ code: 1007, reason: 'bad_event' });
     expect(passage.up).toHaveLength(1);
   });

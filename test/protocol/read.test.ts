@@ -18,12 +18,13 @@ const downRules: Rules = {
   dialect: 'ga',
   slowBytes: 33_554_432,
   eventBytes: 33_554_432,
+  halves: true,
   tree: { depth: 32, keys: 20_000, elements: 100_000 },
 };
 const { tree: _up, ...upOptions } = upRules;
-const { tree: _down, ...downOptions } = downRules;
+const { tree: _down, halves: _halves, ...downOptions } = downRules;
 const readUp = createReader(upOptions);
-const readDown = createReader(downOptions);
+const readDown = createReader({ ...downOptions, onHalf: () => undefined });
 
 const append = '{"type":"input_audio_buffer.append","audio":"QUJD"}';
 const create = '{"type":"response.create"}';
@@ -247,6 +248,18 @@ describe('a message that is invalid or could be read in two ways is refused', ()
   });
 });
 
+describe('half of a surrogate pair', () => {
+  const text = '{"type":"response.output_text.delta","delta":"\\ud83d"}';
+
+  it('is passed on where upstream cuts its words, and told', () => {
+    let halves = 0;
+    const read = createReader({ ...downOptions, onHalf: () => halves++ });
+    expect(encode(read(Buffer.from(text))).toString()).toBe(text);
+    expect(() => read(Buffer.from('{"\\ud83d":1}'))).toThrow(expect.objectContaining({ isBearable: true }));
+    expect(halves).toBe(1);
+  });
+});
+
 describe('a message that is valid but not plain audio is parsed', () => {
   it.each(parsed)('%s', (_name, message) => {
     const whole = Buffer.from(message as string);
@@ -272,10 +285,26 @@ describe('the size of a message is limited by what it carries', () => {
   const sized = (before: string, after: string, length: number) =>
     Buffer.from(before + 'A'.repeat(length - before.length - after.length) + after);
 
+  const item = '"type":"conversation.item.create","item":{"content":[{';
+
   it.each([
     ['plain audio up to the event limit', sized('{"type":"input_audio_buffer.append","audio":"', '"}', 399), true],
     ['escaped audio up to the event limit', sized('{"type":"input_audio_buffer.append","audio":"\\/', '"}', 400), true],
-    ['an item with audio up to the event limit', sized('{"item":{"content":[{"audio":"', '"}]}}', 400), true],
+    ['an item with audio up to the event limit', sized(`{${item}"audio":"`, '"}]}}', 400), true],
+    ['an item with a little audio over the slow limit', sized(`{${item}"audio":"AAAA","text":"`, '"}]}}', 300), false],
+    ['an item whose audio is no text over the slow limit', sized(`{${item}"audio":["`, '"]}]}}', 300), false],
+    ['audio of a type that has none over the slow limit', sized('{"type":"x","audio":"', '"}', 300), false],
+    [
+      'audio of an escaped type over the slow limit',
+      sized('{"type":"response\\u002ecreate","audio":"', '"}', 300),
+      false,
+    ],
+    ['audio in words over the slow limit', sized('{"type":"response.create","x":"\\"audio\\":', '"}', 300), false],
+    [
+      'audio of an event within another over the slow limit',
+      sized('{"x":{"type":"response.create","audio":"', '"}}', 300),
+      false,
+    ],
     ['an event without audio up to the slow limit', sized('{"type":"', '"}', 200), true],
     ['an event without audio over the slow limit', sized('{"type":"', '"}', 201), false],
     ['an event whose audio key is escaped over the slow limit', sized('{"\\u0061udio":"', '"}', 201), false],
@@ -423,7 +452,7 @@ describe('the reader and a second, independent one agree', () => {
     { ...upRules, ...small },
     downRules,
     { ...downRules, ...small, dialect: 'preview' as const },
-  ].map((rules) => ({ rules, read: createReader(rules) }));
+  ].map((rules) => ({ rules, read: createReader({ ...rules, ...(rules.halves && { onHalf: () => undefined }) }) }));
   const agree = (message: Buffer) => {
     for (const { rules, read } of sides) expect(disagreement(Buffer.from(message), read, rules).fault).toBeNull();
   };

@@ -12,6 +12,8 @@ export interface Rules {
   readonly dialect: 'preview' | 'ga';
   readonly slowBytes: number;
   readonly eventBytes: number;
+  /** Whether half of a surrogate pair may stand in a value. */
+  readonly halves?: boolean;
   readonly tree: { readonly depth: number; readonly keys: number; readonly elements: number };
 }
 
@@ -117,6 +119,7 @@ class Document {
         this.#checkKey(name.text, names);
         this.#blanks();
         this.#expect(':');
+        checkPairs(name.text);
         members.push({ written: name.written, key: name.text, value: this.#value(depth) });
         if (this.#peek() !== ',') break;
         this.#expect(',');
@@ -166,7 +169,7 @@ class Document {
     }
     const written = Buffer.from(this.#bytes.subarray(start, this.#at)).toString('latin1');
     this.#expect('"');
-    checkPairs(text);
+    if (!this.#rules.halves) checkPairs(text);
     return { kind: 'string', written, text };
   }
 
@@ -298,8 +301,20 @@ function isPlain(value: Value, rules: Rules): boolean {
   });
 }
 
-function mentionsAudio(message: Uint8Array): boolean {
-  return Buffer.from(message).toString('latin1').includes('"audio"');
+const withAudio = ['input_audio_buffer.append', 'conversation.item.create', 'response.create'];
+
+/** How much of a message's text is audio. */
+function audioIn(value: Value): number {
+  if (value.kind === 'array') return value.elements.reduce((sum, element) => sum + audioIn(element), 0);
+  if (value.kind !== 'object') return 0;
+  return value.members.reduce((sum, { written, value: of }) => {
+    return sum + (written === 'audio' && of.kind === 'string' ? of.written.length : audioIn(of));
+  }, 0);
+}
+
+function mayHaveAudio(value: Value): boolean {
+  const type = value.kind === 'object' ? value.members.find(({ written }) => written === 'type')?.value : undefined;
+  return type?.kind === 'string' && withAudio.includes(type.written);
 }
 
 /** What must become of a message: forwarded as it is, parsed and rebuilt, or refused. */
@@ -313,7 +328,7 @@ function judge(message: Uint8Array, rules: Rules): Judgement {
     return { verdict: 'reject', id: 'bad_event', why: error.message };
   }
   if (isPlain(value, rules)) return { verdict: 'fast', value };
-  if (message.length > rules.slowBytes && !mentionsAudio(message)) {
+  if (message.length - (mayHaveAudio(value) ? audioIn(value) : 0) > rules.slowBytes) {
     return { verdict: 'reject', id: 'too_big', why: 'over the slow-path limit' };
   }
   if (value.kind !== 'object') return { verdict: 'reject', id: 'bad_event', why: 'not an object' };

@@ -166,12 +166,26 @@ describe('how an open session ends', () => {
     ['text that is not JSON', 'hello'],
     ['an empty text', ''],
     ['a JSON array', '[{"type":"response.create"}]'],
-    ['a key that is there twice', '{"type":"input_audio_buffer.clear","type":"response.create"}'],
   ])('bad_event: %s', async (_, text) => {
     const { emulator, server, client } = await openSession();
     client.ws.send(text);
     expect(await endOf(server, client)).toEqual(end('bad_event', 1007, 'client', { retryable: false }));
     expect(emulator.control.received.events('response.create')).toEqual([]);
+  });
+
+  it.each([
+    ['a key that is there twice', '{"type":"input_audio_buffer.clear","type":"response.create"}'],
+    ['half an emoji in a text', '{"type":"response.create","response":{"instructions":"\\ud83d"}}'],
+    ['too many levels', `{"type":"response.create","response":${'{"a":'.repeat(20)}1${'}'.repeat(20)}}`],
+    ['a number out of range', '{"type":"response.create","response":{"temperature":1e999}}'],
+    ['a key that is never allowed', '{"type":"response.create","__proto__":{}}'],
+  ])('goes on after an event with %s, of which nothing goes upstream', async (_, text) => {
+    const { emulator, server, client } = await openSession();
+    client.ws.send(text);
+    expect((await client.next('error')).error).toMatchObject({ type: 'invalid_request_error', code: 'bad_event' });
+    expect(emulator.control.received.events('response.create')).toEqual([]);
+    expect(await client.ask('still there?')).toMatchObject({ status: 'completed' });
+    expect(server.relay.sessions.size).toBe(1);
   });
 
   it('bad_event: too many refused events', async () => {

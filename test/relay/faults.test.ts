@@ -76,10 +76,14 @@ const opening: Partial<Record<FaultName, readonly [exit: readonly [string, numbe
 const running: Partial<Record<FaultName, readonly [string, number]>> = {
   die_mid_response: lost,
   close_mid_response: lost,
-  garbage: failed,
-  binary: failed,
-  array: failed,
-  huge: failed,
+};
+
+/** What upstream sends and is no event, and what it is counted as. */
+const odd: Partial<Record<FaultName, string>> = {
+  garbage: 'malformed',
+  binary: 'binary',
+  array: 'malformed',
+  huge: 'too_big',
 };
 
 /** The faults that do not end a session by themselves, or not soon; each has its own test below or in ends.test.ts. */
@@ -90,7 +94,7 @@ const ofCalls: FaultName[] = ['mint_transcription', 'offer', 'hangup'];
 
 describe('an upstream that fails', () => {
   it('is tested with every fault there is', () => {
-    const known = [...Object.keys(opening), ...Object.keys(running), ...harmless, ...ofCalls];
+    const known = [...Object.keys(opening), ...Object.keys(running), ...Object.keys(odd), ...harmless, ...ofCalls];
     expect(known.sort()).toEqual([...faultNames].sort());
   });
 
@@ -131,6 +135,62 @@ describe('an upstream that fails', () => {
     expect(emulator.control.received.connectionCount).toBe(1);
     await emulator.control.received.waitFor(({ openCount }) => openCount === 0);
     await worksAgain(server);
+  });
+
+  it.each(Object.entries(odd))('drops what is no event while it answers, and goes on: %s', async (fault, kind) => {
+    const emulator = await startTestEmulator();
+    const server = await startTestRelay({ upstream: emulator.url, yaml });
+    const client = await server.connect();
+    await client.next('session.created');
+    for (let i = 1; i <= 2; i++) {
+      emulator.control.faults.arm(fault as FaultName);
+      expect(await client.ask('go on')).toMatchObject({ status: 'completed' });
+      expect(await server.metric('relay_upstream_odd_events_total', { kind })).toBe(i);
+    }
+    expect(client.types()).not.toContain('error');
+    expectNoLeak(client);
+  });
+
+  it('upstream_failed: sends ten things within a minute that are no events', async () => {
+    const upstream = await startUpstream();
+    const server = await startTestRelay({ upstream: upstream.url, yaml });
+    const client = await server.connect();
+    await client.next('session.created');
+    const { ws } = await upstream.connected();
+    const odd = [Buffer.from([0, 255]), 'hello', '[]', '{"type":"a","type":"b"}', '{"type":"a","b":1e999}'];
+    for (const each of odd) ws.send(each);
+    for (const each of odd.slice(1)) ws.send(each);
+    ws.send('{"type":"input_audio_buffer.cleared","event_id":"e"}');
+    await client.next('input_audio_buffer.cleared');
+    ws.send('');
+    expect(await endOf(server, client)).toEqual(end('upstream_failed', 1011, 'upstream', { retryable: true }));
+    expect(await server.metric('relay_upstream_odd_events_total')).toBe(10);
+  });
+
+  it('passes on halves of characters where upstream cuts its words, any number of them', async () => {
+    const upstream = await startUpstream();
+    const server = await startTestRelay({ upstream: upstream.url, yaml });
+    const client = await server.connect();
+    await client.next('session.created');
+    const { ws } = await upstream.connected();
+    const response = { object: 'realtime.response', id: 'resp_1', status: 'in_progress', output: [], metadata: null };
+    const item = { id: 'item_1', type: 'message', role: 'assistant', status: 'in_progress', content: [] };
+    const about = { event_id: 'e', response_id: 'resp_1', output_index: 0 };
+    ws.send(JSON.stringify({ type: 'response.created', event_id: 'e', response }));
+    ws.send(JSON.stringify({ type: 'response.output_item.added', ...about, item }));
+    const say = (delta: string) =>
+      ws.send(
+        JSON.stringify({ type: 'response.output_text.delta', ...about, item_id: 'item_1', content_index: 0, delta }),
+      );
+    for (let i = 0; i < 15; i++) {
+      say('\ud83d');
+      say('\ude00');
+    }
+    say('end');
+    await client.next(({ delta }) => delta === 'end');
+    const words = client.events.map(({ delta }) => delta ?? '').join('');
+    expect(words).toBe(`${'\ud83d\ude00'.repeat(15)}end`);
+    expect(await server.metric('relay_upstream_odd_events_total', { kind: 'half_character' })).toBe(30);
   });
 
   it('leaves a session open when an answer is only slow, or unknown events come', async () => {

@@ -4,7 +4,7 @@ import { startTestEmulator, startTestRelay } from '../support/relay.js';
 
 const { continuation, text, binary, close, ping, pong } = opcode;
 const clear = '{"type":"input_audio_buffer.clear"}';
-const maxEvent = 1024 * 1024;
+const maxEvent = 16 * 1024 * 1024;
 
 async function start(yaml = '') {
   const emulator = await startTestEmulator();
@@ -97,7 +97,7 @@ describe('frames that break the protocol', () => {
     const { arrayBuffers } = process.memoryUsage();
     client.write(...frames());
     await expectEnded(started, client, 'too_big', 1009);
-    expect(process.memoryUsage().arrayBuffers - arrayBuffers).toBeLessThan(32 * 1024 * 1024);
+    expect(process.memoryUsage().arrayBuffers - arrayBuffers).toBeLessThan(64 * 1024 * 1024);
   });
 
   it.each([
@@ -193,10 +193,13 @@ describe('floods', () => {
     expect(server.relay.sessions.size).toBe(1);
   });
 
-  it('of events over the rate end the session that sends them, and do not disturb another', async () => {
-    const { hostile, server } = await flooded(Buffer.concat(Array(2_000).fill(frame(text, clear))));
-    expect(await hostile.closed).toEqual({ code: 1013, reason: 'rate_limited' });
-    expect(server.relay.sessions.size).toBe(1);
+  it('of events over the rate are held, and do not disturb another', async () => {
+    const { hostile, server, emulator } = await flooded(Buffer.concat(Array(2_000).fill(frame(text, clear))));
+    expect(hostile.events.map(({ type }) => type)).not.toContain('error');
+    const passed = emulator.control.received.events('input_audio_buffer.clear').length;
+    expect(passed).toBeGreaterThanOrEqual(1200);
+    expect(passed).toBeLessThan(2000);
+    expect(server.relay.sessions.size).toBe(2);
   });
 
   it('of empty events before there is an upstream are not read for ever', async () => {

@@ -1,7 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { connect, refused, type TestClient } from '../support/client.js';
 import { holdTime } from '../support/clock.js';
 import { end, endOf } from '../support/ends.js';
+import { closing, connectRaw, frame, opcode } from '../support/raw.js';
 import { startTestEmulator, startTestRelay, type TestRelay } from '../support/relay.js';
 
 const path = '/openai/v1/realtime?model=x';
@@ -27,6 +28,17 @@ function refusal(server: TestRelay, claims: Parameters<TestRelay['token']>[0] = 
 function refusals(client: TestClient): unknown[] {
   const errors = client.events.filter(({ type }) => type === 'error');
   return errors.map(({ error }) => [(error as { code: string }).code, (error as { event_id: unknown }).event_id]);
+}
+
+function say(text: string): object {
+  return {
+    type: 'conversation.item.create',
+    item: { type: 'message', role: 'user', content: [{ type: 'input_text', text }] },
+  };
+}
+
+function wordsOf(item: unknown): unknown {
+  return (item as { content: { text: string }[] }).content[0]?.text;
 }
 
 function append(seconds: number, id: string): object {
@@ -126,54 +138,129 @@ describe('how many sessions there may be', () => {
 });
 
 describe('how much one session may send', () => {
-  it('refuses events over the rate, forwards the others, and goes on', async () => {
-    const limits = '{ events_burst: 4, events_per_second: 0.001 }';
-    const { emulator, server } = await start(`profiles: { default: { limits: ${limits} } }`);
+  it('passes on what comes faster than the rate, all of it, in order and later', async () => {
+    const { emulator, server } = await start(
+      'profiles: { default: { limits: { events_burst: 4, events_per_second: 40 } } }',
+    );
     const client = await open(server);
-    for (let i = 0; i < 6; i++) client.send({ type: 'input_audio_buffer.clear', event_id: `e${i}` });
-    await client.next(({ type, error }) => type === 'error' && (error as { event_id: string }).event_id === 'e5');
-    expect(refusals(client)).toEqual([
-      ['rate_limited', 'e4'],
-      ['rate_limited', 'e5'],
-    ]);
-    await emulator.control.received.waitFor((r) => r.events('input_audio_buffer.clear').length === 4);
-    expect(server.relay.sessions.size).toBe(1);
+    const began = performance.now();
+    for (let i = 0; i < 16; i++) client.send(say(String(i)));
+    const said = await emulator.control.received.waitFor((received) => {
+      const items = received.events('conversation.item.create');
+      return items.length === 16 ? items : undefined;
+    });
+    expect(performance.now() - began).toBeGreaterThan(250);
+    expect(said.map(({ body }) => wordsOf(body.item))).toEqual(Array.from({ length: 16 }, (_, i) => String(i)));
+    expect(refusals(client)).toEqual([]);
+    expect(await server.metric('relay_held_seconds_total', { why: 'rate' })).toBeGreaterThan(0.1);
   });
 
-  it('rate_limited: a session ends that goes on sending too much', async () => {
-    const limits = '{ events_burst: 1, events_per_second: 0.001, refusals: 5 }';
-    const { emulator, server } = await start(`profiles: { default: { limits: ${limits} } }`);
-    const client = await open(server);
-    for (let i = 0; i < 20; i++) client.send({ type: 'input_audio_buffer.clear' });
-    expect(await endOf(server, client)).toEqual(end('rate_limited', 1013, 'client', { retryable: true }));
-    expect(client.types()).toEqual(['session.created', ...Array(6).fill('error')]);
-    expect(emulator.control.received.events('input_audio_buffer.clear')).toHaveLength(1);
+  it('passes nothing on while a rate is used up, not even what came in the same piece', async () => {
+    const { emulator, server } = await start(
+      'profiles: { default: { limits: { events_burst: 2, events_per_second: 0.001 } } }',
+    );
+    const client = await connectRaw(server.address, server.token());
+    await client.event('session.created');
+    const clear = JSON.stringify({ type: 'input_audio_buffer.clear' });
+    client.write(Buffer.concat(Array(50).fill(frame(opcode.text, clear))), frame(opcode.ping, 'there?'));
+    await client.frame((one) => one.opcode === opcode.pong && one.payload.toString() === 'there?');
+    await emulator.control.received.waitFor((r) => r.events('input_audio_buffer.clear').length === 2);
+    const [session] = [...server.relay.sessions];
+    expect(session?.buffered.up).toBeGreaterThan(47 * clear.length);
+    expect(client.events.map(({ type }) => type)).not.toContain('error');
+    client.write(frame(opcode.close, closing(1000)));
+    expect(await client.closed).toMatchObject({ code: 1000 });
+    // What was accepted before the goodbye is not lost.
+    await emulator.control.received.waitFor((r) => r.events('input_audio_buffer.clear').length === 50);
+    expect(await server.logged('session.ended')).toMatchObject({ reason: 'normal', initiator: 'client', eventsUp: 50 });
   });
 
-  it('refuses audio that comes faster than real time allows', async () => {
-    const limits = '{ audio_burst_seconds: 3, audio_realtime_factor: 0.001 }';
+  it('passes on a file that is sent at once, at the pace of the profile, before what follows it', async () => {
+    const limits = '{ audio_burst_seconds: 1, audio_realtime_factor: 20 }';
     const { emulator, server } = await start(`profiles: { default: { limits: ${limits} } }`);
     const client = await open(server);
-    for (let i = 0; i < 5; i++) client.send(append(1, `a${i}`));
-    client.send({ type: 'input_audio_buffer.clear' });
-    await client.next('input_audio_buffer.cleared');
-    expect(refusals(client)).toEqual([
-      ['rate_limited', null],
-      ['rate_limited', null],
-    ]);
-    expect(emulator.control.received.connections[0]?.audioBytes).toBe(3 * 48_000);
+    const began = performance.now();
+    for (let i = 0; i < 100; i++) client.send(append(0.1, `a${i}`));
+    client.send({ type: 'input_audio_buffer.commit' });
+    await client.next('input_audio_buffer.committed');
+    expect(performance.now() - began).toBeGreaterThan(400);
+    expect(refusals(client)).toEqual([]);
+    expect(emulator.control.received.connections[0]?.audioBytes).toBe(10 * 48_000);
   });
 
-  it('counts audio that had to be parsed like any other', async () => {
-    const limits = '{ audio_burst_seconds: 1.5, audio_realtime_factor: 0.001 }';
+  const minute = append(60, 'minute') as { audio: string };
+  const spoken = { type: 'message', role: 'user', content: [{ type: 'input_audio', audio: minute.audio }] };
+
+  it.each([
+    ['an append', JSON.stringify(minute)],
+    ['an append with escapes', JSON.stringify(minute).replace('AAAA', '\\u0041AAA')],
+    ['an item', JSON.stringify({ type: 'conversation.item.create', item: spoken })],
+  ])('takes a recorded minute in %s at default limits, and answers it', async (what, text) => {
+    const { emulator, server } = await start('');
+    const client = await open(server);
+    client.ws.send(text);
+    if (what !== 'an item') client.send({ type: 'input_audio_buffer.commit' });
+    client.send({ type: 'response.create', response: { output_modalities: ['text'] } });
+    await client.next('response.done');
+    expect(refusals(client)).toEqual([]);
+    expect(await server.metric('relay_audio_seconds_total', { direction: 'up' })).toBeCloseTo(60);
+    expect(emulator.control.received.events('response.create')).toHaveLength(1);
+  });
+
+  it('takes what a client says that was away for fourteen seconds', async () => {
+    const { emulator, server } = await start('');
+    const client = await open(server);
+    for (let i = 0; i < 700; i++) client.send(append(0.02, `a${i}`));
+    await emulator.control.received.waitFor(({ connections }) => connections[0]?.audioBytes === 14 * 48_000);
+    expect(refusals(client)).toEqual([]);
+  });
+
+  it('counts audio wherever it stands', async () => {
+    const limits = '{ audio_burst_seconds: 2.5, audio_realtime_factor: 0.001 }';
     const { emulator, server } = await start(`profiles: { default: { limits: ${limits} } }`);
     const client = await open(server);
-    const escaped = JSON.stringify(append(1, 'x')).replace('"audio"', '"\\u0061udio"');
-    client.ws.send(escaped);
-    client.ws.send(escaped);
-    await client.next('error');
-    expect(refusals(client)).toEqual([['rate_limited', 'x']]);
+    const { audio } = append(1, '') as { audio: string };
+    const item = { type: 'message', role: 'user', content: [{ type: 'input_audio', audio }] };
+    client.send({ type: 'conversation.item.create', item });
+    client.ws.send(JSON.stringify(append(1, 'x')).replace('"audio"', '"\\u0061udio"'));
+    client.send({ type: 'conversation.item.create', item });
+    client.send(append(1, 'held'));
+    const [session] = [...server.relay.sessions];
+    await vi.waitFor(() => expect(session?.buffered.up).toBeGreaterThan(audio.length));
+    expect(emulator.control.received.events('conversation.item.create')).toHaveLength(2);
     expect(emulator.control.received.connections[0]?.audioBytes).toBe(48_000);
+    expect(await server.metric('relay_audio_seconds_total', { direction: 'up' })).toBe(3);
+    expect(refusals(client)).toEqual([]);
+  });
+
+  it('holds who sends more than can be parsed, whatever becomes of it', async () => {
+    const { emulator, server } = await start('');
+    const client = await open(server);
+    const large = { type: 'made.up', text: 'x'.repeat(250_000) };
+    for (let i = 0; i < 20; i++) client.send(large);
+    client.send({ type: 'input_audio_buffer.clear' });
+    const [session] = [...server.relay.sessions];
+    await vi.waitFor(() => expect(session?.buffered.up).toBeGreaterThan(2_000_000));
+    expect(refusals(client).length).toBeLessThan(11);
+    expect(emulator.control.received.events('input_audio_buffer.clear')).toHaveLength(0);
+  });
+
+  it.each([
+    [
+      'three bytes of audio',
+      JSON.stringify({ type: 'input_audio_buffer.append', audio: 'AAAA', x: 'x'.repeat(300_000) }),
+    ],
+    ['audio under another type', JSON.stringify({ type: 'made.up', audio: 'A'.repeat(300_000) })],
+    ['audio under an escaped type', JSON.stringify(append(6, 'e')).replace('input', '\\u0069nput')],
+    ['a key that is called audio in a text', JSON.stringify({ type: 'x', text: `"audio":"${'A'.repeat(300_000)}"` })],
+  ])('too_big: is told of a large event with %s, and goes on', async (_, text) => {
+    const { emulator, server } = await start('');
+    const client = await open(server);
+    client.ws.send(text);
+    await client.next('error');
+    expect(refusals(client)).toEqual([['too_big', null]]);
+    expect(await client.ask('still there?')).toMatchObject({ status: 'completed' });
+    expect(emulator.control.received.events('input_audio_buffer.append')).toEqual([]);
   });
 
   it('refuses more responses than the rate', async () => {

@@ -9,7 +9,8 @@ import { startTestEmulator, startTestRelay, type TestRelay } from '../support/re
 import { startUpstream } from '../support/upstream.js';
 
 /** The relay looks once a second: a peer that is silent for two looks is pinged, and given up at the next. */
-const pings = 'limits: { ping_seconds: 0.5, pong_seconds: 0.5, stall_seconds: 60, buffer_bytes: 16384 }';
+const pings =
+  'limits: { ping_seconds: 0.5, pong_seconds: 0.5, silence_seconds: 1, stall_seconds: 60, hold_bytes: 16384 }';
 
 /** Runs what kills one side and resolves when the other side is closed; expects that to take less than a second. */
 async function within<T>(kill: () => void, closed: Promise<T>): Promise<T> {
@@ -135,7 +136,7 @@ describe('pings', () => {
     return client;
   }
 
-  it('find the client and the upstream that do not answer, and leave those that do', async () => {
+  it('client_lost: find the client and the upstream that do not answer, and leave those that do', async () => {
     const emulator = await startTestEmulator();
     const server = await startTestRelay({ upstream: emulator.url, yaml: pings });
     const [dead, alive] = [await open(server), await open(server)];
@@ -144,9 +145,10 @@ describe('pings', () => {
     const other = await startTestRelay({ upstream: silent.url, yaml: pings });
     const orphan = await other.connect();
 
-    expect(await dead.closed).toEqual({ code: 1000, reason: 'normal' });
-    const detail = 'The client does not answer pings.';
-    expect(await server.logged('session.ended')).toMatchObject({ reason: 'normal', initiator: 'client', detail });
+    expect(await dead.closed).toEqual({ code: 1001, reason: 'client_lost' });
+    expect(dead.events.map(({ type }) => type)).toEqual(['session.created']);
+    const detail = 'The client was not heard, and does not answer pings.';
+    expect(await server.logged('session.ended')).toMatchObject({ reason: 'client_lost', initiator: 'client', detail });
     await alive.frame(({ opcode }) => opcode === 9);
     expect(server.relay.sessions.size).toBe(1);
     alive.send({ type: 'input_audio_buffer.clear' });
