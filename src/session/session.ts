@@ -510,7 +510,7 @@ export class Session {
       isPlaying: () => false,
       isWritten: () => {
         this.#client.flush();
-        return this.#client.buffered === 0;
+        return this.#client.buffered === 0 && (this.#upstream?.waiting ?? 0) === 0;
       },
       over: () => this.end('draining', 'relay'),
     });

@@ -1,6 +1,6 @@
 /** Notices an upstream that is open and says nothing though it owes an answer. */
 
-import type { Heartbeat } from './socket.js';
+import type { Heartbeat } from './liveness.js';
 import type { Turns } from './turns.js';
 
 /** The watch over one session's upstream. */

@@ -5,6 +5,7 @@ import { WebSocket } from 'ws';
 import { tooManyFrames } from '../errors.js';
 import { Frames } from './frames.js';
 import { type Hold, Inbox } from './inbox.js';
+import { type Heartbeat, Liveness } from './liveness.js';
 import { Outbox } from './outbox.js';
 import { ControlRate, Pings } from './pings.js';
 
@@ -31,20 +32,6 @@ export interface LegHandlers {
   /** A reason to hold has fallen, after so many seconds. */
   released(why: Hold, seconds: number): void;
 }
-
-/** Liveness settings, in milliseconds. */
-export interface Heartbeat {
-  /** How often a quiet peer is asked for a sign of life. */
-  readonly pingMs: number;
-  /** Time to answer the first ping since it was heard. */
-  readonly pongMs: number;
-  /** Who was heard within this is not gone. */
-  readonly silenceMs: number;
-}
-
-/** A peer whose socket is not read is found gone only by writing to it, so it is written to this often. */
-const unreadPingMs = 5000;
-const longestLookMs = 2000;
 
 /**
  * A server-side socket that can say why it closes. `ws` closes by itself when a peer breaks the protocol (RFC 6455) or
@@ -86,12 +73,7 @@ export class Leg {
   /** Whether `ws` made an event of the frame that it was just given. */
   #wasTold = false;
   readonly #inbox: Inbox;
-  #heard = true;
-  #lookedAt = 0;
-  #silentMs = 0;
-  #unaskedMs = 0;
-  /** Since the first ping that nothing followed; below 0: there is none. */
-  #askedMs = -1;
+  readonly #liveness = new Liveness();
   #isGone = false;
 
   constructor(ws: WebSocket, stream: Duplex, { bufferBytes, masked, messageBytes }: LegOptions) {
@@ -144,7 +126,7 @@ export class Leg {
     ws.on(
       'pong',
       this.#safely((payload: Buffer) => {
-        if (this.#pings.answered(payload)) this.#wasTold = this.#heard = true;
+        if (this.#pings.answered(payload)) this.#wasTold = true;
         else this.#control();
       }),
     );
@@ -174,7 +156,7 @@ export class Leg {
 
   readonly #take = (chunk: Buffer): void => {
     // Any byte is a sign of life: a large message may take longer than the silence that is borne, and lets no pong pass.
-    this.#heard = true;
+    this.#liveness.heard();
     try {
       this.#frames.push(chunk);
     } catch (error) {
@@ -211,7 +193,7 @@ export class Leg {
 
   /** Counts a control frame that nobody asked for; a peer that sends too many is not read any more. */
   #control(): void {
-    this.#wasTold = this.#heard = true;
+    this.#wasTold = true;
     if (this.#controls.allows(performance.now())) return;
     this.#frames.stop();
     if (!(this.#ws instanceof ClientSocket)) this.#handlers?.violated(tooManyFrames);
@@ -306,32 +288,15 @@ export class Leg {
   }
 
   /** Pings a quiet peer and says whether it is still there. To be called about once a second. */
-  isAlive(nowMs: number, { pingMs, pongMs, silenceMs }: Heartbeat): boolean {
-    const { isRead } = this.#inbox;
-    // A look that comes late says that we stood still, not that the peer did.
-    const passed = Math.min(nowMs - this.#lookedAt, longestLookMs);
-    this.#lookedAt = nowMs;
-    this.#unaskedMs = this.#heard ? 0 : this.#unaskedMs + passed;
-    if (this.#heard || !isRead) {
-      this.#silentMs = 0;
-      this.#askedMs = -1;
-    } else {
-      this.#silentMs += passed;
-      if (this.#askedMs >= 0) this.#askedMs += passed;
-    }
-    this.#heard = false;
-    const isDead = this.#askedMs >= 0 && this.#askedMs >= pongMs && this.#silentMs >= silenceMs;
-    if (this.#unaskedMs >= (isRead ? pingMs : unreadPingMs) && this.#ws.readyState === WebSocket.OPEN) {
-      this.#unaskedMs = 0;
-      this.#askedMs = Math.max(0, this.#askedMs);
-      this.ask(nowMs);
-    }
+  isAlive(nowMs: number, heartbeat: Heartbeat): boolean {
+    const { isDead, isToBeAsked } = this.#liveness.look(nowMs, this.#inbox.isRead, heartbeat);
+    if (isToBeAsked) this.ask(nowMs);
     return !isDead;
   }
 
   /** How long nothing has come, to a second or so; 0 for a peer that is not read. */
   quietMs(nowMs: number): number {
-    return this.#heard || !this.#inbox.isRead ? 0 : this.#silentMs + nowMs - this.#lookedAt;
+    return this.#inbox.isRead ? this.#liveness.quietMs(nowMs) : 0;
   }
 
   /** Asks for a sign of life. */

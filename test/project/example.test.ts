@@ -77,8 +77,6 @@ describe('relay.example.yaml', () => {
     );
     if (!defaults) throw new Error('there is always a profile default');
     expect(limits.event_bytes).toBe(eventBytesOf(defaults));
-    const trusted = { ...defaults, client: { ...defaults.client, trust: 'trusted' as const } };
-    expect(example).toContain(`${eventBytesOf(trusted)} for trust trusted`);
   });
 });
 
