@@ -1,10 +1,7 @@
 /** What comes in on a leg that is held: read, so that pings are answered and a close is seen, but not passed on yet. */
 
 /** Why a leg is held; each reason stands and falls by itself. */
-export const holds = ['opening', 'full', 'rate', 'memory', 'swap', 'detached'] as const;
-
-/** One of `holds`. */
-export type Hold = (typeof holds)[number];
+export type Hold = 'opening' | 'full' | 'rate' | 'memory' | 'swap' | 'detached';
 
 /** What an inbox needs of its leg. */
 interface InboxPorts {

@@ -24,6 +24,8 @@ interface Look {
 export class Liveness {
   #heard = true;
   #lookedAt = 0;
+  /** The look that found that something had come. */
+  #heardAt = 0;
   #silentMs = 0;
   #unaskedMs = 0;
   /** Since the first ping that nothing followed; below 0: there is none. */
@@ -36,7 +38,7 @@ export class Liveness {
 
   /** How long nothing has come, to a second or so. */
   quietMs(nowMs: number): number {
-    return this.#heard ? 0 : this.#silentMs + nowMs - this.#lookedAt;
+    return this.#heard ? 0 : nowMs - this.#heardAt;
   }
 
   /**
@@ -49,6 +51,7 @@ export class Liveness {
     this.#lookedAt = nowMs;
     this.#unaskedMs = this.#heard ? 0 : this.#unaskedMs + passed;
     if (this.#heard || !isRead) {
+      this.#heardAt = nowMs;
       this.#silentMs = 0;
       this.#askedMs = -1;
     } else {
