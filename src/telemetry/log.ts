@@ -125,10 +125,11 @@ function withoutSecrets(line: string, secrets: Iterable<string>): string {
 function describeError(error: unknown, clean: (text: string) => string, depth = 0): unknown {
   // Cleaned before it is cut: half a secret would no longer be recognised.
   if (!(error instanceof Error)) return typeof error === 'string' ? clean(error).slice(0, 500) : undefined;
-  const { code, status, kind, advice } = error as {
+  const { code, status, kind, phase, advice } = error as {
     code?: unknown;
     status?: unknown;
     kind?: unknown;
+    phase?: unknown;
     advice?: unknown;
   };
   const unforeseen = error.name === 'TypeError' || error.name === 'RangeError' || error.name === 'ReferenceError';
@@ -138,6 +139,7 @@ function describeError(error: unknown, clean: (text: string) => string, depth = 
     ...(code !== undefined && { code }),
     ...(status !== undefined && { status }),
     ...(kind !== undefined && { kind }),
+    ...(typeof phase === 'string' && { phase }),
     ...(advice !== undefined && { advice }),
     ...(unforeseen && { stack: error.stack }),
     ...(error.cause !== undefined && depth < 4 && { cause: describeError(error.cause, clean, depth + 1) }),

@@ -36,3 +36,19 @@ export class Stop {
     if (this.#reason !== null) halt?.(this.#reason);
   }
 }
+
+const standstillMs = 250;
+
+/**
+ * Calls when the time is over, and answers with what ends the waiting. Where this process stood still meanwhile, what has
+ * come for it is yet to be read: that much longer is waited, once.
+ */
+export function patience(milliseconds: number, expired: () => void): () => void {
+  const due = performance.now() + milliseconds;
+  let timer = setTimeout(() => {
+    const late = performance.now() - due;
+    if (late < standstillMs) expired();
+    else timer = setTimeout(expired, late);
+  }, milliseconds);
+  return () => clearTimeout(timer);
+}

@@ -3,9 +3,9 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { RequestError, request } from '../outbound/request.js';
 import { untilAborted } from './abort.js';
-import type { CredentialHeader } from './authorizer.js';
-import { type DialOptions, departure, secretsOf, userAgent } from './dial.js';
-import { DialFailure, exitOf, failureOfCredential, failureOfError } from './failure.js';
+import { type CredentialHeader, secretsOf } from './authorizer.js';
+import { type DialOptions, departure, userAgent } from './dial.js';
+import { DialFailure, exitOf, failureOfCredential, failureOfError, failureOfPatience } from './failure.js';
 import type { UpstreamTarget } from './target.js';
 
 /** What one request needs; `signal` and `timeoutSeconds` are as for a dial. */
@@ -78,7 +78,7 @@ export async function ask(upstream: UpstreamTarget, header: CredentialHeader, wh
   } catch (error) {
     const where = `POST ${path.replace(/\/rtc_[^/?]+/, '/{call}')}`;
     if (signal.aborted) throw departure(signal, where);
-    if (late.aborted) throw exitOf(new DialFailure('timeout', `Not done within ${timeoutSeconds} s (${where})`));
+    if (late.aborted) throw exitOf(failureOfPatience(`Not done within ${timeoutSeconds} s`, where));
     throw exitOf(failureOfRequest(error, where, secrets));
   }
 }
@@ -92,7 +92,7 @@ export function lateOf({ timeoutSeconds }: AskOptions): AbortSignal {
 function failureOfRequest(error: unknown, where: string, secrets: readonly string[]): DialFailure {
   if (!(error instanceof RequestError)) return failureOfError(new Error('The request failed.'), where, secrets);
   const { problem, status } = error;
-  if (problem === 'timeout') return new DialFailure('timeout', `${error.message} (${where})`);
+  if (problem === 'timeout') return failureOfPatience(error.message, where);
   if (status !== null) return new DialFailure('proxy', error.message, { status });
   return failureOfError(error, problem === 'proxy' ? 'proxy' : where, secrets);
 }

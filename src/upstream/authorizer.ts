@@ -46,3 +46,12 @@ export function authorizeWithEntra(cache: TokenCache): Authorizer {
     },
   };
 }
+
+/** What no log may show of a dial; longest first, so that cutting out a part does not hide the whole. */
+export function secretsOf({ value }: CredentialHeader, proxy: string | undefined): string[] {
+  const own = value.startsWith('Bearer ') ? [value, value.slice(7)] : [value];
+  if (proxy === undefined || !URL.canParse(proxy)) return own;
+  const { password } = new URL(proxy);
+  const all = [...own, password, decodeURIComponent(password)];
+  return all.filter((secret) => secret !== '').sort((a, b) => b.length - a.length);
+}

@@ -8,8 +8,8 @@ import { exits, RelayError } from '../errors.js';
 import { isObject, type Json, type JsonObject } from '../protocol/event.js';
 import { untilAborted } from './abort.js';
 import { type Answer, type AskOptions, ask, askWithCredential, lateOf } from './ask.js';
-import type { CredentialHeader } from './authorizer.js';
-import { type Dialed, dial, secretsOf } from './dial.js';
+import { type CredentialHeader, secretsOf } from './authorizer.js';
+import { type Dialed, dial } from './dial.js';
 import { DialFailure, exitOf, failureOfAnswer, type RequestIds, requestIdsOf } from './failure.js';
 import type { UpstreamTarget } from './target.js';
 

@@ -6,14 +6,15 @@ import { isIP, type Socket } from 'node:net';
 import { type ClientOptions, WebSocket } from 'ws';
 import { RelayError } from '../errors.js';
 import { tunnelThrough } from '../outbound/proxy.js';
-import { Stop } from './abort.js';
-import type { CredentialHeader } from './authorizer.js';
+import { patience, Stop } from './abort.js';
+import { type CredentialHeader, secretsOf } from './authorizer.js';
 import {
   DialFailure,
   exitOf,
   failureOfAnswer,
   failureOfCredential,
   failureOfError,
+  failureOfPatience,
   type RequestIds,
   requestIdsOf,
 } from './failure.js';
@@ -74,7 +75,6 @@ export const mostMessageBytes = 32 * 1024 * 1024;
 export const mostPendingPongs = 10_000;
 const bodyBytes = 64 * 1024;
 const bodyMs = 2000;
-const standstillMs = 250;
 /** Time the upstream has to answer a close frame before its socket is cut. */
 const closeMs = 5000;
 
@@ -116,18 +116,14 @@ export async function dial(target: UpstreamTarget, options: DialOptions): Promis
 export function departure({ reason }: AbortSignal, phase: string): RelayError {
   if (reason instanceof RelayError) return reason;
   if (reason === overtaken) {
-    return exitOf(new DialFailure(kindOfLate(phase), `Another upstream was quicker (${phase})`));
+    return exitOf(failureOfPatience('Another upstream was quicker', phase));
   }
   const cause = reason === unneeded ? undefined : reason;
   return new RelayError('normal', 'The session ended before the upstream was reached.', { cause });
 }
 
 function expiry({ phase }: Attempt, milliseconds: number): RelayError {
-  return exitOf(new DialFailure(kindOfLate(phase), `Not done within ${milliseconds / 1000} s (${phase})`));
-}
-
-function kindOfLate(phase: string): 'credential' | 'timeout' {
-  return phase === 'credential' ? 'credential' : 'timeout';
+  return exitOf(failureOfPatience(`Not done within ${milliseconds / 1000} s`, phase));
 }
 
 function enter(attempt: Attempt, phase: Phase): void {
@@ -138,20 +134,6 @@ function enter(attempt: Attempt, phase: Phase): void {
     milliseconds === undefined
       ? null
       : patience(milliseconds, () => attempt.stop.because(expiry(attempt, milliseconds)));
-}
-
-/**
- * Calls when the time is over, and answers with what ends the waiting. Where this process stood still meanwhile, what has
- * come for it is yet to be read: that much longer is waited, once.
- */
-function patience(milliseconds: number, expired: () => void): () => void {
-  const due = performance.now() + milliseconds;
-  let timer = setTimeout(() => {
-    const late = performance.now() - due;
-    if (late < standstillMs) expired();
-    else timer = setTimeout(expired, late);
-  }, milliseconds);
-  return () => clearTimeout(timer);
 }
 
 function isRefusedCredential(error: unknown): boolean {
@@ -317,13 +299,4 @@ function readBody(answer: IncomingMessage): Promise<string> {
     answer.once('close', done);
     answer.on('error', done);
   });
-}
-
-/** What no log may show of a dial; longest first, so that cutting out a part does not hide the whole. */
-export function secretsOf({ value }: CredentialHeader, proxy: string | undefined): string[] {
-  const own = value.startsWith('Bearer ') ? [value, value.slice(7)] : [value];
-  if (proxy === undefined || !URL.canParse(proxy)) return own;
-  const { password } = new URL(proxy);
-  const all = [...own, password, decodeURIComponent(password)];
-  return all.filter((secret) => secret !== '').sort((a, b) => b.length - a.length);
 }

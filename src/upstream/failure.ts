@@ -2,43 +2,8 @@
 
 import type { IncomingHttpHeaders } from 'node:http';
 import { type ExitId, exits, RelayError } from '../errors.js';
+import { adviceOn, type DialKind } from './faults.js';
 import { shortageOf } from './shortage.js';
-
-/** Every kind of dial failure with what the operator should do about it: a closed set, fit for labels. */
-const dialAdvice = {
-  credential:
-    'Check the identity of the relay (AZURE_CLIENT_ID, managed identity, IDENTITY_ENDPOINT) or set an API key.',
-  wrong_credential:
-    'Check that the key or token belongs to this resource: AZURE_OPENAI_ENDPOINT, AZURE_OPENAI_SCOPE, the tenant; with disableLocalAuth keys are refused.',
-  missing_role:
-    'Give the identity of the relay the role Cognitive Services OpenAI User on the resource; a new role takes minutes to work.',
-  network_rules:
-    'Let the relay in: check the firewall and virtual network rules or the private endpoint of the resource.',
-  forbidden: 'The resource or a gateway before it forbids the request: check its policies and the role of the relay.',
-  deployment_not_found:
-    'Check the deployment name (not the model name); a new deployment takes about five minutes to work.',
-  call_not_found: 'The call has ended or is not set up yet.',
-  wrong_path: 'Check the endpoint, the dialect (ga or preview) and the api-version; the preview path is deprecated.',
-  not_realtime: 'The deployment is not a realtime model: deploy one of the gpt-realtime family.',
-  bad_request: 'The upstream did not understand the request: check the deployment, the dialect and the api-version.',
-  too_many_headers: 'A proxy on the way adds headers: the upstream accepts about ten beside the usual ones.',
-  throttled: 'The quota of the deployment is used up: raise it or add an upstream.',
-  server_error: 'The upstream is failing: see Azure status, and quote the request ids to Azure support.',
-  redirect: 'Set the endpoint to where it points, if you trust it: the relay sends its credential to no other place.',
-  not_websocket: 'Something that is not the Realtime API answered: check the endpoint and what is in between.',
-  proxy: 'Check the proxy: its address, its credential, and that it allows CONNECT to the endpoint.',
-  dns: 'The host name does not resolve: check the endpoint, the DNS of the relay and the private DNS zone.',
-  tls: 'The certificate was not accepted: check the endpoint, the clock, and NODE_EXTRA_CA_CERTS for a private authority.',
-  unreachable: 'No TCP connection: check the egress rules, routes and the private endpoint.',
-  reset: 'The connection was cut: usually a firewall or proxy in between, or the upstream restarting.',
-  timeout: 'Check egress rules and the state of the upstream; the message names the phase that took too long.',
-  shortage:
-    'The relay itself is short of descriptors, memory or local ports: raise its limits (ulimit -n), or run more instances.',
-  unknown: 'See the message; this failure has no row in the table.',
-} as const;
-
-/** The machine-readable kind of a dial failure. */
-type DialFailureKind = keyof typeof dialAdvice;
 
 /** Request ids of the upstream, as support asks for them. */
 export type RequestIds = Readonly<Record<string, string>>;
@@ -46,29 +11,33 @@ export type RequestIds = Readonly<Record<string, string>>;
 interface Details {
   status?: number | undefined;
   code?: string | null;
+  phase?: string;
   retryAfterMs?: number | undefined;
   requestIds?: RequestIds;
 }
 
 /** The cause of a RelayError from a dial, for the log only: it may name the upstream, never a credential. */
 export class DialFailure extends Error {
-  readonly kind: DialFailureKind;
+  readonly kind: DialKind;
   /** HTTP status of the answer to the upgrade, when there was one. */
   readonly status: number | undefined;
   /** The upstream's own error code, or the system's. */
   readonly code: string | null;
+  /** How far the dial had come, where that is known. */
+  readonly phase: string | null;
   /** What the operator should do. */
   readonly advice: string;
   readonly retryAfterMs: number | undefined;
   readonly requestIds: RequestIds;
 
-  constructor(kind: DialFailureKind, message: string, details: Details = {}) {
+  constructor(kind: DialKind, message: string, details: Details = {}) {
     super(message);
     this.name = 'DialFailure';
     this.kind = kind;
     this.status = details.status;
     this.code = details.code ?? null;
-    this.advice = dialAdvice[kind];
+    this.advice = adviceOn(kind);
+    this.phase = details.phase ?? null;
     this.retryAfterMs = details.retryAfterMs;
     this.requestIds = details.requestIds ?? {};
   }
@@ -97,7 +66,7 @@ function exitIdOf(failure: DialFailure): ExitId {
  * First match wins; `code` and `message` are those of the error body. Azure spells one code with a double p, and tells
  * its network rules from other 403s only in the message.
  */
-const answers: readonly { from: number; to: number; code?: RegExp; message?: RegExp; kind: DialFailureKind }[] = [
+const answers: readonly { from: number; to: number; code?: RegExp; message?: RegExp; kind: DialKind }[] = [
   { from: 200, to: 299, kind: 'not_websocket' },
   { from: 300, to: 399, kind: 'redirect' },
   { from: 400, to: 400, code: /^Opp?erationNotSupported$/i, kind: 'not_realtime' },
@@ -139,6 +108,21 @@ export function failureOfAnswer(
     retryAfterMs: status === 429 || status === 503 ? retryAfter(headers, body.message) : undefined,
     requestIds: requestIdsOf(headers, secrets),
   });
+}
+
+/** What upstream's own error event means, where a session should have begun. */
+export function failureOfEvent(error: unknown): DialFailure {
+  const code = field(error, 'code');
+  const message = field(error, 'message');
+  const word = typeof code === 'string' ? wordOf(code, []) : null;
+  const row = answers.find((one) => one.code !== undefined && word !== null && one.code.test(word));
+  const says = [word ?? 'no session.created', typeof message === 'string' ? message : null].filter(Boolean).join(', ');
+  return new DialFailure(row?.kind ?? 'no_session', clean(`${says} (greeting)`, []), { code: word, phase: 'greeting' });
+}
+
+/** A dial that took too long: in the phase of the credential it is not known whether upstream is there at all. */
+export function failureOfPatience(message: string, phase: string): DialFailure {
+  return new DialFailure(phase === 'credential' ? 'credential' : 'timeout', `${message} (${phase})`, { phase });
 }
 
 function readBody(text: string): { code: string; message: string } {
@@ -196,7 +180,7 @@ export function requestIdsOf(headers: IncomingHttpHeaders, secrets: readonly str
   return ids;
 }
 
-const systemKinds: readonly [RegExp, DialFailureKind][] = [
+const systemKinds: readonly [RegExp, DialKind][] = [
   [/^(ENOTFOUND|ENODATA|EAI_\w+)$/, 'dns'],
   [/^(ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_MISMATCH|INVALID_CA|EPROTO)/, 'tls'],
   [/^HPE_/, 'not_websocket'],
@@ -212,11 +196,11 @@ export function failureOfError(error: Error, phase: string, secrets: readonly st
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   const message = clean(`${error.message || code} (${phase})`, secrets);
   const shortage = shortageOf(error);
-  if (shortage !== null) return new DialFailure('shortage', message, { code: shortage });
-  if (phase === 'proxy') return new DialFailure('proxy', message, { code: wordOf(code, secrets) });
+  if (shortage !== null) return new DialFailure('shortage', message, { code: shortage, phase });
+  if (phase === 'proxy') return new DialFailure('proxy', message, { code: wordOf(code, secrets), phase });
   // ws reports a wrong accept key, subprotocol or extension without a code.
   const kind = code === '' ? 'not_websocket' : systemKinds.find(([pattern]) => pattern.test(code))?.[1];
-  return new DialFailure(kind ?? 'unknown', message, { code: wordOf(code, secrets) });
+  return new DialFailure(kind ?? 'unknown', message, { code: wordOf(code, secrets), phase });
 }
 
 /** Why no credential could be had: the identity's fault, unless the relay could not even ask. */
