@@ -121,6 +121,12 @@ const instanceLimits = z.strictObject({
     .describe(
       'How long the second upstream waits for the first; then both are dialled, and the first that opens is taken.',
     ),
+  readiness: z
+    .enum(['proven', 'lenient', 'off'])
+    .default('proven')
+    .describe(
+      '`proven`: `/readyz` is 503 until one session was opened upstream. `lenient`: only while the fault is the relay’s own. `off`: never for that.',
+    ),
   configure_seconds: seconds(10).describe('Time upstream has to accept the session configuration.'),
   drain_seconds: seconds(25).describe('Time running responses have to finish at shutdown.'),
   ping_seconds: seconds(25).describe('Interval of WebSocket pings on both legs.'),

@@ -1,5 +1,6 @@
 /** Puts the relay together: every part is made here once, and given what it needs. */
 
+import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { User } from './auth/principal.js';
 import { createClientSecrets } from './auth/secrets.js';
@@ -11,6 +12,7 @@ import type { Revoked } from './http/revocations.js';
 import { addressOf, closeServer, createListener, endIdle, listen, openOps } from './listener.js';
 import { secretsOf } from './masked.js';
 import { proxyFor } from './outbound/proxy.js';
+import { createReadiness } from './readiness.js';
 import { followSettings, type SettingsSource } from './reload.js';
 import type { AdmissionServices } from './session/admission.js';
 import { Calls, type OwnedCall } from './session/calls.js';
@@ -29,7 +31,8 @@ import { watchLoop } from './telemetry/loop.js';
 import { createMetrics, type Metrics } from './telemetry/metrics.js';
 import type { UsageRecord } from './telemetry/usage.js';
 import type { TokenEvent } from './upstream/entra.js';
-import type { DialEvent } from './upstream/pool.js';
+import type { DialEvent, OpenOptions } from './upstream/pool.js';
+import { probe } from './upstream/probe.js';
 import { createUpstreams, orConfigError } from './upstreams.js';
 
 /** A running relay. */
@@ -146,13 +149,14 @@ export async function startRelay(
   });
 
   const health: Health = {
-    ready: () => (registry.isDraining ? { ready: false, detail: 'draining' } : upstreams.ready()),
+    ready: () => (registry.isDraining ? { ready: false, detail: 'draining' } : readiness.state()),
   };
   const session = {
     upstreams,
     metrics,
     log,
     settlements,
+    opened: () => readiness.proved(),
     used: (record: UsageRecord) => {
       log.info(record, 'session.usage');
       delivery?.send(record);
@@ -188,6 +192,13 @@ export async function startRelay(
       return current.limits.client_secret_seconds;
     },
   });
+  const readiness = createReadiness({
+    rule: () => current.limits.readiness,
+    credential: () => upstreams.ready(),
+    keys: () => verifier.warm(),
+    probe: (signal) => upstreams.reach(probeOf(current, signal), probe),
+    failed: (need, error) => log.warn({ need, error }, 'readiness.failed'),
+  });
   const http = createListener(app, settings, log);
   http.server.on('upgrade', gateway);
 
@@ -197,7 +208,6 @@ export async function startRelay(
   ]);
   upstreams.warm();
   const follower = source && followSettings(source, settings, apply, log);
-  verifier.warm().catch((error: unknown) => log.warn({ error }, 'The keys to verify tokens are not available yet.'));
 
   function endRevoked(revocation: Revocation): number {
     return registry.endRevoked((principal) => concerns(revocation, principal));
@@ -217,6 +227,7 @@ export async function startRelay(
   async function stop(): Promise<void> {
     follower?.close();
     loop.close();
+    readiness.close();
     http.unwatch();
     upstreams.close();
     verifier.close();
@@ -266,6 +277,18 @@ export function createTokenVerifier({ auth, proxy }: Settings): Verifier {
     return { ...issuer, keys: orConfigError(keySetting, () => keySource(via)) };
   });
   return createVerifierOf(issuers, { maxSeconds });
+}
+
+/** A session as it takes the least: where all profiles only transcribe, the deployment may be able to do nothing else. */
+function probeOf({ limits, profiles }: Settings, signal: AbortSignal): OpenOptions {
+  const transcribes = [...profiles.values()].every(({ session }) => session.type === 'transcription');
+  return {
+    requestId: randomUUID(),
+    signal,
+    dialSeconds: limits.dial_seconds,
+    secondDialMs: limits.second_dial_ms,
+    ...(transcribes && { intent: 'transcription' }),
+  };
 }
 
 /** Counts every dial; each session logs its own. */

@@ -53,6 +53,8 @@ export interface CallServices {
     readonly answer_seconds: number;
   };
   readonly settlements: Settlements;
+  /** Told of every call that upstream has accepted. */
+  opened(): void;
   /** Told once of every call that was open, when its usage is final. */
   used(record: UsageRecord): void;
   /** Told once, when a call has ended. */
@@ -312,6 +314,7 @@ export class Call {
     this.#state = 'open';
     this.#readyAt = now;
     this.#deadline = deadlineOf(this.admission.profile, startedAt, at, effective.expires_at);
+    this.#services.opened();
     metrics.sessionReady((now - startedAt) / 1000);
     reportOpening(
       {

@@ -62,6 +62,8 @@ export interface SessionServices {
     readonly hold_bytes: number;
   };
   readonly settlements: Settlements;
+  /** Told of every session that upstream has accepted. */
+  opened(): void;
   /** Told once of every session that was open, when its usage is final. */
   used(record: UsageRecord): void;
   /** Told once, when a session has ended. */
@@ -296,6 +298,7 @@ export class Session {
     this.#readyAt = now;
     this.#meter.configured(effective);
     this.#deadline = deadlineOf(profile, startedAt, at, effective.expires_at);
+    this.#services.opened();
     metrics.sessionReady((now - startedAt) / 1000);
     reportOpening(
       {

@@ -13,7 +13,7 @@ const layers = [
   ['config.ts', 'auth', 'upstream', 'tools', 'console'],
   ['session'],
   ['http', 'telephony'],
-  ['reload.ts', 'upstreams.ts', 'masked.ts', 'listener.ts'],
+  ['reload.ts', 'readiness.ts', 'upstreams.ts', 'masked.ts', 'listener.ts'],
   ['relay.ts', 'talk', 'explain', 'emulator'],
   ['check.ts', 'demo.ts', 'cluster'],
   ['serve.ts'],
