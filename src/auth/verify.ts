@@ -44,7 +44,7 @@ export interface Verifier {
    * are out of reach, `unauthorized` for anything else; messages tell a developer what to fix and quote no token.
    */
   verify(token: string): Promise<Principal>;
-  /** Makes the keys ready before the first token comes. Rejects with `overloaded` when they cannot be had. */
+  /** Makes the keys ready before the first token comes. Rejects with `overloaded` when those of no issuer can be had. */
   warm(): Promise<void>;
   /** Gives up a fetch of keys that is under way. */
   close(): void;
@@ -77,7 +77,10 @@ export function createVerifierOf(
       return principalFrom(claims, issuer, { leewaySeconds, maxSeconds }, now() / 1000);
     },
     async warm() {
-      await Promise.all(issuers.map(({ keys }) => keys.warm()));
+      // All of them are asked; the outage of one is no reason to turn away the users of the others.
+      await Promise.any(issuers.map(({ keys }) => keys.warm())).catch(({ errors: [first] }: AggregateError) => {
+        throw first;
+      });
     },
     close() {
       for (const { keys } of issuers) keys.close();

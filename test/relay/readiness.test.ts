@@ -111,6 +111,20 @@ describe('an instance that was just started', () => {
     await (await test.connect({ token })).next('session.created');
     expect((await readiness(test)).status).toBe(200);
   });
+
+  it('does not wait for the keys of one issuer when it has those of another', async () => {
+    const emulator = await startTestEmulator();
+    const endpoint = await serveKeys(outage);
+    onTestFinished(endpoint.close);
+    const yaml = `
+auth:
+  issuers:
+    - { issuer: 'https://one.test', audience: relay, jwks_uri: '${endpoint.uri}' }
+    - { issuer: '${jwt.issuer}', audience: ${jwt.audience}, secrets: [${jwt.secret}] }`;
+    const env = { RELAY_JWT_SECRET: '', RELAY_JWT_ISSUER: '', RELAY_JWT_AUDIENCE: '' };
+    const test = await startTestRelay({ upstream: emulator.url, env, yaml });
+    expect(await readiness(test)).toEqual({ status: 200, detail: null });
+  });
 });
 
 const unknownDeployment = {
