@@ -9,7 +9,7 @@ import { faultOf } from './upstream/faults.js';
  * `proven`: an instance is not ready before one session was opened upstream. `lenient`: it is ready, too, when none can be
  * opened for reasons that are not its own. `off`: it only needs a credential.
  */
-export type ReadinessRule = 'proven' | 'lenient' | 'off';
+type ReadinessRule = 'proven' | 'lenient' | 'off';
 
 interface State {
   readonly ready: boolean;
@@ -29,7 +29,7 @@ interface Parts {
 }
 
 /** What an instance needs to see once. */
-export type Need = 'keys' | 'upstream';
+type Need = 'keys' | 'upstream';
 
 /** What `/readyz` asks; what was seen once is never asked again. */
 export interface Readiness {
