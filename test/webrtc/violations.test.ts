@@ -157,7 +157,7 @@ describe('a session.update of the browser that comes before anybody has said how
     const { caller } = await call(relay);
     await relay.logged('session.opened');
     caller.send({ type: 'response.create' });
-    await caller.event('response.created');
+    await caller.event('output_audio_buffer.started');
     expect(await relay.metric('relay_call_violations_total')).toBe(0);
     expect(emulator.control.received.events('session.update')).toHaveLength(1);
   });
