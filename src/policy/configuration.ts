@@ -21,6 +21,7 @@ import {
   setAt,
   text,
   valueAt,
+  whole,
 } from './shape.js';
 
 /** What the relay says of a session in place of what upstream said. */
@@ -91,7 +92,7 @@ const owned: Fields = {
   include: () => null,
 };
 
-const modalities = orElse(list(oneOf('audio', 'text')), ['audio']);
+const modalities = orElse(whole(oneOf('audio', 'text')), ['audio']);
 
 /**
  * The GA session object a client gets to see, built from permitted fields of the effective configuration, with GA's
@@ -126,7 +127,7 @@ const freeFields: Fields = {
   tracing: nullable(anything),
   truncation: anything,
   prompt: nullable(object({ id: text, version: text, variables: anything })),
-  include: nullable(list(text)),
+  include: nullable(whole(text)),
 };
 
 const tool = object({
@@ -137,6 +138,8 @@ const tool = object({
   server_label: text,
   server_description: text,
   allowed_tools: anything,
+  allowed_callers: anything,
+  defer_loading: flag,
   require_approval: anything,
 });
 

@@ -9,7 +9,6 @@ import {
   type Fields,
   fieldsOf,
   isObject,
-  list,
   nullable,
   number,
   object,
@@ -17,6 +16,7 @@ import {
   own,
   type Shape,
   text,
+  whole,
 } from './shape.js';
 
 /** More than any service counts of one answer. */
@@ -53,7 +53,7 @@ const fields: Fields = {
   id: text,
   status: oneOf('in_progress', 'completed', 'cancelled', 'incomplete', 'failed'),
   conversation_id: nullable(text),
-  output_modalities: list(oneOf('audio', 'text')),
+  output_modalities: whole(oneOf('audio', 'text')),
   audio: object({
     output: object({
       format: object({ type: text, rate: number }),

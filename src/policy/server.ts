@@ -6,7 +6,19 @@ import { publicTranscriptionError } from './faults.js';
 import { kindOf, publicItem } from './items.js';
 import { judgeItem, type Memory } from './memory.js';
 import { responseOf, transcriptionUsage } from './response.js';
-import { type Fields, fieldsOf, isObject, list, nullable, number, object, own, type Shape, text } from './shape.js';
+import {
+  either,
+  type Fields,
+  fieldsOf,
+  isObject,
+  nullable,
+  number,
+  object,
+  own,
+  type Shape,
+  text,
+  whole,
+} from './shape.js';
 
 /** The client's version of an event, without `type` and `event_id`; null when it may not see it. */
 export type View = (body: JsonObject, memory: Memory) => JsonObject | null;
@@ -136,6 +148,12 @@ const failedTranscription: View = (body, memory) => {
   return view === null ? null : { ...view, error: publicTranscriptionError(own(body, 'error')) };
 };
 
+/** Services send names and, some of them, objects. */
+const language = object({ code: text, name: text, confidence: number, probability: number });
+const languages = whole(
+  either(text, (value) => (isObject(value) && own(value, 'code') !== undefined ? language(value) : undefined)),
+);
+
 const rateLimit = object({ name: text, limit: number, remaining: number, reset_seconds: number });
 
 /** Every server event a client may see, and what of it. `error` and `session.updated` answer something: see answer.ts. */
@@ -150,7 +168,7 @@ export const views: ReadonlyMap<Json | undefined, View> = new Map<Json | undefin
   [heardDown, aboutItem({ content_index: number, ...words })],
   [
     'conversation.item.input_audio_transcription.completed',
-    aboutItem({ content_index: number, transcript: text, languages: list(text), usage: nullable(transcriptionUsage) }),
+    aboutItem({ content_index: number, transcript: text, languages, usage: nullable(transcriptionUsage) }),
   ],
   ['conversation.item.input_audio_transcription.failed', failedTranscription],
   [
@@ -188,5 +206,5 @@ export const views: ReadonlyMap<Json | undefined, View> = new Map<Json | undefin
   ['mcp_list_tools.in_progress', onlyTrusted(aboutItem({}))],
   ['mcp_list_tools.completed', onlyTrusted(aboutItem({}))],
   ['mcp_list_tools.failed', onlyTrusted(aboutItem({}))],
-  ['rate_limits.updated', onlyTrusted(plain({ rate_limits: list(rateLimit) }))],
+  ['rate_limits.updated', onlyTrusted(plain({ rate_limits: whole(rateLimit) }))],
 ]);

@@ -83,6 +83,17 @@ export function list(shape: Shape): Shape {
   };
 }
 
+/** A list whose elements are all permitted: what is left of another would say something that upstream did not. */
+export function whole(shape: Shape): Shape {
+  const elements = list(shape);
+  return (value) => {
+    const permitted = elements(value);
+    return Array.isArray(value) && Array.isArray(permitted) && permitted.length === value.length
+      ? permitted
+      : undefined;
+  };
+}
+
 /** The permitted fields of an object. */
 export function fieldsOf(value: JsonObject, fields: Fields): JsonObject {
   const rebuilt: JsonObject = {};

@@ -458,3 +458,25 @@ it('gives an event a new id when its own is not fit to be passed on', () => {
   );
   expect(ids).toEqual([...Array(4).fill(expect.stringMatching(/^event_made_/)), 'event_ok']);
 });
+
+describe('a list of a form that is not known', () => {
+  const completed = 'conversation.item.input_audio_transcription.completed';
+  const told = (languages: Json) => {
+    const session = bench();
+    session.down(added(userItem('item_u')));
+    return session.down({ type: completed, item_id: 'item_u', content_index: 0, transcript: 'Hi', languages })[0];
+  };
+  it.each<[Json]>([
+    [['en', 'de']],
+    [[{ code: 'en' }, { code: 'de' }]],
+    [['en', { code: 'de', confidence: 0.5 }]],
+    [[]],
+  ])('is no cause to keep back %j', (languages) => expect(told(languages)?.languages).toEqual(languages));
+  it.each<[Json]>([[[['en']]], [['en', 7]], ['en'], [[{ en: 1 }]]])(
+    'is left out as a whole, never told as another: %j',
+    (languages) => expect(told(languages)).not.toHaveProperty('languages'),
+  );
+  it('shows of objects what is known of them', () => {
+    expect(told([{ code: 'en', secret: 1 }])?.languages).toEqual([{ code: 'en' }]);
+  });
+});

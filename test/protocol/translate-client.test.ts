@@ -209,7 +209,7 @@ describe('events for a preview client', () => {
     { type: 'response.content_part.added', part: { type: 'text', text: '' } },
     { type: 'response.content_part.done', part: { type: 'audio', transcript: 'a' } },
     { type: 'response.function_call_arguments.delta', delta: '{' },
-    { type: 'response.function_call_arguments.done', name: 'f', arguments: '{}' },
+    { type: 'response.function_call_arguments.done', arguments: '{}' },
     { type: 'rate_limits.updated', rate_limits: [] },
     { type: 'someone.elses' },
     { type: 'toString' },
@@ -257,6 +257,11 @@ describe('events for a preview client', () => {
     'mcp_list_tools.failed',
   ])('%s is left out', (type) => {
     expect(run(previewClient(recordingPorts()).toClient, [{ type, item_id: 'i' }])).toEqual([]);
+  });
+
+  it('the name of a call is left out where its arguments are done', () => {
+    const { name: _, ...rest } = { type: 'response.function_call_arguments.done', name: 'f', arguments: '{}' };
+    expect(run(previewClient(recordingPorts()).toClient, [{ ...rest, name: 'f' }])).toStrictEqual([rest]);
   });
 
   it('languages of a transcription are left out', () => {

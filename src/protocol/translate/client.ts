@@ -148,6 +148,7 @@ export function previewClient(
       return body;
     },
     'conversation.item.input_audio_transcription.completed': (body) => omit(body, 'languages'),
+    'response.function_call_arguments.done': (body) => omit(body, 'name'),
     'response.created': showResponse,
     'response.done': (body) => {
       const shown = showResponse(body);
