@@ -1,6 +1,8 @@
-/** `realtime-relay check --dial`: opens a session on every upstream, and says what failed and what to do about it. */
+/** `realtime-relay check`: what cannot work, and with `--dial` what others say: issuers of keys, and upstreams of a session. */
 
 import { randomUUID } from 'node:crypto';
+import { readCertificate } from './certificate.js';
+import type { IssuerSettings } from './config/identity.js';
 import type { Settings } from './config.js';
 import { RelayError } from './errors.js';
 import type { Profile } from './policy/profile.js';
@@ -8,10 +10,11 @@ import { renderSession } from './policy/render.js';
 import { encode, eventOf, type JsonObject, type RealtimeEvent, type Refusal, type Step } from './protocol/event.js';
 import { createReader } from './protocol/read.js';
 import { previewUpstream } from './protocol/translate.js';
+import { createTokenVerifier } from './relay.js';
 import { oneLine } from './terminal.js';
 import { type Dialed, dial } from './upstream/dial.js';
 import { DialFailure } from './upstream/failure.js';
-import type { UpstreamTarget } from './upstream/target.js';
+import { type UpstreamTarget, upstreamUrl } from './upstream/target.js';
 import { createTargets } from './upstreams.js';
 
 /** What works and is probably not meant, for `check`: too much for the log of each start. */
@@ -29,29 +32,137 @@ export function hintsOf({ profiles }: Pick<Settings, 'profiles'>): string[] {
 
 const maxBytes = 32 * 1024 * 1024;
 
-/** Tries every upstream with every profile; resolves to whether all went well. Prints a line for each step. */
-export async function checkUpstreams(settings: Settings, print: (line: string) => void): Promise<boolean> {
+/**
+ * Finds what cannot work without asking anybody.
+ * @throws ConfigError
+ */
+export function checkSettings(settings: Settings): void {
+  createTokenVerifier(settings).close();
+  createTargets(settings, () => undefined);
+  if (settings.tls) readCertificate(settings.tls);
+}
+
+/** What came of asking for the keys of one issuer. */
+interface IssuerReport {
+  readonly issuer: string;
+  readonly ok: boolean;
+  readonly said: readonly string[];
+}
+
+/** What came of a session on one upstream with one profile. */
+interface UpstreamReport {
+  readonly upstream: string;
+  readonly profile: string;
+  /** Where it was dialled, and as whom. */
+  readonly url: string;
+  readonly identity: string;
+  readonly ok: boolean;
+  readonly said: readonly string[];
+}
+
+/** All that `check --dial` found out. */
+export interface DialReport {
+  readonly ok: boolean;
+  readonly issuers: readonly IssuerReport[];
+  readonly upstreams: readonly UpstreamReport[];
+}
+
+/** Asks every issuer for its keys, and tries every upstream with every profile. Prints a line for each step. */
+export async function checkAll(settings: Settings, print: (line: string) => void): Promise<DialReport> {
+  const issuers: IssuerReport[] = [];
+  for (const issuer of settings.auth.issuers) issuers.push(await askForKeys(settings, issuer, print));
+  const upstreams: UpstreamReport[] = [];
   const { targets, caches } = createTargets(settings, () => undefined);
-  let ok = true;
   for (const target of targets) {
     for (const profile of settings.profiles.values()) {
-      print(`upstream ${target.name}, profile ${profile.name}:`);
-      const problem = await tryOne(target, profile, settings, print);
-      if (problem === null) continue;
-      ok = false;
-      for (const line of problem) print(`  ${line}`);
+      upstreams.push(await checkUpstream(settings, target, profile, print));
     }
   }
   for (const cache of caches.values()) cache.close();
-  print(ok ? 'All upstreams accept sessions.' : 'Not all upstreams accept sessions.');
-  return ok;
+  const accept = upstreams.every(({ ok }) => ok);
+  print(accept ? 'All upstreams accept sessions.' : 'Not all upstreams accept sessions.');
+  return { ok: accept && issuers.every(({ ok }) => ok), issuers, upstreams };
+}
+
+/** Prints each line as it comes, and keeps it. */
+function keeping(print: (line: string) => void): { said: string[]; say(line: string): void } {
+  const said: string[] = [];
+  return {
+    said,
+    say(line) {
+      said.push(line);
+      print(`  ${line}`);
+    },
+  };
+}
+
+async function askForKeys(
+  settings: Settings,
+  issuer: IssuerSettings,
+  print: (line: string) => void,
+): Promise<IssuerReport> {
+  const { said, say } = keeping(print);
+  print(`issuer ${oneLine(issuer.issuer, 256)}:`);
+  const { source } = issuer;
+  if (source.kind !== 'jwks') {
+    say(`verifies with ${issuer.keySetting}`);
+    return { issuer: issuer.issuer, ok: true, said };
+  }
+  const verifier = createTokenVerifier({ ...settings, auth: { ...settings.auth, issuers: [issuer] } });
+  try {
+    await verifier.warm();
+    say(`has keys at ${source.uri}`);
+    return { issuer: issuer.issuer, ok: true, said };
+  } catch (error) {
+    const { cause } = error as Error;
+    say(`failed: ${oneLine(cause instanceof Error ? cause.message : String(cause), 1000)}`);
+    say(`what to do: check ${issuer.keySetting}, which is ${source.uri}.`);
+    return { issuer: issuer.issuer, ok: false, said };
+  } finally {
+    verifier.close();
+  }
+}
+
+async function checkUpstream(
+  settings: Settings,
+  target: UpstreamTarget,
+  profile: Profile,
+  print: (line: string) => void,
+): Promise<UpstreamReport> {
+  const { said, say } = keeping(print);
+  print(`upstream ${target.name}, profile ${profile.name}:`);
+  const intent = profile.session.type === 'transcription' ? 'transcription' : undefined;
+  const url = String(upstreamUrl(target, { intent }));
+  const identity = await identityOf(target);
+  say(`url ${url}`);
+  say(`identity ${identity}`);
+  const problem = await tryOne(target, profile, settings, say);
+  for (const line of problem ?? []) say(line);
+  return { upstream: target.name, profile: profile.name, url, identity, ok: problem === null, said };
+}
+
+/** As whom an upstream is asked: what an Entra token says of itself, never the token. */
+async function identityOf({ authorize }: UpstreamTarget): Promise<string> {
+  try {
+    const { name, value } = await authorize.header();
+    if (name === 'api-key') return 'API key';
+    const [, payload = ''] = value.split('.');
+    const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as Record<string, unknown>;
+    const known = ['appid', 'azp', 'oid', 'tid', 'xms_mirid', 'upn', 'aud'].flatMap((claim) =>
+      typeof claims[claim] === 'string' ? [`${claim} ${oneLine(claims[claim], 256)}`] : [],
+    );
+    return ['Microsoft Entra', ...known].join(', ');
+  } catch {
+    // Why there is no token, and what to do about it, the dial says better; of one that cannot be read nothing is known.
+    return 'Microsoft Entra, of a token that does not say';
+  }
 }
 
 async function tryOne(
   target: UpstreamTarget,
   profile: Profile,
   { limits }: Settings,
-  print: (line: string) => void,
+  say: (line: string) => void,
 ): Promise<string[] | null> {
   const requestId = randomUUID();
   const started = performance.now();
@@ -67,12 +178,10 @@ async function tryOne(
   } catch (error) {
     return explain(error, requestId);
   }
-  print(`  connected in ${Math.round(performance.now() - started)} ms`);
+  say(`connected in ${Math.round(performance.now() - started)} ms`);
   try {
     const session = await configure(dialed, renderSession(profile, {}), limits.configure_seconds);
-    print(
-      `  configured in ${Math.round(performance.now() - started)} ms, model ${oneLine(String(session.model), 128)}`,
-    );
+    say(`configured in ${Math.round(performance.now() - started)} ms, model ${oneLine(String(session.model), 128)}`);
     return null;
   } catch (error) {
     return [

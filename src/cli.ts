@@ -5,18 +5,16 @@ import { createReadStream, readFileSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { signToken } from './auth/token.js';
-import { checkUpstreams, hintsOf } from './check.js';
+import { checkAll, checkSettings, hintsOf } from './check.js';
 import { WorkerFailed } from './cluster/primary.js';
 import { ConfigError, configFileSchema, loadConfig, type Settings } from './config.js';
 import { runDemo } from './demo.js';
 import { startEmulator } from './emulator/emulator.js';
 import { explain, NotAnId } from './explain/explain.js';
 import { describeSettings } from './masked.js';
-import { createTokenVerifier } from './relay.js';
 import { onSignal, serve, untilSignal } from './serve.js';
 import { talk } from './talk/talk.js';
 import { visible } from './terminal.js';
-import { createTargets } from './upstreams.js';
 
 /** Exit codes of sysexits.h that process managers and people know. */
 const exitCodes = { ok: 0, failed: 1, usage: 64, config: 78 } as const;
@@ -24,7 +22,8 @@ const exitCodes = { ok: 0, failed: 1, usage: 64, config: 78 } as const;
 const usage = `realtime-relay <command>
 
   serve                 run the relay; settings come from the environment and RELAY_CONFIG
-  check [--dial]        print the effective configuration; --dial also opens one upstream session
+  check [--dial]        print the effective configuration; --dial also asks for the issuers' keys and opens sessions
+        [--json]        all of it as one JSON object
         [--schema]      print the JSON Schema of the RELAY_CONFIG file
   token --sub <user>    print an app token signed with RELAY_JWT_SECRET
         [--profile <name>] [--tenant <name>] [--ttl <seconds>] [--claim name=value]…
@@ -69,17 +68,16 @@ const commands: Record<string, Command> = {
   },
 
   async check(args) {
-    const { values } = options(args, { dial: { type: 'boolean' }, schema: { type: 'boolean' } });
+    const { values } = options(args, {
+      dial: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+      schema: { type: 'boolean', default: false },
+    });
     if (values.schema) {
       print(JSON.stringify(configFileSchema(), null, 2));
       return exitCodes.ok;
     }
-    const settings = loadConfig(process.env);
-    createTokenVerifier(settings).close();
-    createTargets(settings, () => undefined);
-    print(JSON.stringify(describeSettings(settings), null, 2));
-    for (const warning of [...settings.warnings, ...hintsOf(settings)]) complain(`warning: ${warning}`);
-    return !values.dial || (await checkUpstreams(settings, print)) ? exitCodes.ok : exitCodes.failed;
+    return values.json ? checkAsJson(values.dial) : checkAsText(values.dial);
   },
 
   async token(args) {
@@ -174,6 +172,33 @@ const commands: Record<string, Command> = {
   },
 };
 
+/** Throws ConfigError, as all commands do that need settings. */
+async function checkAsText(dial: boolean): Promise<number> {
+  const settings = loadConfig(process.env);
+  checkSettings(settings);
+  print(JSON.stringify(describeSettings(settings), null, 2));
+  for (const warning of [...settings.warnings, ...hintsOf(settings)]) complain(`warning: ${warning}`);
+  return !dial || (await checkAll(settings, print)).ok ? exitCodes.ok : exitCodes.failed;
+}
+
+/** One JSON object for programs, whatever is wrong. */
+async function checkAsJson(dial: boolean): Promise<number> {
+  const tell = (report: object) => print(JSON.stringify(report, null, 2));
+  try {
+    const settings = loadConfig(process.env);
+    checkSettings(settings);
+    const warnings = [...settings.warnings, ...hintsOf(settings)];
+    const report = dial ? await checkAll(settings, () => undefined) : null;
+    const ok = report?.ok ?? true;
+    tell({ ok, problems: [], warnings, settings: describeSettings(settings), ...(report && { dial: report }) });
+    return ok ? exitCodes.ok : exitCodes.failed;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    tell({ ok: false, problems: error.problems, warnings: [], settings: null });
+    return exitCodes.config;
+  }
+}
+
 /** A token for one user, signed with the relay's own secret. */
 function signUser(
   settings: Settings,
@@ -225,6 +250,9 @@ function options<T extends NonNullable<Parameters<typeof parseArgs>[0]>['options
   }
 }
 
+/** What a system says of an address to listen on that it does not have. */
+const notOurs = new Set(['EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN']);
+
 async function main(): Promise<number> {
   const [name = '--help', ...args] = process.argv.slice(2);
   if (name === '--version') {
@@ -255,6 +283,10 @@ async function main(): Promise<number> {
         `The address is in use: ${(error as Error).message}. Stop the other program, or set PORT and RELAY_OPS_PORT.`,
       );
       return exitCodes.failed;
+    }
+    if (notOurs.has(String((error as NodeJS.ErrnoException).code))) {
+      complain(`HOST: ${process.env.HOST?.trim()} is no address of this machine (${(error as Error).message}).`);
+      return exitCodes.config;
     }
     throw error;
   }

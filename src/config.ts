@@ -7,6 +7,7 @@ import { accessSync, constants } from 'node:fs';
 import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
+import { endpointProblem } from './config/endpoint.js';
 import { authSchema, bindProfiles, cookieOf, type IssuerSettings, issuersOf } from './config/identity.js';
 import { originsOf } from './config/origins.js';
 import { meant } from './config/spelling.js';
@@ -400,6 +401,8 @@ function withEndpoint(
       `${where}: must be https://; plain http:// would send the credential in the clear and is for loopback only.`,
     );
   }
+  const problem = endpointProblem(url, one.deployment);
+  if (problem) problems.push(`${where}: ${problem}`);
   return { ...one, proxy: proxyFor(url, proxyOf(env)) };
 }
 

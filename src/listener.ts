@@ -1,11 +1,12 @@
 /** The sockets that are listened on: the public one, which may speak TLS, and the one for operations. */
 
 import { once } from 'node:events';
-import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { unwatchFile, watchFile } from 'node:fs';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
-import type { Settings } from './config.js';
+import { readCertificate } from './certificate.js';
+import { ConfigError, type Settings } from './config.js';
 import { type HttpRefusal, httpRefusal, RelayError } from './errors.js';
 import { createOpsApp, type Health, type MetricsSource } from './http/app.js';
 import { answerPlainly } from './plain.js';
@@ -19,7 +20,7 @@ export function createListener(
   app: RequestListener,
   settings: Settings,
   log: Log,
-): { server: Server | TlsServer; unwatch(): void } {
+): { server: Server | TlsServer; certificateEndsAt(): number | null; unwatch(): void } {
   const { tls, limits } = settings;
   const headersTimeout = limits.handshake_seconds * 1000;
   const options = {
@@ -28,9 +29,13 @@ export function createListener(
     requestTimeout: headersTimeout,
     connectionsCheckingInterval: Math.min(1000, headersTimeout / 2),
   };
+  let certificate = tls && readCertificate(tls);
   // A TLS handshake that is never finished is not covered by the time-outs of HTTP.
-  const server = tls
-    ? createTlsServer({ ...options, handshakeTimeout: headersTimeout, ...readCertificate(tls) }, app)
+  const server = certificate
+    ? createTlsServer(
+        { ...options, handshakeTimeout: headersTimeout, cert: certificate.cert, key: certificate.key },
+        app,
+      )
     : createServer(options, app);
   const saidWrongly = mistakesOf(log);
   server.on('clientError', (error: NodeJS.ErrnoException & { rawPacket?: Buffer }, socket) => {
@@ -38,7 +43,7 @@ export function createListener(
     if (!socket.writable) socket.destroy();
     else answerPlainly(socket, error.code === 'HPE_HEADER_OVERFLOW' ? headersTooBig : notHttp);
   });
-  if (!tls) return { server, unwatch: () => undefined };
+  if (!tls) return { server, certificateEndsAt: () => null, unwatch: () => undefined };
 
   // Comes before a `clientError`: what is written to a peer without a finished handshake is never written.
   server.prependListener('tlsClientError', (_error, socket) => void socket.destroy());
@@ -49,16 +54,20 @@ export function createListener(
 
   const reload = () => {
     try {
-      (server as TlsServer).setSecureContext(readCertificate(tls));
+      const { cert, key, expiresAt } = readCertificate(tls);
+      (server as TlsServer).setSecureContext({ cert, key });
+      certificate = { cert, key, expiresAt };
       log.info('certificate.reloaded');
     } catch (error) {
-      log.error({ error }, 'The changed certificate cannot be used; the one before stays in use.');
+      const problems = error instanceof ConfigError ? error.problems : ['It could not be read.'];
+      log.error({ problems, error }, 'The changed certificate cannot be used; the one before stays in use.');
     }
   };
   // Polling also sees the symbolic links by which Kubernetes replaces a mounted secret.
   for (const file of [tls.cert, tls.key]) watchFile(file, { interval: certificatePollMs, persistent: false }, reload);
   return {
     server,
+    certificateEndsAt: () => certificate?.expiresAt ?? null,
     unwatch() {
       for (const file of [tls.cert, tls.key]) unwatchFile(file, reload);
     },
@@ -118,10 +127,6 @@ function mistakesOf(log: Log): (kind: 'tls_on_plain_port' | 'plain_on_tls_port')
     last.set(kind, now);
     log.warn({ kind }, 'listener.mistaken');
   };
-}
-
-function readCertificate(tls: { cert: string; key: string }): { cert: Buffer; key: Buffer } {
-  return { cert: readFileSync(tls.cert), key: readFileSync(tls.key) };
 }
 
 /** Opens the operations listener. */

@@ -137,11 +137,16 @@ export async function startRelay(
       return current.profiles;
     },
   };
+  let certificateEndsAt: () => number | null = () => null;
   metrics.watch({
     sessions: () => registry.size,
     bufferedBytes: (direction) => [...registry].reduce((sum, session) => sum + session.buffered[direction], 0),
     tokenSeconds: () => upstreams.tokenSeconds(),
     revocations: () => revocations.size,
+    certificateSeconds: () => {
+      const end = certificateEndsAt();
+      return end === null ? null : (end - Date.now()) / 1000;
+    },
   });
 
   const loop = watchLoop(({ lateMs }) => {
@@ -200,6 +205,7 @@ export async function startRelay(
     failed: (need, error) => log.warn({ need, error }, 'readiness.failed'),
   });
   const http = createListener(app, settings, log);
+  certificateEndsAt = http.certificateEndsAt;
   http.server.on('upgrade', gateway);
 
   const [, ops] = await Promise.all([

@@ -2,6 +2,7 @@
 
 import type { Worker } from 'node:cluster';
 import type { z } from 'zod';
+import { readCertificate } from '../certificate.js';
 import type { Settings } from '../config.js';
 import { RelayError } from '../errors.js';
 import type { Health } from '../http/app.js';
@@ -247,4 +248,5 @@ async function revoke(one: Revocation, kept: Revocations, lines: readonly Line[]
 function check(settings: Settings): void {
   createTokenVerifier(settings).close();
   createTargets(settings, () => undefined);
+  if (settings.tls) readCertificate(settings.tls);
 }

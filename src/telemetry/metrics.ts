@@ -156,6 +156,8 @@ export interface Live {
   revocations(): number;
   /** Seconds until the upstream token runs out, by upstream; absent where an API key is used. */
   tokenSeconds(): ReadonlyMap<string, number>;
+  /** Seconds until the certificate of the public listener runs out; null, or left out, where it speaks no TLS. */
+  certificateSeconds?(): number | null;
 }
 
 export type Metrics = ReturnType<typeof createMetrics>;
@@ -220,6 +222,18 @@ export function createMetrics(
       // An upstream that is no longer configured leaves no value behind.
       this.reset();
       for (const [upstream, seconds] of live?.tokenSeconds() ?? []) this.set({ upstream }, seconds);
+    },
+  });
+
+  new Gauge({
+    name: 'relay_certificate_expiry_seconds',
+    help: 'Seconds until the certificate of the public listener runs out; below 0 it has',
+    aggregator: 'min',
+    registers,
+    collect() {
+      const seconds = live?.certificateSeconds?.() ?? null;
+      if (seconds === null) this.remove();
+      else this.set(seconds);
     },
   });
 

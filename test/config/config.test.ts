@@ -158,6 +158,27 @@ describe('the endpoint', () => {
   });
 });
 
+describe('an endpoint with a path that would not be used', () => {
+  it.each([
+    'https://gateway.test/realtime-api',
+    'https://gateway.test/realtime-api/openai/v1',
+    'https://x.openai.azure.com/openai/deployments/another/chat/completions?api-version=1',
+    'https://x.openai.azure.com/openai/realtime?api-version=1&deployment=another',
+    'wss://x.openai.azure.com/openai/v1/realtime?model=another',
+  ])('%s is refused by the name of its setting', (AZURE_OPENAI_ENDPOINT) => {
+    expect(problems({ AZURE_OPENAI_ENDPOINT })).toEqual([expect.stringMatching(/^AZURE_OPENAI_ENDPOINT: it/)]);
+  });
+
+  it.each([
+    'https://x.openai.azure.com/openai/v1/',
+    'https://x.services.ai.azure.com/api/projects/p',
+    'wss://x.openai.azure.com/openai/v1/realtime?model=gpt-realtime',
+    'https://x.openai.azure.com//openai',
+  ])('is not %s, which is what people copy', (AZURE_OPENAI_ENDPOINT) => {
+    expect(problems({ AZURE_OPENAI_ENDPOINT })).toEqual([]);
+  });
+});
+
 describe('the way to verify tokens', () => {
   const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString();

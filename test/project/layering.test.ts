@@ -12,7 +12,7 @@ const layers = [
   ['config'],
   ['config.ts', 'auth', 'upstream', 'tools', 'console'],
   ['session'],
-  ['http', 'telephony'],
+  ['http', 'telephony', 'certificate.ts'],
   ['reload.ts', 'readiness.ts', 'upstreams.ts', 'masked.ts', 'listener.ts'],
   ['relay.ts', 'talk', 'explain', 'emulator'],
   ['check.ts', 'demo.ts', 'cluster'],

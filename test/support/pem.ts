@@ -7,6 +7,8 @@ export interface Options {
   readonly commonName?: string;
   /** Host names it is for, beside 127.0.0.1. */
   readonly names?: readonly string[];
+  /** Days from now between which it is valid; by default from yesterday to the day after tomorrow. */
+  readonly days?: readonly [from: number, to: number];
 }
 
 /** One DER element (ITU-T X.690): tag, length, content. */
@@ -30,7 +32,7 @@ const dayMs = 24 * 3600 * 1000;
 
 /** Certificate and key as PEM text. */
 export function certificatePem(options: Options = {}): { cert: string; key: string } {
-  const { commonName = 'localhost', names: hosts = ['localhost'] } = options;
+  const { commonName = 'localhost', names: hosts = ['localhost'], days: [from, to] = [-1, 2] } = options;
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const name = sequence(der(0x31, sequence(commonNameType, text(commonName))));
   const serial = randomBytes(8);
@@ -46,7 +48,7 @@ export function certificatePem(options: Options = {}): { cert: string; key: stri
     der(0x02, serial),
     ecdsaWithSha256,
     name,
-    sequence(time(new Date(Date.now() - dayMs)), time(new Date(Date.now() + 2 * dayMs))),
+    sequence(time(new Date(Date.now() + from * dayMs)), time(new Date(Date.now() + to * dayMs))),
     name,
     publicKey.export({ type: 'spki', format: 'der' }),
     der(0xa3, extensions),
