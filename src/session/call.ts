@@ -429,6 +429,7 @@ export class Call {
     this.#state = 'draining';
     this.#drain = createDrain({
       turns: this.#meter.turns,
+      isHolding: () => false,
       isPlaying: () => this.#playing,
       isWritten: () => true,
       over: () => this.end('draining', 'relay'),

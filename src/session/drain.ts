@@ -5,6 +5,8 @@ import type { Turns } from './turns.js';
 /** What a drain needs of its session. */
 export interface DrainPorts {
   readonly turns: Pick<Turns, 'isUnsettled' | 'isOwed' | 'isSpeaking' | 'unasked' | 'takeRecording'>;
+  /** Whether something of the client's is held that upstream does not know of yet. */
+  isHolding(): boolean;
   /** Whether an answer is played that upstream has given already. */
   isPlaying(): boolean;
   /** Whether all that upstream has said is on its way to the client. */
@@ -26,10 +28,11 @@ const patienceMs = { speech: 2000, tool: 10_000 } as const;
 const unwrittenMs = 25;
 
 /** Starts to drain one session. */
-export function createDrain({ turns, isPlaying, isWritten, over }: DrainPorts): Drain {
+export function createDrain({ turns, isHolding, isPlaying, isWritten, over }: DrainPorts): Drain {
   let isOver = false;
   let timer: NodeJS.Timeout | null = null;
   let recordedAt = Number.NEGATIVE_INFINITY;
+  let heldAt = Number.NEGATIVE_INFINITY;
   let unasked: typeof turns.unasked = null;
   let unaskedSince = 0;
 
@@ -38,12 +41,15 @@ export function createDrain({ turns, isPlaying, isWritten, over }: DrainPorts): 
     const recording = turns.takeRecording();
     if (recording === 'more') recordedAt = now;
     const records = recording !== 'none' && now - recordedAt < patienceMs.speech;
+    if (isHolding()) heldAt = now;
     if (turns.unasked !== unasked) {
       unasked = turns.unasked;
       unaskedSince = now;
     }
     const awaits = unasked !== null && now - unaskedSince < patienceMs[unasked];
-    return awaits || records || isPlaying() || turns.isSpeaking() || turns.isUnsettled() || turns.isOwed();
+    // What was let go of just now may be speech that upstream has yet to hear.
+    const holds = now - heldAt < patienceMs.speech;
+    return awaits || records || holds || isPlaying() || turns.isSpeaking() || turns.isUnsettled() || turns.isOwed();
   }
 
   function look(): void {

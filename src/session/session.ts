@@ -510,6 +510,7 @@ export class Session {
     const { turns } = this.#meter;
     const drain = createDrain({
       turns,
+      isHolding: () => this.#client.waiting + this.#up.waiting > 0,
       isPlaying: () => false,
       isWritten: () => {
         this.#client.flush();
