@@ -300,8 +300,9 @@ function probeOf({ limits, profiles }: Settings, signal: AbortSignal): OpenOptio
 /** Counts every dial; each session logs its own. */
 function dialObserver(metrics: Metrics) {
   return ({ upstream, outcome, seconds, failure }: DialEvent): void => {
-    metrics.dialed(upstream, outcome, seconds);
-    if (outcome === 'ok' || outcome === 'aborted') return;
+    const hasFailed = outcome !== 'ok' && outcome !== 'aborted';
+    metrics.dialed(upstream, outcome, hasFailed ? (failure?.kind ?? 'unknown') : '', seconds);
+    if (!hasFailed) return;
     metrics.upstreamError(originOfDial(failure), outcome);
   };
 }

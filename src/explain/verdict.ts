@@ -1,5 +1,6 @@
 /** Whose fault the end of a session was, and how the log shows it. */
 
+import { faultOf } from '../upstream/faults.js';
 import { duration, last, number, object, text, timeOf } from './fields.js';
 import type { Line } from './lines.js';
 
@@ -12,31 +13,6 @@ export interface Verdict {
   /** What the operator can do; absent where there is nothing to do. */
   readonly advice?: string;
 }
-
-/** Whose a failed dial is, by its kind in the log line `upstream.dialed`. */
-const faultOfDial: Readonly<Record<string, Fault>> = {
-  credential: 'identity',
-  wrong_credential: 'identity',
-  missing_role: 'identity',
-  forbidden: 'identity',
-  network_rules: 'network',
-  proxy: 'network',
-  dns: 'network',
-  tls: 'network',
-  unreachable: 'network',
-  reset: 'network',
-  deployment_not_found: 'relay',
-  wrong_path: 'relay',
-  not_realtime: 'relay',
-  bad_request: 'relay',
-  too_many_headers: 'relay',
-  redirect: 'relay',
-  not_websocket: 'relay',
-  shortage: 'relay',
-  call_not_found: 'client',
-  throttled: 'upstream',
-  server_error: 'upstream',
-};
 
 /** A fault that follows from the reason alone, and what the reason means; `who` may be used in the sentence. */
 const byReason: Readonly<Record<string, readonly [Fault, string]>> = {
@@ -151,16 +127,14 @@ function slow(line: Line, isUpstream: boolean): Verdict {
 }
 
 function configuration(line: Line): Verdict {
-  if (/in time/.test(text(line.detail))) {
+  if (line.phase !== undefined && line.rejected == null) {
     return {
       fault: 'upstream',
-      because: 'It accepted the connection but did not start or configure the session in time.',
+      because: `It accepted the connection but did not ${line.phase === 'greeting' ? 'start' : 'configure'} the session in time.`,
     };
   }
-  // Upstream's words may repeat the profile; its code and the name of the field do not.
-  const words = text(object(object(line.error).cause).message ?? object(line.error).message, 1000);
-  const named = ['code', 'param'].map((key) => new RegExp(`"${key}":"([\\w.[\\]-]{1,100})"`).exec(words)?.[1]);
-  const what = named.filter(Boolean).join(', ');
+  const { code, param } = object(line.rejected);
+  const what = [text(code), text(param)].filter(Boolean).join(', ');
   return {
     fault: 'relay',
     because: `The upstream did not accept the configuration of the profile ${text(line.profile)}${what && ` (${what})`}.`,
@@ -193,12 +167,11 @@ function dialing(line: Line, lines: readonly Line[]): Verdict {
   const upstream = text(dial?.upstream) || 'The upstream';
   const words = status === null ? kind : `${kind}, HTTP ${status}`;
   const advice = text(error.advice) || support;
-  if (kind === 'timeout') {
-    const phase = /\(([a-zA-Z ]+)\)/.exec(text(error.message))?.[1] ?? '';
-    const fault = phase === 'credential' ? 'identity' : phase === 'upgrade' || phase === '' ? 'upstream' : 'network';
+  const phase = text(error.phase ?? line.phase);
+  const fault = faultOf({ kind, phase });
+  if (fault && kind === 'timeout') {
     return { fault, because: `${upstream} was not reached in time${phase && `; it hung at: ${phase}`}.`, advice };
   }
-  const fault = faultOfDial[kind];
   if (fault) return { fault, because: `The dial of ${upstream} failed: ${words}.`, advice };
   if (line.ready === true || line.upstream !== undefined) {
     return { fault: 'upstream', because: `It broke the protocol or refused to go on.${sentence(line.detail)}`, advice };

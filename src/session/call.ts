@@ -68,6 +68,7 @@ type State = 'creating' | 'attaching' | 'configuring' | 'open' | 'draining' | 'c
 interface Ending {
   readonly message?: string | undefined;
   readonly cause?: unknown;
+  readonly phase?: string | undefined;
   readonly retryAfterMs?: number | undefined;
   readonly closeCode?: number;
 }
@@ -377,7 +378,7 @@ export class Call {
     // The account may just have ended it.
     if (!this.isOpen) return;
     const due = overdue(now, this.#facts(this.#state, at));
-    if (due) this.end(due.id, due.initiator, { message: due.message });
+    if (due) this.end(due.id, due.initiator, { message: due.message, phase: due.phase });
     else if (this.#state === 'attaching' && now - this.#answeredAt > attachMs) {
       this.end('upstream_timeout', 'upstream', { message: 'The upstream did not let the relay into the call.' });
     } else this.#drain?.look();
@@ -450,7 +451,7 @@ export class Call {
     this.#endedAt = now;
     this.#stop.abort();
     this.#drain?.stop();
-    const { message, cause, retryAfterMs, closeCode } = ending;
+    const { message, cause, phase, retryAfterMs, closeCode } = ending;
     this.#refused(new RelayError(id, message ?? exits[id].meaning, { retryAfterMs, cause }));
     this.admission.release();
     this.#services.ended(this);
@@ -469,6 +470,7 @@ export class Call {
       detail: message,
       closeCode,
       cause,
+      phase,
     };
     reportEnd(end, this.#identity(), metrics, log);
     if (wasConfiguring) {

@@ -5,6 +5,7 @@ import { exits, RelayError } from '../errors.js';
 import type { Watch } from '../policy/drift.js';
 import { relayPrefix } from '../protocol/catalogue.js';
 import { isObject, type JsonObject, type RealtimeEvent } from '../protocol/event.js';
+import { rejectionOf } from './rejection.js';
 
 /** What a guard may do. */
 interface GuardPorts {
@@ -65,9 +66,7 @@ export function createGuard({ watch, violations, reportOnly }: Rules, ports: Gua
   function refused(error: JsonObject): void {
     const id = error.event_id;
     if (typeof id !== 'string') return;
-    const cause = new Error(
-      `upstream rejected ${String(error.code).slice(0, 100)}, ${String(error.param).slice(0, 200)}`,
-    );
+    const cause = rejectionOf(error);
     if (id === configureId) {
       throw new RelayError('upstream_configuration_failed', exits.upstream_configuration_failed.meaning, { cause });
     }

@@ -29,6 +29,8 @@ export interface Due {
   readonly id: ExitId;
   readonly initiator: Initiator;
   readonly message?: string;
+  /** What upstream should have done. */
+  readonly phase?: 'greeting' | 'configuration';
 }
 
 /** The end that is due now, or null. */
@@ -48,7 +50,8 @@ export function overdue(now: number, facts: Facts): Due | null {
 function notConfigured({ configureSent }: Facts): Due {
   const missing = configureSent ? 'accept the configuration' : 'start the session';
   const message = `The upstream did not ${missing} in time.`;
-  return { id: 'upstream_configuration_failed', initiator: 'upstream', message };
+  const phase = configureSent ? 'configuration' : 'greeting';
+  return { id: 'upstream_configuration_failed', initiator: 'upstream', message, phase };
 }
 
 function overdueOpen(now: number, facts: Facts): Due | null {

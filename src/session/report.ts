@@ -7,9 +7,11 @@ import type { TraceAttributes, TracePart } from '../telemetry/trace.js';
 import type { Usage, UsageRecord } from '../telemetry/usage.js';
 import type { Dialed } from '../upstream/dial.js';
 import { DialFailure } from '../upstream/failure.js';
+import { faultOf } from '../upstream/faults.js';
 import type { DialEvent } from '../upstream/pool.js';
 import type { Admission } from './admission.js';
 import type { Totals } from './meter.js';
+import { rejectedOf } from './rejection.js';
 
 /** How a session ended; everything here is for the operator. */
 export interface End {
@@ -28,6 +30,8 @@ export interface End {
   readonly detail?: string | undefined;
   readonly closeCode?: number | undefined;
   readonly cause?: unknown;
+  /** What upstream had to do when its time was over. */
+  readonly phase?: string | undefined;
 }
 
 /** A session that can talk, and what it took to get there; times are in milliseconds. */
@@ -112,16 +116,19 @@ function originOf({ reason, cause }: End): Origin {
 
 /** Whose fault it is that a dial failed. */
 export function originOfDial(failure: unknown): Origin {
-  if (!(failure instanceof DialFailure)) return 'upstream';
-  return failure.kind === 'credential' ? 'identity' : failure.kind === 'shortage' ? 'relay' : 'upstream';
+  return (failure instanceof DialFailure && faultOf(failure)) || 'upstream';
 }
 
 /** Counts and logs the end of a session. */
 export function reportEnd(end: End, identity: object, metrics: Metrics, log: Log): void {
-  const { reason, initiator, milliseconds, totals, detail, closeCode, cause, ...counts } = end;
+  const { reason, initiator, milliseconds, totals, detail, closeCode, cause, phase, ...counts } = end;
   const failed = initiator === 'upstream' && isRetryable(reason);
   metrics.sessionEnded(reason, initiator, milliseconds / 1000, end.ready);
-  if (failed || reason === 'internal') metrics.upstreamError(originOf(end), reason);
+  // A dial that the pool has told of is counted as such.
+  const isCounted = cause instanceof DialFailure && cause.isCounted;
+  if ((failed || reason === 'internal') && !isCounted) metrics.upstreamError(originOf(end), reason);
+  const rejected = rejectedOf(cause);
+  const slowIn = phase ?? (cause instanceof DialFailure ? cause.phase : null);
   const level = reason === 'internal' ? 'error' : failed ? 'warn' : 'info';
   log[level](
     {
@@ -133,6 +140,8 @@ export function reportEnd(end: End, identity: object, metrics: Metrics, log: Log
       ...totals,
       ...(detail && { detail }),
       ...(closeCode !== undefined && { closeCode }),
+      ...(rejected && { rejected }),
+      ...(slowIn !== null && { phase: slowIn }),
       ...(cause !== undefined && { error: cause }),
     },
     'session.ended',

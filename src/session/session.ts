@@ -27,6 +27,7 @@ import { createOddities, oddityOf } from './oddities.js';
 import { type Facts, overdue } from './overdue.js';
 import { type Flow, Pipe } from './pipe.js';
 import { eventBytesOf } from './readers.js';
+import { rejectionOf } from './rejection.js';
 import { Replies } from './replies.js';
 import {
   type End,
@@ -76,6 +77,8 @@ type State = 'dialing' | 'configuring' | 'open' | 'draining' | 'closed';
 interface Ending {
   readonly message?: string | undefined;
   readonly cause?: unknown;
+  /** What upstream had to do when its time was over. */
+  readonly phase?: string | undefined;
   readonly retryAfterMs?: number | undefined;
   /** The close code the peer sent, for the log. */
   readonly closeCode?: number;
@@ -277,7 +280,7 @@ export class Session {
         this.#open(event.body?.session, policy);
       } else if (event.type === 'error') {
         throw new RelayError('upstream_configuration_failed', exits.upstream_configuration_failed.meaning, {
-          cause: new Error(rejectionOf(event.body?.error)),
+          cause: rejectionOf(event.body?.error),
         });
       }
       return null;
@@ -389,7 +392,7 @@ export class Session {
   #unsaid(refusal: Refusal, policy: Policy): void {
     if (this.#state === 'configuring') {
       throw new RelayError('upstream_configuration_failed', exits.upstream_configuration_failed.meaning, {
-        cause: new Error(refusal.message),
+        cause: rejectionOf(refusal),
       });
     }
     this.#replies.unsaid(refusal, policy);
@@ -444,7 +447,7 @@ export class Session {
     if (!this.isOpen) return;
     const due = overdue(now, facts);
     if (due) {
-      this.end(due.id, due.initiator, { message: due.message });
+      this.end(due.id, due.initiator, { message: due.message, phase: due.phase });
       return;
     }
     this.#announceExpiry(at);
@@ -560,6 +563,7 @@ export class Session {
       detail: ending.message,
       closeCode: ending.closeCode,
       cause: ending.cause,
+      phase: ending.phase,
     };
     reportEnd(end, identityOf(this.admission, this.#dialed), metrics, log);
     if (before === 'configuring') {
@@ -591,10 +595,4 @@ export class Session {
 
 function seconds(exact: number): number {
   return Math.round(exact * 1000) / 1000;
-}
-
-/** What upstream objected to, for the log: its message may quote the instructions, which `check --dial` may show and a log may not. */
-function rejectionOf(error: Json | undefined): string {
-  const { code, param } = typeof error === 'object' && error !== null && !Array.isArray(error) ? error : {};
-  return `upstream rejected the profile: ${String(code).slice(0, 100)}, ${String(param).slice(0, 200)}`;
 }

@@ -26,7 +26,7 @@ type Decision = (typeof decisions)[number];
 export type Initiator = 'client' | 'upstream' | 'relay';
 
 /** Whose fault an error is. */
-export type Origin = 'client' | 'relay' | 'upstream' | 'identity' | 'tool';
+export type Origin = 'client' | 'relay' | 'upstream' | 'identity' | 'network' | 'tool';
 
 /** What upstream sends now and then and is no event; half a character is passed on, all else is dropped. */
 const odds = ['binary', 'malformed', 'ambiguous', 'too_big', 'half_character'] as const;
@@ -261,9 +261,9 @@ export function createMetrics(
   );
   const dial = histogram(
     'relay_upstream_dial_seconds',
-    'Time to open an upstream WebSocket',
+    'Time to open an upstream WebSocket; kind says why one failed',
     [0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10],
-    ['upstream', 'outcome'],
+    ['upstream', 'outcome', 'kind'],
   );
   const entra = histogram(
     'relay_entra_token_seconds',
@@ -425,8 +425,9 @@ export function createMetrics(
     refused(reason: ExitId): void {
       refusals.inc({ reason });
     },
-    dialed(upstream: string, outcome: string, seconds: number): void {
-      dial.observe({ upstream, outcome }, seconds);
+    /** @param kind why it failed, of the closed set of kinds; empty where it did not */
+    dialed(upstream: string, outcome: string, kind: string, seconds: number): void {
+      dial.observe({ upstream, outcome, kind }, seconds);
     },
     tokenFetched(outcome: 'ok' | 'failed', seconds: number): void {
       entra.observe({ outcome }, seconds);

@@ -23,6 +23,8 @@ export class DialFailure extends Error {
   readonly status: number | undefined;
   /** The upstream's own error code, or the system's. */
   readonly code: string | null;
+  /** Whether it was counted as a dial, so that the end of its session is not one more. */
+  isCounted = false;
   /** How far the dial had come, where that is known. */
   readonly phase: string | null;
   /** What the operator should do. */

@@ -178,6 +178,7 @@ export class UpstreamPool {
     } catch (error) {
       const refusal = RelayError.from(error);
       const failure = refusal.cause instanceof DialFailure ? refusal.cause : undefined;
+      if (failure) failure.isCounted = true;
       const aborted = options.signal.aborted && options.signal.reason !== overtaken;
       // One profile that upstream does not take must not close it to all others.
       const isProfiles = refusal.id === 'upstream_configuration_failed';
