@@ -33,7 +33,7 @@ const usage = `realtime-relay <command>
   explain <id> < log    tell what happened in a session, and whose fault it was
         [--file <log>]
   emulate               run a local stand-in for Azure OpenAI
-        [--port <port>] [--speed <factor>]
+        [--port <port>] [--speed <factor>] [--like azure|openai]
   demo                  run emulator and relay, and speak once through them
   --help, --version
 `;
@@ -150,7 +150,10 @@ const commands: Record<string, Command> = {
       port: { type: 'string', default: '8091' },
       host: { type: 'string', default: '127.0.0.1' },
       speed: { type: 'string', default: '4' },
+      like: { type: 'string', default: 'azure' },
     });
+    const { like } = values;
+    if (like !== 'azure' && like !== 'openai') throw new UsageError('emulate: --like must be azure or openai.');
     const port = Number(values.port);
     if (!Number.isInteger(port) || port < 0 || port > 65535)
       throw new UsageError('emulate: --port must be 0 to 65535.');
@@ -158,6 +161,7 @@ const commands: Record<string, Command> = {
       port,
       host: values.host,
       speed: positive('speed', values.speed),
+      like,
       log: print,
     });
     print(`A local Azure OpenAI is at ${emulator.url}; deployment gpt-realtime, API key emulator-key.`);

@@ -9,8 +9,10 @@ import { bytesPerMs, type Clip, clipOf, type Recording, type Speech } from './sp
 export interface Script {
   /** What the model says, as text or as the transcript of its speech. */
   readonly text?: string;
-  /** The model calls a function instead of speaking, or several in one response. */
+  /** The model calls a function, or several in one response: after `text` or `speech` where one is given, else at once. */
   readonly functionCall?: ScriptedCall | readonly ScriptedCall[];
+  /** The call begins before the words before it have ended, as with newer models, which do so by themselves. */
+  readonly overlapping?: boolean;
   /** Speak (true) or write (false), whatever the session's modality is. */
   readonly audio?: boolean;
   /** A bundled recording by name, such as `answer-story`. */
@@ -42,6 +44,7 @@ export interface Answer {
   readonly outputs: readonly Output[];
   readonly status: 'completed' | 'incomplete' | 'failed';
   readonly reason: string | null;
+  readonly overlapping: boolean;
 }
 
 /** What the model has to go by. */
@@ -51,6 +54,8 @@ export interface Question {
   readonly format: AudioFormat;
   readonly tools: readonly JsonObject[];
   readonly toolChoice: Json;
+  /** Whether the model is of the second generation. */
+  readonly isNewer: boolean;
 }
 
 const charactersPerSecond = 15;
@@ -60,28 +65,29 @@ export function answer(question: Question, script: Script, speech: Speech): Answ
   const status = script.status ?? 'completed';
   const reason =
     script.reason ?? { completed: null, incomplete: 'content_filter', failed: 'rate_limit_exceeded' }[status];
-  if (status === 'failed') return { outputs: [], status, reason };
-  return { outputs: outputsOf(question, script, speech), status, reason };
+  const overlapping = script.overlapping ?? question.isNewer;
+  if (status === 'failed') return { outputs: [], status, reason, overlapping };
+  return { outputs: outputsOf(question, script, speech), status, reason, overlapping };
 }
 
 /** Speech without end: as much as makes `bytes` of base64 in the deltas, 64 MiB when left out. */
 export function flood(bytes: number | undefined, format: AudioFormat, speech: Speech): Answer {
   const recording = recordingFor({ kind: 'nothing', text: '' }, speech);
   const clip = clipOf(recording, format, ((bytes ?? 64 * 1024 * 1024) * 0.75) / bytesPerMs(format) / 1000);
-  return { outputs: [{ kind: 'audio', text: recording.text, clip }], status: 'completed', reason: null };
+  const outputs: Output[] = [{ kind: 'audio', text: recording.text, clip }];
+  return { outputs, status: 'completed', reason: null, overlapping: false };
 }
 
 function outputsOf(question: Question, script: Script, speech: Speech): Output[] {
-  if (script.functionCall) {
-    const calls = Array.isArray(script.functionCall) ? script.functionCall : [script.functionCall];
-    return (calls as readonly ScriptedCall[]).map(scriptedCall);
-  }
-  const said = whatWasSaid(question.items, speech);
+  const given = script.functionCall ?? [];
+  const calls = (Array.isArray(given) ? (given as readonly ScriptedCall[]) : [given as ScriptedCall]).map(scriptedCall);
   const isPlain = script.text === undefined && script.speech === undefined;
+  if (isPlain && calls.length > 0) return calls;
+  const said = whatWasSaid(question.items, speech);
   const call = isPlain ? callOf(question, said) : null;
   if (call) return [call];
   const modality = script.audio === undefined ? question.modality : script.audio ? 'audio' : 'text';
-  return [spoken(question, script, said, speech, modality)];
+  return [spoken(question, script, said, speech, modality), ...calls];
 }
 
 function spoken(question: Question, script: Script, said: Said, speech: Speech, modality: 'audio' | 'text'): Output {

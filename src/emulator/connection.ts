@@ -6,6 +6,7 @@ import type { Script } from './answer.js';
 import type { Admission } from './doors.js';
 import { badFrame, type Fault, type FaultList } from './faults.js';
 import { newId } from './ids.js';
+import type { Personality } from './output.js';
 import { PreviewEdge } from './preview.js';
 import type { Received, ReceivedConnection } from './received.js';
 import { closes } from './refusals.js';
@@ -20,6 +21,9 @@ export interface House {
   readonly speech: Speech;
   readonly speed: number;
   readonly sessionSeconds: number;
+  readonly like: Personality;
+  /** Whether input can be transcribed by what is deployed under this name. */
+  transcribes(model: string): boolean;
   readonly faults: FaultList;
   readonly scripts: Script[];
   readonly received: Received;
@@ -67,6 +71,9 @@ export class Connection {
       speed: house.speed,
       deployment: admission.deployment,
       expiresAt: Math.floor(Date.now() / 1000 + house.sessionSeconds),
+      like: house.like,
+      // Preview has names of models there, not of deployments.
+      transcribes: (model) => admission.dialect === 'preview' || house.transcribes(model),
       emit: (event) => this.#send(event),
       complain: (found) => this.#complain(found, null),
       ready: (resume) => this.#ready(resume),

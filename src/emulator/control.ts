@@ -33,6 +33,7 @@ const scriptShape = object({
   text,
   functionCall: (value, path) => (Array.isArray(value) ? array(callShape) : callShape)(value, path),
   audio: boolean,
+  overlapping: boolean,
   speech: text,
   status: oneOf('incomplete', 'failed'),
   reason: text,

@@ -10,6 +10,7 @@ import { Connection, type House } from './connection.js';
 import { createControl, type EmulatorControl, serveControl } from './control.js';
 import { type Admission, type Deployment, type DoorRules, isRefusal, judge } from './doors.js';
 import { type Fault, FaultList, type FaultName, isFaultName, refusalOf } from './faults.js';
+import type { Personality } from './output.js';
 import { Received, type ReceivedConnection, type RecordLimits } from './received.js';
 import { bodyOf, correlation, type Refusal, rawAnswer, refusals } from './refusals.js';
 import { loadSpeech } from './speech.js';
@@ -27,18 +28,20 @@ export interface EmulatorOptions extends RecordLimits {
   readonly acceptAnyCredential?: boolean;
   /** Decides over `Authorization: Bearer` tokens; accepts any non-empty one by default. */
   readonly bearer?: (token: string) => boolean;
-  /** By deployment name; `gpt-realtime`, a chat `gpt-4o` and a transcribing `whisper` by default. */
+  /** By deployment name; `gpt-realtime`, a chat `gpt-4o` and models that transcribe by default. */
   readonly deployments?: Readonly<Record<string, Deployment>>;
   /** Speaks TLS with this PEM pair. */
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer };
   /** How many times faster than real time answers come; 4 by default, Infinity for at once. */
   readonly speed?: number;
-  /** Length of a session in seconds; 1800 by default. */
+  /** Length of a session in seconds; 3600 by default, as live sessions announce. */
   readonly sessionSeconds?: number;
   /** How many sidebands are told that their call does not exist yet; 1 by default. */
   readonly callHiddenTries?: number;
   /** Whether the answer to a request for a key shows the session it is for; default true. */
   readonly keyEchoes?: boolean;
+  /** Whose manners it has where the two services differ; `azure` by default. */
+  readonly like?: Personality;
   readonly log?: (line: string) => void;
 }
 
@@ -54,7 +57,11 @@ export interface Emulator {
 
 const defaultDeployments: Readonly<Record<string, Deployment>> = {
   'gpt-realtime': { model: 'gpt-realtime', kind: 'realtime' },
+  'gpt-realtime-2.1': { model: 'gpt-realtime-2.1', kind: 'realtime' },
   'gpt-4o': { model: 'gpt-4o', kind: 'chat' },
+  'gpt-4o-transcribe': { model: 'gpt-4o-transcribe', kind: 'transcription' },
+  'gpt-4o-mini-transcribe': { model: 'gpt-4o-mini-transcribe', kind: 'transcription' },
+  'gpt-realtime-whisper': { model: 'gpt-realtime-whisper', kind: 'transcription' },
   whisper: { model: 'whisper', kind: 'transcription' },
 };
 /** Larger than the largest legal event: 15 MiB of audio are 20 MiB of base64. */
@@ -62,18 +69,34 @@ const maxPayload = 32 * 1024 * 1024;
 
 /** Starts an emulator. Rejects when the port is taken or the bundled speech is missing. */
 export async function startEmulator(options: EmulatorOptions = {}): Promise<Emulator> {
-  const { speed = 4, sessionSeconds = 1800, host = '127.0.0.1', port = 0, tls } = options;
+  const { speed = 4, sessionSeconds = 3600, host = '127.0.0.1', port = 0, tls, like = 'azure' } = options;
   if (!(speed > 0) || !(sessionSeconds > 0)) throw new RangeError('speed and sessionSeconds must be above 0');
   const faults = new FaultList();
   const scripts: Script[] = [];
   const received = new Received(options);
   const log = options.log ?? (() => undefined);
-  const house: House = { speech: await loadSpeech(), speed, sessionSeconds, faults, scripts, received, log };
+  const deployments = options.deployments ?? defaultDeployments;
+  const house: House = {
+    speech: await loadSpeech(),
+    speed,
+    sessionSeconds,
+    like,
+    // A classic whisper is refused like what does not exist. Source: whoever recorded live sessions.
+    transcribes: (name) =>
+      like === 'openai' ||
+      (Object.hasOwn(deployments, name) &&
+        deployments[name]?.kind === 'transcription' &&
+        deployments[name].model !== 'whisper'),
+    faults,
+    scripts,
+    received,
+    log,
+  };
   const rules: DoorRules = {
     apiKeys: options.apiKeys ?? ['emulator-key'],
     acceptAnyCredential: options.acceptAnyCredential ?? false,
     bearer: (token) => bearerIsFine(token, options.bearer, log),
-    deployments: options.deployments ?? defaultDeployments,
+    deployments,
     hasCall: (id) => desk.find(id),
   };
   const desk = new CallDesk(house, rules, options.callHiddenTries ?? 1, options.keyEchoes ?? true);

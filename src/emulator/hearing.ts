@@ -1,13 +1,12 @@
 /** The input side of a session: audio in, turns found or committed, user items and their transcripts out. */
 import type { JsonObject } from '../protocol/event.js';
-import { textHeard } from './answer.js';
 import type { Conversation, Item } from './conversation.js';
 import { newId } from './ids.js';
 import { announce } from './items.js';
 import { base64Bytes, type Complaint, complaint, notAudio } from './schema.js';
 import type { Settings } from './settings.js';
-import { bytesPerMs, type Speech } from './speech.js';
-import { transcriptEvents } from './transcribe.js';
+import type { Speech } from './speech.js';
+import { type Terms, Transcript } from './transcribe.js';
 import { Listener, type Turn } from './vad.js';
 
 /** What hearing needs of its session. */
@@ -22,6 +21,8 @@ export interface Surface {
   /** A turn is over and wants an answer. */
   respond(): void;
   isResponding(): boolean;
+  /** Whether input can be transcribed by what is deployed under this name. */
+  transcribes(model: string): boolean;
   spent(usage: JsonObject): void;
 }
 
@@ -36,6 +37,8 @@ export class Hearing {
   readonly #timers = new Set<NodeJS.Timeout>();
   #listener: Listener | null = null;
   #comingItemId: string | null = null;
+  /** What is being said, once it was noticed that somebody speaks. */
+  #coming: Transcript | null = null;
   /** Where on the audio timeline the silence after the last turn began; null until there was an answer. */
   #idleSinceMs: number | null = null;
 
@@ -53,6 +56,7 @@ export class Hearing {
     this.#listener ??= new Listener(format, turn_detection);
     if (this.#listener.isFull) return complaint('invalid_value', 'The input audio buffer is full.', 'audio');
     for (const turn of this.#listener.append(bytes)) this.#turn(turn);
+    this.#understand();
     this.#noticeIdleness(this.#listener.nowMs);
     return null;
   }
@@ -70,6 +74,7 @@ export class Hearing {
   clear(): void {
     this.#listener?.clear();
     this.#comingItemId = null;
+    this.#coming = null;
     this.#surface.emit({ type: 'input_audio_buffer.cleared' });
   }
 
@@ -96,6 +101,7 @@ export class Hearing {
     this.#idleSinceMs = null;
     if (turn.kind === 'started') {
       this.#comingItemId = newId('item');
+      this.#coming = new Transcript(this.#comingItemId, this.#surface.emit);
       const at = { audio_start_ms: Math.round(turn.audioMs), item_id: this.#comingItemId };
       this.#surface.emit({ type: 'input_audio_buffer.speech_started', ...at });
       if (input.turn_detection?.interrupt_response !== false) this.#surface.interrupt();
@@ -125,9 +131,26 @@ export class Hearing {
     if (type === 'realtime') this.#surface.respond();
   }
 
+  /** Tells words while they are spoken. */
+  #understand(): void {
+    const spoken = this.#listener?.speaking;
+    const terms = this.#terms();
+    if (spoken && terms) this.#coming?.hear(spoken.ms, spoken.last, terms, this.#surface.speech);
+  }
+
+  /** Null where nothing is transcribed, or cannot be. */
+  #terms(): Terms | null {
+    const { input, include } = this.#surface.settings();
+    const model = String(input.transcription?.model);
+    if (!input.transcription || !this.#surface.transcribes(model)) return null;
+    return { model, withLogprobs: Array.isArray(include) && include.length > 0, format: input.format };
+  }
+
   #committed(audio: Buffer): void {
     const id = this.#comingItemId ?? newId('item');
+    const transcript = this.#coming ?? new Transcript(id, this.#surface.emit);
     this.#comingItemId = null;
+    this.#coming = null;
     const { conversation, emit } = this.#surface;
     const { format } = this.#surface.settings().input;
     const content = [{ type: 'input_audio', transcript: null }];
@@ -136,22 +159,21 @@ export class Hearing {
     emit({ type: 'input_audio_buffer.committed', previous_item_id: conversation.lastId, item_id: id });
     conversation.insert(item);
     announce(item, conversation, emit);
-    this.#transcribe(item, audio);
+    if (this.#surface.settings().input.transcription) this.#transcribe(item, audio, transcript);
   }
 
-  #transcribe(item: Item, audio: Buffer): void {
-    const { input, include } = this.#surface.settings();
-    if (!input.transcription) return;
-    const { speech, speed, emit, spent } = this.#surface;
-    const text = textHeard(audio, input.format, speech);
-    const audioMs = audio.length / bytesPerMs(input.format);
-    const withLogprobs = Array.isArray(include) && include.length > 0;
-    const events = transcriptEvents(item.id, text, audioMs, String(input.transcription.model), withLogprobs);
+  #transcribe(item: Item, audio: Buffer, transcript: Transcript): void {
+    const terms = this.#terms();
+    const { speech, speed, spent } = this.#surface;
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
+      if (terms === null) {
+        transcript.refuse();
+        return;
+      }
+      const { text, usage } = transcript.finish(audio, terms, speech);
       item.shown = { ...item.shown, content: [{ type: 'input_audio', transcript: text }] };
-      for (const event of events) emit(event);
-      spent({ type: 'transcription', usage: events.at(-1)?.usage ?? null });
+      spent({ type: 'transcription', usage });
     }, transcriptDelayMs / speed);
     this.#timers.add(timer);
   }

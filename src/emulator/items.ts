@@ -14,7 +14,9 @@ export function itemFrom(given: JsonObject, format: AudioFormat): Item {
   const { id: _id, object: _object, status: _status, type, ...rest } = given;
   if (type !== 'message') {
     const calls = type === 'function_call' && rest.call_id === undefined ? { call_id: newId('call') } : {};
-    return { id, shown: { id, status: 'completed', type, ...calls, ...rest }, heard: null, spoken: null };
+    // Only outputs have no status. Source: recordings of live sessions.
+    const status = type === 'function_call_output' ? {} : { status: 'completed' };
+    return { id, shown: { id, type, ...status, ...calls, ...rest }, heard: null, spoken: null };
   }
   const content = rest.content as JsonObject[];
   const sounds = content.flatMap(({ audio }) => (typeof audio === 'string' ? [Buffer.from(audio, 'base64')] : []));

@@ -1,8 +1,10 @@
 /** One response while it is given: its events in the order of the service, paced, and what it cost. */
 import type { Json, JsonObject } from '../protocol/event.js';
-import type { Answer, Output } from './answer.js';
-import type { Conversation, Item } from './conversation.js';
+import type { Answer } from './answer.js';
+import type { Conversation } from './conversation.js';
 import { newId } from './ids.js';
+import { OutputItem, type Personality, type Showing } from './output.js';
+import { pieces } from './padding.js';
 import type { AudioFormat } from './settings.js';
 import { bytesPerMs, wordsOf } from './speech.js';
 import { type Tokens, tokensOut, usageOf } from './usage.js';
@@ -29,6 +31,9 @@ export interface Stage {
   readonly speed: number;
   /** Silence before the first audio delta, in milliseconds of the clock. */
   readonly firstAudioDelayMs: number;
+  readonly like: Personality;
+  /** Models of the second generation name the phase of a message, and begin a call before the message before it ends. */
+  readonly isNewer: boolean;
   /** Called instead of going on after so many deltas, or before the first item ends if it is shorter. */
   readonly accident: { readonly afterDeltas: number; happen(): void } | null;
   emit(event: JsonObject): void;
@@ -46,15 +51,6 @@ const thinkingMs = 1200;
 /** An answer given at once still lets the event loop breathe. */
 const burst = 32;
 
-interface OpenItem {
-  readonly output: Output;
-  readonly item: Item;
-  readonly index: number;
-  readonly previousId: string | null;
-  readonly callId: string;
-  text: string;
-}
-
 /** A response from `response.created` to `response.done`; it owns the one timer that paces it. */
 export class ResponseRun {
   readonly id = newId('resp');
@@ -63,7 +59,7 @@ export class ResponseRun {
   readonly #stage: Stage;
   readonly #steps: Generator<number, void>;
   readonly #finished: JsonObject[] = [];
-  #open: OpenItem | null = null;
+  readonly #open: OutputItem[] = [];
   #timer: NodeJS.Timeout | null = null;
   #immediate: NodeJS.Immediate | null = null;
   #deltas = 0;
@@ -126,10 +122,12 @@ export class ResponseRun {
       return;
     }
     for (const [index, output] of outputs.entries()) {
-      const open = this.#openItem(output, index);
+      const item = new OutputItem(output, index, this.#showing(outputs[index + 1]?.kind === 'call'));
+      if (output.kind === 'call') this.#characters += output.name.length;
+      this.#open.push(item);
       const share = status === 'incomplete' ? 0.5 : 1;
       let fits = true;
-      for (const wait of this.#deltasOf(open, share)) {
+      for (const wait of this.#deltasOf(item, share)) {
         fits = wait !== null;
         if (wait === null) break;
         yield wait;
@@ -139,37 +137,41 @@ export class ResponseRun {
         this.#conclude('incomplete', { type: 'incomplete', reason: fits ? reason : 'max_output_tokens' });
         return;
       }
-      this.#closeItem('completed');
+      const overlaps = this.#answer.overlapping && outputs[index + 1]?.kind === 'call' && output.kind !== 'call';
+      if (!overlaps) this.#closeItems('completed');
     }
     this.#conclude('completed', null);
   }
 
+  #showing(isBeforeCall: boolean): Showing {
+    const { conversation, like, isNewer, emit } = this.#stage;
+    const phase = !isNewer ? null : isBeforeCall ? 'commentary' : 'final_answer';
+    return { responseId: this.id, conversation, like, phase, emit };
+  }
+
   /** Emits one delta per step; yields null when the next one would not fit in `max_output_tokens`. */
-  *#deltasOf(open: OpenItem, share: number): Generator<number | null> {
-    const { output } = open;
-    if (output.kind === 'audio') yield* this.#speak(open, share);
+  *#deltasOf(item: OutputItem, share: number): Generator<number | null> {
+    const { output } = item;
+    if (output.kind === 'audio') yield* this.#speak(item, share);
     else {
-      const whole = output.kind === 'text' ? output.text : output.arguments;
-      const pieces = output.kind === 'text' ? wordsOf(whole) : (whole.match(/[\s\S]{1,12}/g) ?? []);
-      for (const piece of pieces.slice(0, Math.ceil(pieces.length * share))) {
-        if (this.#exceeds(piece.length, 0)) return yield null;
-        open.text += piece;
-        this.#characters += piece.length;
-        this.#delta(open, output.kind === 'text' ? 'response.output_text.delta' : callDelta, piece);
+      const parts = output.kind === 'text' ? wordsOf(output.text) : pieces(output.arguments);
+      for (const part of parts.slice(0, Math.ceil(parts.length * share))) {
+        if (this.#exceeds(part.length, 0)) return yield null;
+        this.#words(item, part);
         yield wordMs;
       }
     }
   }
 
-  *#speak(open: OpenItem, share: number): Generator<number | null> {
-    if (open.output.kind !== 'audio') return;
-    const { clip, text } = open.output;
+  *#speak(item: OutputItem, share: number): Generator<number | null> {
+    if (item.output.kind !== 'audio') return;
+    const { clip, text } = item.output;
     yield this.#stage.firstAudioDelayMs > 0 ? -this.#stage.firstAudioDelayMs : thinkingMs;
     const words = wordsOf(text);
     const perMs = bytesPerMs(clip.format);
     const step = chunkMs * perMs;
     const spoken = { clip, bytes: 0, truncated: false };
-    open.item.spoken = spoken;
+    item.item.spoken = spoken;
     let told = 0;
     for (let from = 0; from < clip.bytes * share; from += step) {
       const to = Math.min(clip.bytes, from + step);
@@ -177,23 +179,26 @@ export class ResponseRun {
       const piece = words.slice(told, due).join('');
       if (this.#exceeds(piece.length, (to - from) / perMs)) return yield null;
       told = due;
-      if (piece !== '') {
-        open.text += piece;
-        this.#characters += piece.length;
-        this.#delta(open, 'response.output_audio_transcript.delta', piece);
-      }
+      if (piece !== '') this.#words(item, piece);
       spoken.bytes = to;
       this.#audioMs += (to - from) / perMs;
       this.#stage.audioWasHeard();
-      this.#delta(open, 'response.output_audio.delta', clip.slice(from, to).toString('base64'));
+      if (this.#mayGoOn()) item.audio(clip.slice(from, to).toString('base64'));
       yield (to - from) / perMs;
     }
   }
 
-  #delta(open: OpenItem, type: string, delta: string): void {
-    if (this.#isOver || this.#accidentHappened(this.#deltas)) return;
+  #words(item: OutputItem, words: string): void {
+    if (!this.#mayGoOn()) return;
+    this.#characters += words.length;
+    item.words(words);
+  }
+
+  /** Counts one more delta, unless it is the one at which an accident is to happen. */
+  #mayGoOn(): boolean {
+    if (this.#isOver || this.#accidentHappened(this.#deltas)) return false;
     this.#deltas += 1;
-    this.#stage.emit({ type, ...this.#at(open), delta });
+    return true;
   }
 
   #accidentHappened(deltas: number): boolean {
@@ -211,74 +216,22 @@ export class ResponseRun {
     return text + audio > maxOutputTokens;
   }
 
-  #openItem(output: Output, index: number): OpenItem {
-    const callId = newId('call');
-    const id = newId('item');
-    const shown: JsonObject =
-      output.kind === 'call'
-        ? { id, type: 'function_call', status: 'in_progress', call_id: callId, name: output.name, arguments: '' }
-        : { id, type: 'message', status: 'in_progress', role: 'assistant', content: [] };
-    if (output.kind === 'call') this.#characters += output.name.length;
-    const item: Item = { id, shown, heard: null, spoken: null };
-    const previousId = this.#stage.conversation?.lastId ?? null;
-    const open = { output, item, index, previousId, callId, text: '' };
-    this.#open = open;
-    this.#stage.emit({ type: 'response.output_item.added', response_id: this.id, output_index: index, item: shown });
-    if (this.#stage.conversation) {
-      this.#stage.conversation.insert(item);
-      this.#stage.emit({ type: 'conversation.item.added', previous_item_id: previousId, item: shown });
-    }
-    if (output.kind !== 'call') {
-      const part = output.kind === 'text' ? { type: 'text', text: '' } : { type: 'audio', transcript: '' };
-      this.#stage.emit({ type: 'response.content_part.added', ...this.#at(open), part });
-    }
-    return open;
-  }
-
-  #closeItem(status: 'completed' | 'incomplete'): void {
-    const open = this.#open;
-    if (!open) return;
-    this.#open = null;
-    const { output, item, index, text } = open;
-    const at = this.#at(open);
-    if (output.kind === 'text') {
-      this.#stage.emit({ type: 'response.output_text.done', ...at, text });
-      this.#stage.emit({ type: 'response.content_part.done', ...at, part: { type: 'text', text } });
-    } else if (output.kind === 'audio') {
-      this.#stage.emit({ type: 'response.output_audio.done', ...at });
-      this.#stage.emit({ type: 'response.output_audio_transcript.done', ...at, transcript: text });
-      this.#stage.emit({ type: 'response.content_part.done', ...at, part: { type: 'audio', transcript: text } });
-    } else {
-      this.#stage.emit({ type: 'response.function_call_arguments.done', ...at, name: output.name, arguments: text });
-    }
-    const content = output.kind === 'text' ? { type: 'output_text', text } : { type: 'output_audio', transcript: text };
-    const wasCut = item.spoken?.truncated === true;
-    const told = output.kind === 'call' ? { arguments: text } : wasCut ? {} : { content: [content] };
-    item.shown = { ...item.shown, status, ...told };
-    this.#finished.push(item.shown);
-    if (this.#stage.conversation) {
-      this.#stage.emit({ type: 'conversation.item.done', previous_item_id: open.previousId, item: item.shown });
-    }
-    const done = { response_id: this.id, output_index: index, item: item.shown };
-    this.#stage.emit({ type: 'response.output_item.done', ...done });
+  #closeItems(status: 'completed' | 'incomplete'): void {
+    for (const item of this.#open.splice(0)) this.#finished.push(item.close(status));
   }
 
   #conclude(status: string, details: JsonObject | null): void {
     if (this.#isOver) return;
-    this.#closeItem('incomplete');
+    this.#closeItems(status === 'completed' ? 'completed' : 'incomplete');
     this.drop();
     const output = tokensOut(this.#characters, this.#audioMs);
     const usage = status === 'failed' ? null : usageOf(this.#stage.input, output, this.#stage.cached);
     this.#stage.ended(this, usage);
     this.#stage.emit({ type: 'response.done', response: this.#shown(status, details, usage) });
+    if (this.#stage.like === 'azure') return;
     const remaining = Math.max(0, 40_000 - Number(usage?.total_tokens ?? 0));
     const limit = { name: 'tokens', limit: 40_000, remaining, reset_seconds: ((40_000 - remaining) * 60) / 40_000 };
     this.#stage.emit({ type: 'rate_limits.updated', rate_limits: [limit] });
-  }
-
-  #at({ item, index, output, callId }: OpenItem): JsonObject {
-    const ids = { response_id: this.id, item_id: item.id, output_index: index };
-    return output.kind === 'call' ? { ...ids, call_id: callId } : { ...ids, content_index: 0 };
   }
 
   #shown(status: string, details: JsonObject | null, usage: JsonObject | null): JsonObject {
@@ -298,5 +251,3 @@ export class ResponseRun {
     };
   }
 }
-
-const callDelta = 'response.function_call_arguments.delta';

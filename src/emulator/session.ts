@@ -6,12 +6,14 @@ import type { Fault } from './faults.js';
 import { Hearing } from './hearing.js';
 import { newId } from './ids.js';
 import { announce, createItem, deleteItem, itemFrom, retrieveItem, truncateItem } from './items.js';
+import type { Personality } from './output.js';
 import { ResponseRun, type Stage } from './response.js';
 import { type Complaint, complaint, isObject } from './schema.js';
 import {
   type Circumstances,
   echo,
   formatOf,
+  isNewerModel,
   modalityOf,
   objectAt,
   objection,
@@ -27,6 +29,9 @@ export interface Surroundings {
   readonly speed: number;
   readonly deployment: string | null;
   readonly expiresAt: number;
+  readonly like: Personality;
+  /** Whether input can be transcribed by what is deployed under this name. */
+  transcribes(model: string): boolean;
   emit(event: JsonObject): void;
   /** The peer did something that failed without an event of its own to answer. */
   complain(complaint: Complaint): void;
@@ -44,7 +49,7 @@ const maxParallel = 32;
 
 /** The state of one session: its settings, its conversation, and who speaks. */
 export class Session {
-  readonly id = newId('sess');
+  readonly id: string;
   readonly #conversationId = newId('conv');
   readonly #world: Surroundings;
   readonly #conversation = new Conversation();
@@ -55,7 +60,9 @@ export class Session {
   #audioWasHeard = false;
   #lastInput: Tokens | null = null;
 
-  constructor(settings: Settings, world: Surroundings) {
+  /** @param id its id, where a key for it was minted before */
+  constructor(settings: Settings, world: Surroundings, id = newId('sess')) {
+    this.id = id;
     this.#settings = settings;
     this.#world = world;
     this.#hearing = new Hearing({
@@ -70,6 +77,7 @@ export class Session {
         if (refused) world.complain(refused);
       },
       isResponding: () => this.#active !== null,
+      transcribes: world.transcribes,
       spent: world.spent,
     });
   }
@@ -162,7 +170,8 @@ export class Session {
       conversationId: isOutOfBand ? null : this.#conversationId,
     };
     const tools = (given.tools as JsonObject[] | undefined) ?? settings.tools;
-    const question = { items, ...terms, tools, toolChoice: given.tool_choice ?? settings.toolChoice };
+    const isNewer = isNewerModel(settings.model);
+    const question = { items, ...terms, tools, toolChoice: given.tool_choice ?? settings.toolChoice, isNewer };
     const instructions = (given.instructions as string | undefined) ?? settings.instructions;
     const input = contextTokens(instructions, tools, items);
     const stage = this.#stage(isOutOfBand, input, accident);
@@ -229,6 +238,8 @@ export class Session {
       input,
       cached: isOutOfBand ? null : this.#lastInput,
       speed: fault?.fault === 'flood' ? Number.POSITIVE_INFINITY : world.speed,
+      like: world.like,
+      isNewer: isNewerModel(this.#settings.model),
       firstAudioDelayMs: fault?.fault === 'slow' ? (fault.delayMs ?? 2000) : 0,
       accident: deadly && { afterDeltas: deadly.afterDeltas ?? 2, happen: () => world.die(deadly) },
       emit: world.emit,

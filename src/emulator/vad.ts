@@ -47,6 +47,12 @@ export class Listener {
     return this.#nowMs;
   }
 
+  /** Milliseconds of the utterance that is being spoken, and the sound that came last of it; null while nobody speaks. */
+  get speaking(): { readonly ms: number; readonly last: Buffer } | null {
+    const last = this.#frames.at(-1);
+    return this.#speaking && last ? { ms: this.heldMs, last } : null;
+  }
+
   configure(format: AudioFormat, detection: TurnDetection | null): void {
     if (format.type !== this.#format.type) this.clear();
     this.#format = format;

@@ -37,6 +37,8 @@ type Sender = (event: JsonObject) => void;
 /** How a call is set up. */
 export interface CallTerms {
   readonly settings: Settings;
+  /** The session's id, as the key's answer named it. */
+  readonly sessionId: string;
   readonly deployment: string;
   /** Whether the data channel gets the filtered events only. */
   readonly isFiltered: boolean;
@@ -66,22 +68,30 @@ export class EmulatedCall {
     this.#terms = terms;
     this.#input = terms.settings.input.format;
     this.#output = terms.settings.output.format;
-    this.#session = new Session(terms.settings, {
-      speech: house.speech,
-      speed: house.speed,
-      deployment: terms.deployment,
-      expiresAt: Math.floor(Date.now() / 1000 + house.sessionSeconds),
-      emit: (event) => this.#emit(event),
-      complain: (found) => this.#emit(errorOf(found, null)),
-      ready: () => true,
-      nextScript: () => house.scripts.shift(),
-      nextAccident: () => {
-        const fault = house.faults.take('response');
-        return fault && ['mute', 'slow', 'die_mid_response', 'close_mid_response'].includes(fault.fault) ? fault : null;
+    this.#session = new Session(
+      terms.settings,
+      {
+        speech: house.speech,
+        speed: house.speed,
+        deployment: terms.deployment,
+        expiresAt: Math.floor(Date.now() / 1000 + house.sessionSeconds),
+        like: house.like,
+        transcribes: house.transcribes,
+        emit: (event) => this.#emit(event),
+        complain: (found) => this.#emit(errorOf(found, null)),
+        ready: () => true,
+        nextScript: () => house.scripts.shift(),
+        nextAccident: () => {
+          const fault = house.faults.take('response');
+          return fault && ['mute', 'slow', 'die_mid_response', 'close_mid_response'].includes(fault.fault)
+            ? fault
+            : null;
+        },
+        die: () => this.end(),
+        spent: (usage) => house.received.spent(usage),
       },
-      die: () => this.end(),
-      spent: (usage) => house.received.spent(usage),
-    });
+      terms.sessionId,
+    );
     this.#timer = setTimeout(() => this.end(), Math.min(house.sessionSeconds * 1000, 2 ** 31 - 1));
   }
 
@@ -116,8 +126,8 @@ export class EmulatedCall {
       socket.close(1000);
       return;
     }
+    // No greeting: the first thing a sideband hears is the answer to what it says. Source: recordings of live calls.
     this.#sidebands.set(socket, record);
-    this.#greet(send);
   }
 
   /** Ends the call for everybody. */

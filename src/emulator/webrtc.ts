@@ -8,6 +8,7 @@ import type { House } from './connection.js';
 import { type DoorRules, mayEnter } from './doors.js';
 import { refusalOf } from './faults.js';
 import { gaShapes } from './ga.js';
+import { newId } from './ids.js';
 import type { ReceivedConnection } from './received.js';
 import { bodyOf, correlation, type Refusal, refusals } from './refusals.js';
 import { isObject } from './schema.js';
@@ -21,8 +22,12 @@ const maxKeys = 1000;
 const maxCalls = 100;
 const remembered = 100;
 
+/** Of a key for which no life was asked. Source: recordings of live calls. */
+const keySeconds = 7200;
+
 interface Key {
   readonly settings: Settings;
+  readonly sessionId: string;
   readonly deployment: string;
   readonly expiresAt: number;
 }
@@ -47,7 +52,6 @@ export class CallDesk {
   readonly #minted: JsonObject[] = [];
   readonly #hungUp: string[] = [];
   readonly #keyEchoes: boolean;
-  #made = 0;
 
   /**
    * @param hiddenTries how many sidebands are told that the call does not exist, as happens just after its creation
@@ -144,7 +148,7 @@ export class CallDesk {
     }
     const found = gaShapes.session(session, 'session');
     if (found) return wrong(found.code, found.message);
-    const seconds = isObject(expires_after) ? (expires_after.seconds ?? 600) : 600;
+    const seconds = isObject(expires_after) ? (expires_after.seconds ?? keySeconds) : keySeconds;
     if (typeof seconds !== 'number' || !Number.isInteger(seconds) || seconds < 10 || seconds > 7200) {
       return wrong('invalid_value', "Invalid 'expires_after.seconds': it must be from 10 to 7200.");
     }
@@ -158,11 +162,12 @@ export class CallDesk {
     const settings = updated(vendorDefaults(session.type, known.model), session);
     const value = `ek_${randomBytes(16).toString('hex')}`;
     const expiresAt = Math.floor(Date.now() / 1000) + seconds;
-    this.#keys.set(value, { settings, deployment, expiresAt });
+    const sessionId = newId('sess');
+    this.#keys.set(value, { settings, sessionId, deployment, expiresAt });
     const [oldest] = this.#keys.keys();
     if (this.#keys.size > maxKeys && oldest !== undefined) this.#keys.delete(oldest);
     response.writeHead(200, { ...correlation(), 'content-type': 'application/json' });
-    const echoed = this.#keyEchoes ? { session: echo(settings, `sess_${this.#made++}`, 0) } : {};
+    const echoed = this.#keyEchoes ? { session: echo(settings, sessionId, 0) } : {};
     response.end(JSON.stringify({ value, expires_at: expiresAt, ...echoed }));
     return null;
   }
@@ -184,6 +189,7 @@ export class CallDesk {
     }
     const call: EmulatedCall = new EmulatedCall(this.#house, {
       settings: key.settings,
+      sessionId: key.sessionId,
       deployment: key.deployment,
       isFiltered: url.searchParams.get('webrtcfilter') === 'on',
       ended: () => {
@@ -196,8 +202,11 @@ export class CallDesk {
       const answer = await call.answer(offer);
       response.writeHead(201, {
         ...correlation(),
-        'content-type': 'application/sdp',
+        // As the service names it, and where: the path is not one of its own. Source: recordings of live calls.
+        'content-type': 'text/plain; charset=utf-8',
         location: `/v1/realtime/calls/${call.id}`,
+        'access-control-allow-origin': '*',
+        'access-control-expose-headers': 'Location,X-Request-Id',
       });
       response.end(answer);
       this.#house.log(`call ${call.id}: ${key.deployment}`);

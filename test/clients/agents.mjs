@@ -21,7 +21,7 @@ await run(async ({ host }) => {
     transport: 'websocket',
     config: {
       audio: {
-        input: { transcription: { model: 'whisper' }, turnDetection: { type: 'server_vad', silenceDurationMs: 400 } },
+        input: { transcription: { model: 'gpt-realtime-whisper' }, turnDetection: { type: 'server_vad', silenceDurationMs: 400 } },
       },
     },
   });
@@ -59,7 +59,7 @@ await run(async ({ host }) => {
   await inbox.next('conversation.item.retrieved');
 
   session.transport.updateSessionConfig({
-    audio: { input: { transcription: { model: 'whisper' }, turnDetection: null } },
+    audio: { input: { transcription: { model: 'gpt-realtime-whisper' }, turnDetection: null } },
   });
   await inbox.next('session.updated');
   for (const pcm of pieces(speech)) session.sendAudio(new Uint8Array(pcm).buffer);

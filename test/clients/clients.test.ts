@@ -105,7 +105,7 @@ profiles:
       - { name: show_map, runs: client, parameters: { type: object, properties: { city: { type: string } } } }
     limits: { audio_burst_seconds: 60 }
   dictation:
-    session: { type: transcription, audio: { input: { transcription: { model: whisper } } } }
+    session: { type: transcription, audio: { input: { transcription: { model: gpt-realtime-whisper } } } }
     limits: { audio_burst_seconds: 60 }`;
 
 async function startPair(certificate: { cert: string; key: string }) {

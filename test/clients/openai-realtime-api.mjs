@@ -11,7 +11,7 @@ await run(async ({ host }) => {
   const client = new RealtimeClient({
     url: `wss://${host}/v1/realtime`,
     apiKey: task.key,
-    sessionConfig: { modalities: ['text'], input_audio_transcription: { model: 'whisper' } },
+    sessionConfig: { modalities: ['text'], input_audio_transcription: { model: 'gpt-realtime-whisper' } },
   });
   const inbox = new Inbox();
   const errors = [];

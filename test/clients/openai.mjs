@@ -58,7 +58,7 @@ await run(async (relay) => {
       item: { type: 'message', role, content: [{ type: 'input_text', text }] },
     });
   const update = async (turnDetection) => {
-    const session = sessionOf({ turnDetection, transcription: { model: 'whisper' } });
+    const session = sessionOf({ turnDetection, transcription: { model: 'gpt-realtime-whisper' } });
     realtime.send({ type: 'session.update', event_id: 'evt_update', session });
     return (await inbox.next('session.updated')).session;
   };

@@ -251,7 +251,7 @@ describe('without turn detection', () => {
 
 describe('transcription', () => {
   it.each([
-    ['whisper-1', { type: 'duration', seconds: expect.any(Number) }],
+    ['gpt-realtime-whisper', { type: 'duration', seconds: expect.any(Number) }],
     [
       'gpt-4o-mini-transcribe',
       {
@@ -271,7 +271,9 @@ describe('transcription', () => {
     const events = await caller.until('conversation.item.input_audio_transcription.completed');
     const deltas = events.filter((event) => event.type === 'conversation.item.input_audio_transcription.delta');
     const { text } = texts['question-order'] ?? { text: '' };
-    expect(deltas.map((event) => event.delta).join('')).toBe(text);
+    const told = deltas.map((event) => event.delta).join('');
+    expect(told).toBe(model === 'gpt-realtime-whisper' ? ` ${text}` : text);
+    for (const { delta, obfuscation } of deltas) expect(`${delta}${obfuscation}`).toHaveLength(16);
     const at = { event_id: expect.any(String), item_id, content_index: 0 };
     expect(events.at(-1)).toEqual({ type: events.at(-1)?.type, ...at, transcript: text, usage });
     expect(emulator.control.received.usage.transcriptions).toBe(1);
@@ -284,7 +286,10 @@ describe('transcription', () => {
     [
       'GA',
       '/openai/v1/realtime?intent=transcription',
-      update({ type: 'transcription', audio: { input: { transcription: { model: 'my-t', language: 'en' } } } }),
+      update({
+        type: 'transcription',
+        audio: { input: { transcription: { model: 'gpt-4o-transcribe', language: 'en' } } },
+      }),
       'session',
     ],
     [
@@ -292,7 +297,7 @@ describe('transcription', () => {
       '/openai/realtime?api-version=2025-04-01-preview&intent=transcription',
       {
         type: 'transcription_session.update',
-        session: { input_audio_transcription: { model: 'my-t', language: 'en' } },
+        session: { input_audio_transcription: { model: 'gpt-4o-transcribe', language: 'en' } },
       },
       'transcription_session',
     ],
@@ -302,7 +307,7 @@ describe('transcription', () => {
     expect(created.session.model).toBeUndefined();
     caller.send(configure, ...appends(spoken()));
     const updated = await caller.next<{ session: object }>(`${name}.updated`);
-    expect(JSON.stringify(updated.session)).toContain('{"model":"my-t","language":"en","prompt":""}');
+    expect(JSON.stringify(updated.session)).toContain('{"model":"gpt-4o-transcribe","language":"en","prompt":null}');
     const events = await caller.until('conversation.item.input_audio_transcription.completed');
     expect(types(events).some((type) => type.startsWith('response.'))).toBe(false);
     caller.send({ type: 'response.create' });
@@ -312,9 +317,50 @@ describe('transcription', () => {
   it('tells log probabilities when they are included', async () => {
     const caller = await call(await emulate());
     const include = ['item.input_audio_transcription.logprobs'];
-    caller.send(update({ include, audio: { input: { transcription: { model: 'x' }, turn_detection: null } } }));
+    caller.send(
+      update({ include, audio: { input: { transcription: { model: 'gpt-4o-transcribe' }, turn_detection: null } } }),
+    );
     caller.send(...appends(tone(500, -20)), { type: 'input_audio_buffer.commit' });
     const done = await caller.next('conversation.item.input_audio_transcription.completed');
     expect(done.logprobs).toContainEqual({ token: 'Hello,', bytes: [...Buffer.from('Hello,')], logprob: -0.01 });
+  });
+
+  it.each(['no-such-deployment', 'gpt-realtime', 'whisper'])(
+    'by %s, which does not transcribe, is accepted and then fails with every turn',
+    async (model) => {
+      const caller = await call(await emulate());
+      caller.send(update({ audio: { input: { transcription: { model }, turn_detection: null } } }));
+      await caller.until('session.updated');
+      for (let turn = 0; turn < 2; turn++) {
+        caller.send(...appends(tone(500, -20)), { type: 'input_audio_buffer.commit' });
+        const { item_id } = await caller.next<{ item_id: string }>('input_audio_buffer.committed');
+        const failed = await caller.next('conversation.item.input_audio_transcription.failed');
+        expect(failed).toMatchObject({
+          item_id,
+          content_index: 0,
+          error: { type: 'server_error', code: 'DeploymentNotFound', param: null },
+        });
+      }
+    },
+  );
+
+  it('comes while the user still speaks, when the sound comes at the pace of speech', async () => {
+    const caller = await call(await emulate());
+    const transcription = { model: 'gpt-4o-transcribe' };
+    caller.send(update({ audio: { input: { transcription, turn_detection: patient } } }));
+    await caller.until('session.updated');
+    const audio = spoken();
+    const step = 9600;
+    for (let from = 0; from < audio.length; from += step) {
+      caller.send(...appends(audio.subarray(from, from + step)));
+      // Twice the pace of speech is live enough.
+      await new Promise((resolve) => setTimeout(resolve, 90));
+    }
+    const events = await caller.until('conversation.item.input_audio_transcription.completed');
+    const order = events.map(({ type }) => type);
+    const delta = order.indexOf('conversation.item.input_audio_transcription.delta');
+    expect(delta).toBeGreaterThan(order.indexOf('input_audio_buffer.speech_started'));
+    expect(delta).toBeLessThan(order.indexOf('input_audio_buffer.speech_stopped'));
+    expect(delta).toBeLessThan(order.indexOf('input_audio_buffer.committed'));
   });
 });

@@ -155,9 +155,9 @@ describe('the length of a session', () => {
     expect((await caller.closed).code).toBe(1001);
   });
 
-  it('is 30 minutes when nothing else is said', async () => {
+  it('is an hour when nothing else is said', async () => {
     const caller = await call(await emulate());
     const { session } = await caller.next<{ session: { expires_at: number } }>('session.created');
-    expect(Math.abs(session.expires_at - Date.now() / 1000 - 1800)).toBeLessThan(5);
+    expect(Math.abs(session.expires_at - Date.now() / 1000 - 3600)).toBeLessThan(5);
   });
 });

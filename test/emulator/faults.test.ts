@@ -92,7 +92,7 @@ describe('of a session', () => {
   it('expire_early tells session_expired and closes 1001', async () => {
     const caller = await call(await emulate(), `${path('expire_early')}&fault_ms=1`);
     expect((await caller.error()).code).toBe('session_expired');
-    const reason = 'Your session hit the maximum duration of 30 minutes.';
+    const reason = 'Your session hit the maximum duration of 60 minutes.';
     expect(await caller.closed).toEqual({ code: 1001, reason });
   });
 

@@ -311,7 +311,7 @@ describe('an update', () => {
       audio: {
         input: {
           turn_detection: { type: 'server_vad', threshold: 0.7, prefix_padding_ms: 300, create_response: true },
-          transcription: { model: 'whisper-1', language: null, prompt: '' },
+          transcription: { model: 'whisper-1', language: null, prompt: null },
         },
         output: { voice: 'marin', speed: 1 },
       },

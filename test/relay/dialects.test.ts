@@ -121,7 +121,7 @@ describe.each(cells)('%s', (_, words, dialect) => {
   });
 
   it('has a turn in speech without turn detection, and transcribes it', async () => {
-    const { emulator, client } = await start(path, dialect, { input: `${silent}, transcription: { model: whisper }` });
+    const { emulator, client } = await start(path, dialect, { input: `${silent}, transcription: { model: gpt-realtime-whisper }` });
     say(client, speech);
     client.send({ type: 'input_audio_buffer.commit', event_id: 'my_commit' });
     const { item_id } = await client.next('input_audio_buffer.committed');
@@ -217,7 +217,7 @@ describe('a client of the first preview version', () => {
   it.each(['ga', 'preview'])(
     'is sent no transcription piece by piece, which it would disconnect at (%s upstream)',
     async (dialect) => {
-      const { client } = await start(first, dialect, { input: 'transcription: { model: whisper }' });
+      const { client } = await start(first, dialect, { input: 'transcription: { model: gpt-realtime-whisper }' });
       say(client, speech);
       say(client, Buffer.alloc(48_000));
       await client.next('conversation.item.input_audio_transcription.completed');

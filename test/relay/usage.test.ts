@@ -17,7 +17,7 @@ upstreams: [{ name: main, endpoint: "${url}", deployment: gpt-realtime, dialect:
 profiles:
   default: { limits: { audio_burst_seconds: 60 } }
   seconds:
-    session: { audio: { input: { transcription: { model: whisper-1 } } } }
+    session: { audio: { input: { transcription: { model: gpt-realtime-whisper } } } }
     limits: { audio_burst_seconds: 60 }
   tokens:
     session: { audio: { input: { transcription: { model: gpt-4o-transcribe } } } }

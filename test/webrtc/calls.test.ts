@@ -16,7 +16,7 @@ profiles:
   default:
     session:
       instructions: CANARY-INSTRUCTIONS for {{claims.sub}}
-      audio: { input: { transcription: { model: whisper } }, output: { voice: marin } }
+      audio: { input: { transcription: { model: gpt-realtime-whisper } }, output: { voice: marin } }
 `;
 
 describe('a call', () => {
@@ -107,7 +107,7 @@ describe('a call', () => {
       false,
     ]);
     const [update] = emulator.control.received.events('session.update');
-    expect(update?.body.session).toMatchObject({ audio: { input: { transcription: { model: 'whisper' } } } });
+    expect(update?.body.session).toMatchObject({ audio: { input: { transcription: { model: 'gpt-realtime-whisper' } } } });
     expect(await relay.metric('relay_call_violations_total')).toBe(0);
   });
 

@@ -4,7 +4,8 @@ import { startTestEmulator, startTestRelay } from '../support/relay.js';
 import { call, post } from './caller.js';
 
 async function opened(limits = '') {
-  const emulator = await startTestEmulator();
+  // Of the two services, this one reports what is left of its limits.
+  const emulator = await startTestEmulator({ like: 'openai' });
   const yaml = limits && `profiles: { default: { limits: { ${limits} } } }`;
   const relay = await startTestRelay({ upstream: emulator.url, ...(yaml && { yaml }) });
   return { emulator, relay };

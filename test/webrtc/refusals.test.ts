@@ -71,7 +71,7 @@ describe('an offer is refused, and upstream hears nothing of it', () => {
     ['switches WebRTC off', 'profiles: { default: { webrtc: { enabled: false } } }'],
     [
       'transcribes',
-      'profiles: { default: { session: { type: transcription, audio: { input: { transcription: { model: whisper } } } } } }',
+      'profiles: { default: { session: { type: transcription, audio: { input: { transcription: { model: gpt-realtime-whisper } } } } } }',
     ],
   ])('when the profile %s, and leaves no place taken', async (_, yaml) => {
     const { emulator, relay } = await relayBefore({ yaml: `limits: { sessions: 1 }\n${yaml}` });
