@@ -5,6 +5,7 @@ import type { JsonObject } from '../protocol/event.js';
 import { root } from './leading.js';
 import { setFields } from './locks.js';
 import type { Memory } from './memory.js';
+import { wordBytes } from './seeds.js';
 import { isObject, own } from './shape.js';
 
 /** Prepares events of one session for upstream. */
@@ -108,6 +109,7 @@ class Preparation implements Asking {
     const id = own(item, 'id');
     const callId = own(item, 'call_id');
     memory.created++;
+    if (!memory.responses.begun) memory.seeds.bytes += wordBytes(item);
     if (own(item, 'type') === 'function_call_output' && typeof callId === 'string') {
       // Stays answered even if upstream refuses the answer: an id can be used again, an answer cannot be taken back.
       memory.calls.set(callId, true);

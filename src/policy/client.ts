@@ -7,6 +7,7 @@ import { type Fault, invalid, missing, quoted, unknownItem } from './faults.js';
 import { idFault, permittedItem } from './items.js';
 import { root } from './leading.js';
 import type { Memory } from './memory.js';
+import { seedFault } from './seeds.js';
 import { isExactBase64, isObject, own } from './shape.js';
 import { maxUpdates } from './updates.js';
 
@@ -89,6 +90,8 @@ function createItem(body: JsonObject, memory: Memory): Ruling {
   const item = own(body, 'item');
   if (item === undefined) return { fault: missing('item') };
   if (!isObject(item)) return { fault: invalid('item', 'an object') };
+  const seeding = own(item, 'role') === 'assistant' ? seedingFault(item, memory) : null;
+  if (seeding !== null) return { fault: seeding };
   const permitted = permittedItem(item);
   if ('fault' in permitted) return permitted;
   const fault = idFault(permitted.item.id, memory.items) ?? answerFault(permitted.item, memory) ?? budgetFault(memory);
@@ -101,6 +104,11 @@ function createItem(body: JsonObject, memory: Memory): Ruling {
     rebuilt.previous_item_id = previous;
   }
   return { body: rebuilt };
+}
+
+function seedingFault(item: JsonObject, { profile, seeds, responses }: Memory): Fault | null {
+  if (own(item, 'type') !== 'message') return null;
+  return seedFault(item, seeds, { seed: profile.client.may_seed, begun: responses.begun });
 }
 
 function answerFault(item: JsonObject, memory: Memory): Fault | null {

@@ -5,6 +5,7 @@ import { relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject } from '../protocol/event.js';
 import { type Fault, faultOf, invalid, missing, quoted } from './faults.js';
 import { root } from './leading.js';
+import { assistantMessage } from './seeds.js';
 import {
   anything,
   either,
@@ -51,7 +52,7 @@ const functionCallOutput = z.object({
   output: z.string().max(maxText),
 });
 
-/** An end user's item rebuilt from permitted fields, or what is wrong with it. */
+/** An end user's item rebuilt from permitted fields, or what is wrong with it; an assistant's message only seeds. */
 export function permittedItem(item: JsonObject): { item: JsonObject } | { fault: Fault } {
   const type = own(item, 'type');
   const role = own(item, 'role');
@@ -59,6 +60,7 @@ export function permittedItem(item: JsonObject): { item: JsonObject } | { fault:
   if (type === 'function_call_output') return parsed(functionCallOutput, item);
   if (type !== 'message') return notAllowed('item.type', `Items of type ${quoted(type, 'this kind')}`);
   if (role === undefined) return { fault: missing('item.role') };
+  if (role === 'assistant') return parsed(assistantMessage, item);
   if (role !== 'user') return notAllowed('item.role', `Messages with role ${quoted(role, 'of this kind')}`);
   return parsed(userMessage, item);
 }

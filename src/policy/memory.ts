@@ -6,6 +6,7 @@ import { Bounded } from './bounded.js';
 import { type Locks, locksOf } from './locks.js';
 import type { Profile } from './profile.js';
 import { createResponses, type Responses } from './responses.js';
+import type { Seeds } from './seeds.js';
 import { own } from './shape.js';
 import { createUpdates, type Updates } from './updates.js';
 import { createVisibility, type Visibility } from './visibility.js';
@@ -40,6 +41,7 @@ export interface Memory {
   /** Items the client has created, and those of them that upstream has yet to name. */
   created: number;
   unnamed: number;
+  readonly seeds: Seeds;
 }
 
 const maxSent = 1024;
@@ -62,6 +64,7 @@ export function createMemory(profile: Profile, session: JsonObject): Memory {
     clientTools: clientToolsOf(profile),
     created: 0,
     unnamed: 0,
+    seeds: { bytes: 0, refused: false },
   };
 }
 
@@ -88,8 +91,8 @@ export function judgeItem(memory: Memory, item: JsonObject, kind: string, previo
     memory.items.hide(id, previous);
     return false;
   }
-  // An item of the user that nothing announced is the echo of one the client created without an id.
-  const isEcho = kind === 'user' && memory.unnamed > 0 && !memory.items.knows(id);
+  // A message that nothing announced is the echo of one the client created without an id.
+  const isEcho = (kind === 'user' || kind === 'assistant') && memory.unnamed > 0 && !memory.items.knows(id);
   if (isEcho) memory.unnamed--;
   const byClient = isEcho || kind === 'function_call_output';
   const callId = own(item, 'call_id');

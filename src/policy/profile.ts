@@ -127,6 +127,12 @@ const client = z.strictObject({
     .array(z.enum(Object.keys(sessionFields) as [SessionField, ...SessionField[]]))
     .describe('Left out: what a device must be able to say about its own audio. Written: also unlocks these fields.')
     .optional(),
+  may_seed: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Whether a client may bring the history of its conversation: text of user and assistant, before the first response.',
+    ),
   report_only: z.boolean().default(false),
   unknown_events: z.enum(['drop', 'forward']).default('drop'),
 });

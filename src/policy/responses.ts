@@ -34,6 +34,8 @@ export interface Responses {
   metadata(id: string): JsonObject | null;
   /** Whether another `response.create` of the client would be refused upstream. */
   readonly busy: boolean;
+  /** Whether any was asked for or has begun. */
+  readonly begun: boolean;
 }
 
 const tagKey = relayPrefix.slice(0, -1);
@@ -52,6 +54,11 @@ class ResponseMemory implements Responses {
   readonly #asks = new Bounded<Ask & { waits: boolean }>(maxAsks);
   #tags = 0;
   #upstreamEchoes = false;
+  #begun = false;
+
+  get begun(): boolean {
+    return this.#begun || this.#tags > 0;
+  }
 
   ask(ask: Ask): { tag: string; metadata: JsonObject } {
     const tag = String(++this.#tags);
@@ -68,6 +75,7 @@ class ResponseMemory implements Responses {
   }
 
   created(id: string, metadata: Json | undefined): boolean {
+    this.#begun = true;
     if (this.#hidden.has(id) || id.startsWith(relayPrefix)) return false;
     if (this.#shown.has(id)) return true;
     const ask = this.#answered(metadata);
