@@ -8,6 +8,11 @@ export interface Transcript {
   readonly role: 'user' | 'assistant';
   readonly text: string;
   readonly isFinal: boolean;
+  /**
+   * The item before it, null for the first of the conversation; there once the service has given the item its place, which
+   * may be after its first words, and then it stays. No order follows from when words come.
+   */
+  readonly previousItemId?: string | null;
 }
 
 /** Items whose words are still coming; far more than can be at once. */
@@ -22,16 +27,23 @@ interface Item {
 /** The items of one session whose words are still coming. */
 export class Transcripts {
   readonly #open = new Map<string, string>();
+  readonly #places = new Map<string, string | null>();
 
   clear(): void {
     this.#open.clear();
+    this.#places.clear();
   }
 
   /** The transcript that an event changed, or null. */
   after(event: RealtimeEvent): Transcript | null {
     const itemId = String(event.item_id);
     switch (event.type) {
+      // These two name the predecessor; what `conversation.item.done` says of it is not always true.
+      case 'input_audio_buffer.committed':
+        this.#place(itemId, event.previous_item_id);
+        return this.#more(itemId, 'user', '');
       case 'conversation.item.added':
+        this.#place(String((event.item as Item).id), event.previous_item_id);
         return this.#added(event.item as Item);
       case 'conversation.item.input_audio_transcription.delta':
         return this.#more(itemId, 'user', String(event.delta));
@@ -66,11 +78,23 @@ export class Transcripts {
     this.#open.set(itemId, text);
     const [oldest] = this.#open.keys();
     if (this.#open.size > maxOpen && oldest !== undefined) this.#open.delete(oldest);
-    return { itemId, role, text, isFinal: false };
+    return { itemId, role, text, isFinal: false, ...this.#placeOf(itemId) };
   }
 
   #whole(itemId: string, role: Transcript['role'], text: string): Transcript {
     this.#open.delete(itemId);
-    return { itemId, role, text: text.trim(), isFinal: true };
+    return { itemId, role, text: text.trim(), isFinal: true, ...this.#placeOf(itemId) };
+  }
+
+  #place(itemId: string, previous: unknown): void {
+    if (previous !== null && typeof previous !== 'string') return;
+    this.#places.set(itemId, previous);
+    const [oldest] = this.#places.keys();
+    if (this.#places.size > maxOpen && oldest !== undefined) this.#places.delete(oldest);
+  }
+
+  #placeOf(itemId: string): Pick<Transcript, 'previousItemId'> {
+    const previousItemId = this.#places.get(itemId);
+    return previousItemId === undefined ? {} : { previousItemId };
   }
 }

@@ -10,6 +10,7 @@ const names = { user: 'You', assistant: 'Model' } as const;
 interface Line {
   readonly row: HTMLLIElement;
   readonly words: HTMLParagraphElement;
+  isPlaced: boolean;
 }
 
 /** What the rest of the page does with the transcript. */
@@ -45,14 +46,20 @@ export function createConversation(): Conversation {
   }
 
   return {
-    show({ itemId, role, text, isFinal }) {
+    show({ itemId, role, text, isFinal, previousItemId }) {
       following(() => {
         let line = lines.get(itemId);
         if (!line) {
           const words = make('p', 'words');
-          line = { words, row: make('li', role, make('strong', '', names[role]), words) };
+          line = { words, row: make('li', role, make('strong', '', names[role]), words), isPlaced: false };
           lines.set(itemId, line);
           append(line.row);
+        }
+        // Words may come before their item has its place, which may be before what is shown already.
+        if (typeof previousItemId === 'string' && !line.isPlaced) {
+          line.isPlaced = true;
+          const before = lines.get(previousItemId)?.row;
+          if (before && before.nextElementSibling !== line.row) before.after(line.row);
         }
         line.row.classList.toggle('growing', !isFinal);
         line.words.textContent = text || (role === 'user' ? 'Speech' : '…');

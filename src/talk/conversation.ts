@@ -64,8 +64,10 @@ export class Conversation {
   #responseDue = false;
   #firstAudioMs: number | null = null;
 
-  readonly #transcripts: string[] = [];
-  #partialTranscript = '';
+  /** What was understood of each utterance, by its item; in the order in which the items were committed. */
+  readonly #said = new Map<string, string>();
+  /** Words of utterances that are not committed yet. */
+  readonly #coming = new Map<string, string>();
   #transcriptDue: 'no' | 'perhaps' | 'yes' = 'no';
 
   readonly #handlers: ReadonlyMap<unknown, (event: JsonObject) => void> = new Map<unknown, (event: JsonObject) => void>(
@@ -73,7 +75,7 @@ export class Conversation {
       ['session.created', (event) => this.#begin(child(event, 'session'))],
       ['input_audio_buffer.speech_started', (event) => this.#speechStarted(event)],
       ['input_audio_buffer.speech_stopped', (event) => this.#speechStopped(event)],
-      ['input_audio_buffer.committed', () => this.#committed()],
+      ['input_audio_buffer.committed', (event) => this.#committed(event)],
       ['conversation.item.input_audio_transcription.delta', (event) => this.#transcribing(event)],
       ['conversation.item.input_audio_transcription.completed', (event) => this.#transcribed(event)],
       ['conversation.item.input_audio_transcription.failed', (event) => this.#notTranscribed(event)],
@@ -146,7 +148,7 @@ export class Conversation {
     const output = this.#sound?.output ?? soundFormat({});
     return {
       sessionId: this.#sessionId,
-      heard: this.#options.text ?? [...this.#transcripts, this.#partialTranscript].filter(Boolean).join(' '),
+      heard: this.#options.text ?? [...this.#said.values(), ...this.#coming.values()].filter(Boolean).join(' '),
       answer: this.#answer.text,
       audio: output.decode(this.#answer.audio),
       rate: output.rate,
@@ -194,7 +196,10 @@ export class Conversation {
     this.#endTurn();
   }
 
-  #committed(): void {
+  #committed(event: JsonObject): void {
+    const id = text(event.item_id);
+    if (this.#said.size < maxTranscripts) this.#said.set(id, this.#coming.get(id) ?? '');
+    this.#coming.delete(id);
     if (!this.#responseDue && !this.#answer.isUnderWay) this.#endTurn();
     if (this.#sound?.detectsTurns && !this.#sound.answersTurns) this.#askForResponse();
   }
@@ -211,17 +216,24 @@ export class Conversation {
     this.#options.send({ type: 'response.create', event_id: `${idPrefix}response` });
   }
 
+  /** Words may come before their item is committed, and those of two items in turn. */
   #transcribing(event: JsonObject): void {
     this.#transcriptDue = 'yes';
-    if (this.#partialTranscript.length < 100_000) this.#partialTranscript += text(event.delta);
+    const words = this.#wordsOf(event);
+    const told = words.get(text(event.item_id)) ?? '';
+    if (told.length < 100_000) words.set(text(event.item_id), told + text(event.delta));
   }
 
   #transcribed(event: JsonObject): void {
     const transcript = text(event.transcript).trim();
     this.#transcriptDue = 'no';
-    this.#partialTranscript = '';
-    if (this.#transcripts.length < maxTranscripts) this.#transcripts.push(transcript);
+    const words = this.#wordsOf(event);
+    if (words.size < maxTranscripts || words.has(text(event.item_id))) words.set(text(event.item_id), transcript);
     this.#options.print(`you: ${oneLine(transcript)}`);
+  }
+
+  #wordsOf({ item_id }: JsonObject): Map<string, string> {
+    return this.#said.has(text(item_id)) ? this.#said : this.#coming;
   }
 
   #notTranscribed(event: JsonObject): void {

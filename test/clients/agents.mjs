@@ -21,7 +21,10 @@ await run(async ({ host }) => {
     transport: 'websocket',
     config: {
       audio: {
-        input: { transcription: { model: 'gpt-realtime-whisper' }, turnDetection: { type: 'server_vad', silenceDurationMs: 400 } },
+        input: {
+          transcription: { model: 'gpt-realtime-whisper' },
+          turnDetection: { type: 'server_vad', silenceDurationMs: 400 },
+        },
       },
     },
   });

@@ -59,7 +59,10 @@ await run(async (relay) => {
 
   report.transcripts = [];
   // Before server VAD, whose commits the library would take for this one.
-  await client.configure({ modalities: ['text', 'audio'], input_audio_transcription: { model: 'gpt-realtime-whisper' } });
+  await client.configure({
+    modalities: ['text', 'audio'],
+    input_audio_transcription: { model: 'gpt-realtime-whisper' },
+  });
   for (const pcm of pieces(speech)) await client.sendAudio(new Uint8Array(pcm));
   const utterance = await client.commitAudio();
   await utterance.waitForCompletion();

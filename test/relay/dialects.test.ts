@@ -121,7 +121,9 @@ describe.each(cells)('%s', (_, words, dialect) => {
   });
 
   it('has a turn in speech without turn detection, and transcribes it', async () => {
-    const { emulator, client } = await start(path, dialect, { input: `${silent}, transcription: { model: gpt-realtime-whisper }` });
+    const { emulator, client } = await start(path, dialect, {
+      input: `${silent}, transcription: { model: gpt-realtime-whisper }`,
+    });
     say(client, speech);
     client.send({ type: 'input_audio_buffer.commit', event_id: 'my_commit' });
     const { item_id } = await client.next('input_audio_buffer.committed');

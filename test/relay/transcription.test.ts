@@ -80,7 +80,12 @@ describe.each(cells)('%s', (_, { path, created, updated, update, turnDetection, 
     const completed = await client.next('conversation.item.input_audio_transcription.completed');
     expect(completed).toMatchObject({ item_id, transcript: expect.stringMatching(transcript) });
     const deltas = client.events.filter(({ type }) => type === 'conversation.item.input_audio_transcription.delta');
-    expect(deltas.map(({ delta }) => delta).join('').trim()).toBe(completed.transcript);
+    expect(
+      deltas
+        .map(({ delta }) => delta)
+        .join('')
+        .trim(),
+    ).toBe(completed.transcript);
     expect(client.types().filter((type) => type.startsWith('response.'))).toEqual([]);
 
     const [connection] = emulator.control.received.connections;

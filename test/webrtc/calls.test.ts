@@ -107,7 +107,9 @@ describe('a call', () => {
       false,
     ]);
     const [update] = emulator.control.received.events('session.update');
-    expect(update?.body.session).toMatchObject({ audio: { input: { transcription: { model: 'gpt-realtime-whisper' } } } });
+    expect(update?.body.session).toMatchObject({
+      audio: { input: { transcription: { model: 'gpt-realtime-whisper' } } },
+    });
     expect(await relay.metric('relay_call_violations_total')).toBe(0);
   });
 
