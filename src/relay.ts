@@ -14,7 +14,7 @@ import { secretsOf } from './masked.js';
 import { proxyFor } from './outbound/proxy.js';
 import { createReadiness } from './readiness.js';
 import { followSettings, type SettingsSource } from './reload.js';
-import type { AdmissionServices } from './session/admission.js';
+import type { AdmissionServices, IssuerLimits } from './session/admission.js';
 import { Calls, type OwnedCall } from './session/calls.js';
 import { createGateway } from './session/gateway.js';
 import { createGhosts } from './session/ghosts.js';
@@ -133,6 +133,7 @@ export async function startRelay(
     origins,
     queryCredentials,
     cookie: settings.auth.cookie,
+    issuerLimits: (iss) => limitsOf(settings.auth.issuers, iss, current.limits.sessions),
     get profiles() {
       return current.profiles;
     },
@@ -270,6 +271,15 @@ export async function startRelay(
       await stop();
     },
   };
+}
+
+/** What the users of an issuer may have together, or null where nothing is said of it. */
+function limitsOf(issuers: Settings['auth']['issuers'], iss: string, all: number): IssuerLimits | null {
+  const issuer = issuers.find(({ names }) => names.has(iss));
+  const { sessions, tokens_per_day } = issuer?.limits ?? {};
+  if (!issuer || (sessions === undefined && tokens_per_day === undefined)) return null;
+  const most = sessions === 'half' ? Math.ceil(all / 2) : (sessions ?? all);
+  return { key: issuer.issuer, sessions: most, tokens_per_day };
 }
 
 /**

@@ -50,6 +50,17 @@ const issuer = z.strictObject({
     .enum(['none', 'tenant', 'all'])
     .optional()
     .describe('Whose `relay.*` scopes count: of nobody, of tokens with a tenant and only for it, or of all tokens.'),
+  limits: z
+    .strictObject({
+      sessions: z
+        .number()
+        .int()
+        .min(1)
+        .optional()
+        .describe('Sessions of all its users at the same time. Left out: of several issuers half of limits.sessions.'),
+      tokens_per_day: z.number().int().min(1).optional().describe('Tokens of all its users in a UTC day.'),
+    })
+    .prefault({}),
 });
 
 /** The part `auth` of the YAML file. */
@@ -86,6 +97,8 @@ export interface IssuerSettings {
   readonly profiles: { readonly map: ReadonlyMap<string, string> | null; readonly default: string };
   readonly scopes: ReadonlyMap<string, string>;
   readonly control: 'none' | 'tenant' | 'all';
+  /** Of all its users together. `sessions` may be a half of what the instance has. */
+  readonly limits: { readonly sessions?: number | 'half' | undefined; readonly tokens_per_day?: number | undefined };
 }
 
 /** The variables that are the short form of one issuer. */
@@ -181,6 +194,7 @@ function fromVariables(env: IssuerVariables, problems: string[]): IssuerSettings
     profiles: { map: null, default: 'default' },
     scopes: new Map(),
     control: 'all',
+    limits: {},
   };
 }
 
@@ -223,6 +237,7 @@ function fromEntry(entry: IssuerEntry, at: string, isOneOfSeveral: boolean, prob
     profiles: { map: map && new Map(Object.entries(map)), default: profiles.default },
     scopes: new Map(Object.entries(entry.scopes.map)),
     control: entry.control ?? controlOf(entry, isOneOfSeveral),
+    limits: { sessions: isOneOfSeveral ? 'half' : undefined, ...entry.limits },
   };
 }
 

@@ -68,6 +68,17 @@ export interface AdmissionServices {
   readonly queryCredentials: boolean;
   /** Name of the cookie that may hold an app token; left out or null: none. */
   readonly cookie?: string | null;
+  /** What all users of an issuer have together; left out: no limits. */
+  readonly issuerLimits?: (iss: string) => IssuerLimits | null;
+}
+
+/** What the users of one issuer may have together. */
+export interface IssuerLimits {
+  /** The name of the issuer in keys. */
+  readonly key: string;
+  /** Sessions at the same time. */
+  readonly sessions: number;
+  readonly tokens_per_day?: number | undefined;
 }
 
 /** A request reduced to what admission looks at. */
@@ -203,13 +214,21 @@ export async function admit(
 function createStay(holder: string, principal: Principal, profile: Profile, services: AdmissionServices) {
   const { store, registry, owner } = services;
   const { sessions_per_user: limit } = profile.limits;
+  const together = services.issuerLimits?.(principal.issuer) ?? null;
+  const among = `${holder}:issuer`;
+  /** One of the issuer's places; false when none is left. */
+  const enterAmong = async ({ key, sessions }: IssuerLimits): Promise<boolean> => {
+    const issuers: Place = { purpose: 'issuers', key: `issuer:${key}`, limit: sessions, ttlSeconds: placeSeconds };
+    return (await store.enter({ place: issuers, holds: [], holder: among, owner })).outcome === 'in';
+  };
   const key = `sessions:${userKey(principal)}`;
   const place: Place = { purpose: 'sessions', key, limit, ttlSeconds: placeSeconds };
   let isSeated = false;
   let isReleased = false;
   return {
     async enter(): Promise<Budget> {
-      const purse = createPurse(profile.limits, principal);
+      if (together && !(await enterAmong(together))) throw fullOfIssuer();
+      const purse = createPurse({ ...profile.limits, ...(together && { issuer: together }) }, principal);
       const enter = () => store.enter({ place, holds: purse.holds, holder, owner });
       let entered = await enter();
       // Who comes back from a tunnel must not be shut out by what is left of the connection before.
@@ -225,7 +244,10 @@ function createStay(holder: string, principal: Principal, profile: Profile, serv
     },
     admission: {
       // One whose place somebody else has by now goes on.
-      renew: () => void store.enter({ place, holds: [], holder, owner }).catch(reported),
+      renew: () => {
+        void store.enter({ place, holds: [], holder, owner }).catch(reported);
+        if (together) void enterAmong(together).catch(reported);
+      },
       seated: () => {
         isSeated = true;
       },
@@ -235,6 +257,7 @@ function createStay(holder: string, principal: Principal, profile: Profile, serv
         if (!isSeated) registry.giveUp();
         // Also where the answer of the store did not come: the place may have been taken all the same.
         void store.leave(holder).catch(reported);
+        if (together) void store.leave(among).catch(reported);
       },
     },
   };
@@ -250,6 +273,12 @@ function checkRoom(registry: Places): void {
 
 function secretError(): RelayError {
   return new RelayError('unauthorized', 'The client secret is unknown, already used or expired; ask for a new one.');
+}
+
+function fullOfIssuer(): RelayError {
+  return new RelayError('rate_limited', "No more sessions of this token's issuer at the same time.", {
+    retryAfterMs: 5000,
+  });
 }
 
 function fullError(): RelayError {

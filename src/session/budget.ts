@@ -18,16 +18,18 @@ interface DailyLimits {
 /** The budgets of a profile. */
 export interface BudgetLimits extends DailyLimits {
   readonly tenant?: DailyLimits | undefined;
+  /** Of all users of an issuer, whose name in keys it is. */
+  readonly issuer?: (DailyLimits & { readonly key: string }) | undefined;
 }
 
 const budgetNames = ['sessions_per_day', 'minutes_per_day', 'tokens_per_day'] as const;
 type BudgetName = (typeof budgetNames)[number];
-type Scope = 'user' | 'tenant';
+type Scope = 'user' | 'tenant' | 'issuer';
 
 /** A budget of which most is used, in the units of its name. */
 export interface QuotaWarning {
   readonly budget: BudgetName;
-  readonly scope: Scope;
+  readonly scope: Exclude<Scope, 'issuer'>;
   readonly used: number;
   readonly limit: number;
   /** When the day ends, in seconds since 1970. */
@@ -108,7 +110,12 @@ function drawsOf(limits: BudgetLimits, user: User): (Draw & Pick<Pot, 'name' | '
       return [{ pot, limit, most, least, isExact, name, scope }];
     });
   const tenant = tenantKey(user);
-  return [...of('user', userKey(user), limits), ...(tenant === null ? [] : of('tenant', tenant, limits.tenant ?? {}))];
+  const { issuer } = limits;
+  return [
+    ...of('user', userKey(user), limits),
+    ...(tenant === null ? [] : of('tenant', tenant, limits.tenant ?? {})),
+    ...(issuer ? of('issuer', issuer.key, issuer) : []),
+  ];
 }
 
 /** What a session of somebody with these limits draws from. */
@@ -138,7 +145,7 @@ function inUnits({ name }: Pick<Pot, 'name'>, amount: number): number {
 
 function spentError({ name, scope }: Pick<Pot, 'name' | 'scope'>, retryAfterMs: number): RelayError {
   const what = name.replace('_per_day', '');
-  const whose = scope === 'tenant' ? "the tenant's" : "the user's";
+  const whose = { user: "the user's", tenant: "the tenant's", issuer: "the token issuer's" }[scope];
   return new RelayError('quota_exceeded', `No ${what} are left of ${whose} budget for today (UTC).`, {
     retryAfterMs: Math.max(0, retryAfterMs),
   });
@@ -269,6 +276,8 @@ class Spending implements Budget {
     // What it knows of a day that is over says nothing of the new one.
     if (pot.warned || this.#events === null || this.#now() >= pot.dayEnds || used < pot.limit * warnAt) return;
     pot.warned = true;
+    // What an issuer has used is nothing for its users to see.
+    if (pot.scope === 'issuer') return;
     this.#events.nearlySpent({
       budget: pot.name,
       scope: pot.scope,

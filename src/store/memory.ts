@@ -77,6 +77,8 @@ class Memory implements MemoryStore {
     const lapsed = (holder: string) => this.#drop(holder);
     this.#places = {
       sessions: new Leases(room.sessions, now, lapsed),
+      // As many as there are sessions, each of which may take one.
+      issuers: new Leases(room.sessions, now, lapsed),
       keys: new Leases(() => room.keys, now, lapsed),
     };
     this.#pots = new Pots(room.pots, wall);

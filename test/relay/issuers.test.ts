@@ -124,6 +124,44 @@ describe('several issuers', () => {
   });
 });
 
+describe('the users of an issuer', () => {
+  const own = (more: string) =>
+    `  issuers:\n    - { issuer: ${acme}, audience: relay, secrets: [${current}], ${more} }`;
+
+  it('have at most so many sessions together, and get them back', async () => {
+    const relay = await started(own('limits: { sessions: 2 }'));
+    const [ada, bob, cleo, dan] = ['ada', 'bob', 'cleo', 'dan'].map((sub) => signed(current, acme, { sub }));
+    const first = await relay.connect({ token: ada as string });
+    await first.next('session.created');
+    expect(await answer(relay, bob as string)).toBe('open');
+    expect(await answer(relay, cleo as string)).toBe('rate_limited');
+    first.ws.close();
+    await relay.logged('session.ended');
+    expect(await answer(relay, dan as string)).toBe('open');
+  });
+
+  it('leave half of the instance to those of others', async () => {
+    const relay = await started(
+      two,
+      'limits: { sessions: 4 }\nprofiles: { default: { limits: { sessions_per_user: 9 } } }',
+    );
+    expect(await answer(relay, signed(umbrellas, umbrella))).toBe('open');
+    expect(await answer(relay, signed(umbrellas, umbrella, { org: 'b' }))).toBe('open');
+    expect(await answer(relay, signed(umbrellas, umbrella, { sub: 'c' }))).toBe('rate_limited');
+    expect(await answer(relay, signed(current, acme))).toBe('open');
+    expect(await answer(relay, signed(current, acme))).toBe('open');
+  });
+
+  it('spend the tokens of a day together', async () => {
+    const relay = await started(own('limits: { tokens_per_day: 10 }'));
+    const client = await relay.connect({ token: signed(current, acme) });
+    await client.next('session.created');
+    await client.ask('Say something.').catch(() => undefined);
+    expect(await client.closed).toMatchObject({ reason: 'quota_exceeded' });
+    expect(await answer(relay, signed(current, acme, { sub: 'bob' }))).toBe('quota_exceeded');
+  });
+});
+
 describe('the right to withdraw', () => {
   const scope = 'relay.revoke';
   it.each<[string, string, object, number]>([
