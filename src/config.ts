@@ -133,7 +133,7 @@ const instanceLimits = z.strictObject({
   ping_seconds: seconds(25).describe('Interval of WebSocket pings on both legs.'),
   pong_seconds: seconds(10).describe('Time upstream has to answer a ping.'),
   silence_seconds: seconds(75).describe('How long nothing may be heard of a client, pongs included.'),
-  stall_seconds: seconds(10).describe('How long a side may be held because the other does not keep up.'),
+  stall_seconds: seconds(75).describe('How long a client may take nothing of what waits for it; upstream at most 10.'),
   answer_seconds: seconds(20).describe('How long upstream may be silent when an answer is due.'),
   hold_bytes: bytes.default(holdBytes).describe('What may wait of each side, held or unsent, before it is not read.'),
   buffer_bytes: bytes.optional().describe('The older name of hold_bytes.'),

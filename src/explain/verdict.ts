@@ -122,7 +122,7 @@ function slow(line: Line, isUpstream: boolean): Verdict {
     : {
         fault: 'client',
         because: `The client, or its network, did not take the events fast enough.${waited}`,
-        advice: 'The client must read all events; the limit is stall_seconds.',
+        advice: 'The client must read all events: it took nothing of what waited for it for stall_seconds.',
       };
 }
 

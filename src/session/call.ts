@@ -394,9 +394,9 @@ export class Call {
       state: state === 'creating' || state === 'attaching' ? 'dialing' : state,
       // What the browser sends and reads does not pass here.
       clientIsAlive: true,
-      heldUp: 0,
-      heldDown: 0,
-      mostHeld: Number.POSITIVE_INFINITY,
+      clientStalled: 0,
+      upstreamStalled: 0,
+      mostStalled: Number.POSITIVE_INFINITY,
       upstreamIsAlive: this.#sideband?.isAlive(now, heartbeatOf(limits, isDue)) ?? true,
       tokenHasRunOut: wall >= principal.expiresAt * 1000,
       configureBy: this.#attachedAt + limits.configure_seconds * 1000,

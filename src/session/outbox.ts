@@ -1,4 +1,4 @@
-/** What a leg sends in one turn of the event loop, written as one piece or as few pieces as it takes. */
+/** What a leg sends in one turn of the event loop, written as one piece or as few pieces as it takes, and in whole frames. */
 
 import type { Duplex } from 'node:stream';
 import * as ws from 'ws';
@@ -22,6 +22,7 @@ const { Sender } = ws as unknown as { Sender: Framer };
 const textFrame = { fin: true, opcode: 1, readOnly: false, rsv1: false } as const;
 const fromClient: FrameOptions = { ...textFrame, mask: true };
 const fromServer: FrameOptions = { ...textFrame, mask: false };
+const pingFrame = { fin: true, opcode: 9, readOnly: true, rsv1: false } as const;
 const keyBytes = 4;
 /** Of the frame that is being sent; shared, because nothing waits in between. */
 const key = Buffer.alloc(keyBytes);
@@ -33,7 +34,8 @@ const leastShare = 1 / 4;
 /** Collects frames. A masked payload is masked in place: its bytes are of no use to anyone afterwards. */
 export class Outbox {
   readonly #masked: boolean;
-  #pieces: Buffer[] = [];
+  /** Each of one frame or more in one piece or more: nothing else may be written between these. */
+  #units: Buffer[][] = [];
   #bytes = 0;
   /** The memory in which forwarded frames came in; from start to end they stand in a row. */
   #run: Buffer | null = null;
@@ -52,11 +54,18 @@ export class Outbox {
 
   /** Frames a payload. */
   add(payload: Buffer): void {
+    this.#put(Sender.frame(payload, this.#masked ? fromClient : fromServer));
+  }
+
+  /** Asks the peer for a pong with this payload. */
+  ping(payload: Buffer): void {
+    this.#put(Sender.frame(payload, { ...pingFrame, mask: this.#masked }));
+  }
+
+  #put(unit: Buffer[]): void {
     this.#endRun();
-    for (const piece of Sender.frame(payload, this.#masked ? fromClient : fromServer)) {
-      this.#pieces.push(piece);
-      this.#bytes += piece.length;
-    }
+    this.#units.push(unit);
+    for (const piece of unit) this.#bytes += piece.length;
   }
 
   /**
@@ -85,23 +94,36 @@ export class Outbox {
     if (run === null) return;
     this.#run = null;
     const piece = run.subarray(this.#runStart, this.#runEnd);
-    this.#pieces.push(piece.length < leastShare * run.length ? Buffer.from(piece) : piece);
+    this.#units.push([piece.length < leastShare * run.length ? Buffer.from(piece) : piece]);
   }
 
   clear(): void {
-    this.#pieces = [];
+    this.#units = [];
     this.#bytes = 0;
     this.#run = null;
   }
 
-  /** Hands everything to the stream; `done` is called when the last of it has been taken. */
-  flush(stream: Duplex, done?: () => void): void {
+  /**
+   * Hands the stream what waits, or as many frames of it as make `most` bytes, and at least one; `done` is called when they
+   * have been taken. Gives the bytes.
+   */
+  flush(stream: Duplex, most = Number.POSITIVE_INFINITY, done?: () => void): number {
     this.#endRun();
-    const pieces = this.#pieces;
+    const pieces: Buffer[] = [];
+    let bytes = 0;
+    let units = 0;
+    for (const unit of this.#units) {
+      if (bytes >= most) break;
+      units++;
+      for (const piece of unit) {
+        pieces.push(piece);
+        bytes += piece.length;
+      }
+    }
+    this.#units = units === this.#units.length ? [] : this.#units.slice(units);
+    this.#bytes -= bytes;
     const last = pieces.pop();
-    if (last === undefined) return;
-    const bytes = this.#bytes;
-    this.clear();
+    if (last === undefined) return 0;
     if (pieces.length === 0) {
       stream.write(last, done);
     } else if (bytes < smallPiece * (pieces.length + 1)) {
@@ -113,5 +135,6 @@ export class Outbox {
       stream.write(last, done);
       stream.uncork();
     }
+    return bytes;
   }
 }

@@ -13,10 +13,10 @@ export interface Facts {
   /** When upstream must have accepted the configuration, and what it has not done yet. */
   readonly configureBy: number;
   readonly configureSent: boolean;
-  /** How long each side has not been read because the other does not keep up. */
-  readonly heldUp: number;
-  readonly heldDown: number;
-  readonly mostHeld: number;
+  /** How long each side has taken nothing of what waits for it, and how long it may. */
+  readonly clientStalled: number;
+  readonly upstreamStalled: number;
+  readonly mostStalled: number;
   /** Whether an answer is due for longer than upstream may be silent. */
   readonly upstreamIsSilent: boolean;
   readonly endsAt: number;
@@ -32,6 +32,9 @@ export interface Due {
   /** What upstream should have done. */
   readonly phase?: 'greeting' | 'configuration';
 }
+
+/** No tunnel keeps an upstream from reading. */
+const mostUpstreamStalls = 10;
 
 /** The end that is due now, or null. */
 export function overdue(now: number, facts: Facts): Due | null {
@@ -55,8 +58,8 @@ function notConfigured({ configureSent }: Facts): Due {
 }
 
 function overdueOpen(now: number, facts: Facts): Due | null {
-  if (facts.heldDown > facts.mostHeld) return { id: 'slow_consumer', initiator: 'client' };
-  if (facts.heldUp > facts.mostHeld) {
+  if (facts.clientStalled > facts.mostStalled) return { id: 'slow_consumer', initiator: 'client' };
+  if (facts.upstreamStalled > Math.min(facts.mostStalled, mostUpstreamStalls)) {
     return { id: 'slow_consumer', initiator: 'upstream', message: 'The upstream stopped reading.' };
   }
   if (facts.upstreamIsSilent) {

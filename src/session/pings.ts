@@ -8,6 +8,8 @@ export interface Ping {
   /** What had been sent before it, in bytes. */
   readonly mark: number;
   readonly at: number;
+  /** Of that, what was not acknowledged at the time. */
+  readonly ahead: number;
 }
 
 /** A pong that nobody could foretell is the only proof that the ping was read. */
@@ -27,11 +29,11 @@ export class Pings {
   }
 
   /** Notes a ping, and gives the payload to send it with. */
-  ask(mark: number, at: number): Buffer {
+  ask(mark: number, at: number, ahead: number): Buffer {
     const token = Buffer.allocUnsafeSlow(tokenBytes);
     fillRandom(token);
     if (this.#out.length === most) this.#out.shift();
-    this.#out.push({ token, mark, at });
+    this.#out.push({ token, mark, at, ahead });
     return token;
   }
 

@@ -151,8 +151,9 @@ export class Pipe {
       event = result;
     }
     if (!this.#flow.isOpen()) return;
-    if (event.raw !== null && event.raw === framed) route.to.forward(framed);
-    else route.to.send(encode(event));
+    const speech = event.audioBytes > 0 ? (event.responseId ?? '') : null;
+    if (event.raw !== null && event.raw === framed) route.to.forward(framed, speech);
+    else route.to.send(encode(event), speech);
     if (route.to.full && this.#heldSince === 0) {
       this.#heldSince = performance.now();
       route.from.hold('full');

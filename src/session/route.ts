@@ -10,6 +10,7 @@ import type { Metrics } from '../telemetry/metrics.js';
 import type { Dialed } from '../upstream/dial.js';
 import type { Activity } from './activity.js';
 import type { Admission } from './admission.js';
+import { createInterruption } from './interruption.js';
 import { createLimits } from './limits.js';
 import type { Meter } from './meter.js';
 import type { Pipe } from './pipe.js';
@@ -83,18 +84,24 @@ export function connect(way: Way): Route {
       ? previewUpstream({ ...ports, refuse: (refusal) => way.unsaid(refusal, policy) })
       : null;
   const limits = createLimits(profile.limits, meter.inputRate, ports.refuse);
+  const interruption = createInterruption({
+    running: meter.turns.running,
+    drop: (response) => client.dropSpeech(response),
+  });
 
   const up = steps(
     activity?.step('up'),
     asClient?.fromClient,
     limits.responses,
     policy.up,
+    interruption.up,
     meter.up,
     asUpstream?.toUpstream,
   );
   const down = steps(
     activity?.step('down'),
     asUpstream?.fromUpstream,
+    interruption.down,
     way.configuring(policy),
     way.ending,
     meter.down,

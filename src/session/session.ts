@@ -152,6 +152,7 @@ export class Session {
       bufferBytes: hold_bytes,
       masked: false,
       messageBytes: eventBytesOf(admission.profile),
+      hasWindow: true,
     });
     this.#replies = new Replies({
       client: this.#client,
@@ -171,6 +172,7 @@ export class Session {
         this.end('normal', 'client', { closeCode: code });
       },
       drained: () => this.#down.drained(),
+      unanswered: () => this.#services.log.info(identityOf(this.admission, this.#dialed), 'client.unanswered'),
       violated: (code) => this.#violated(code),
       failed: (error) => this.#unforeseen(error),
       released: (why, seconds) => {
@@ -469,9 +471,9 @@ export class Session {
       tokenHasRunOut: wall >= principal.expiresAt * 1000,
       configureBy: this.#configureBy,
       configureSent: this.#configureSent,
-      heldUp,
-      heldDown,
-      mostHeld: limits.stall_seconds,
+      clientStalled: this.#client.stalledMs(now) / 1000,
+      upstreamStalled: (this.#upstream?.stalledMs(now) ?? 0) / 1000,
+      mostStalled: limits.stall_seconds,
       upstreamIsSilent: this.#watchdog.isTooLong(now, this.#down.active || heldUp > 0 || heldDown > 0),
       endsAt: this.#deadline.at,
       idleFor: (now - this.#lastActiveAt) / 1000,
@@ -499,7 +501,7 @@ export class Session {
   }
 
   ask(): void {
-    this.#client.ask(performance.now());
+    this.#client.ask();
   }
 
   /** Ends the session as soon as what has begun is finished; no answer is asked for any more. */
@@ -542,7 +544,7 @@ export class Session {
     this.#drain?.stop();
     this.#up.close();
     this.#replies.farewell(id, ending.message, ending.retryAfterMs);
-    if (ending.clientIsClosing) this.#client.flush();
+    if (ending.clientIsClosing) this.#client.finish();
     else this.#client.close(exits[id].close, id);
     this.admission.release();
     this.#services.ended(this);

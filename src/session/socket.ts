@@ -6,8 +6,8 @@ import { tooManyFrames } from '../errors.js';
 import { Frames } from './frames.js';
 import { type Hold, Inbox } from './inbox.js';
 import { type Heartbeat, Liveness } from './liveness.js';
-import { Outbox } from './outbox.js';
-import { ControlRate, Pings } from './pings.js';
+import { ControlRate } from './pings.js';
+import { Sending } from './sending.js';
 
 /** RFC 6455 section 7.4.1: the connection ended without a close frame. */
 const noCloseFrame = 1006;
@@ -27,6 +27,8 @@ export interface LegHandlers {
    * this code. Gives the reason to close it with.
    */
   violated(code: number): string;
+  /** The peer answers no pings, so that nobody can know how much of what was sent it has read. Called once at most. */
+  unanswered?(): void;
   /** One of these, or what was put off for later, threw. The connection is of no more use. */
   failed(error: unknown): void;
   /** A reason to hold has fallen, after so many seconds. */
@@ -55,6 +57,8 @@ export interface LegOptions {
   readonly masked: boolean;
   /** The largest message that is taken; `ws` has been told the same. */
   readonly messageBytes: number;
+  /** Whether speech waits here until the peer has read what was sent before. */
+  readonly hasWindow?: boolean;
 }
 
 /**
@@ -64,11 +68,9 @@ export interface LegOptions {
 export class Leg {
   readonly #ws: WebSocket;
   readonly #stream: Duplex;
-  readonly #limit: number;
   #handlers: LegHandlers | null = null;
   readonly #frames: Frames;
-  readonly #outbox: Outbox;
-  readonly #pings = new Pings();
+  readonly #sending: Sending;
   readonly #controls = new ControlRate();
   /** Whether `ws` made an event of the frame that it was just given. */
   #wasTold = false;
@@ -76,11 +78,18 @@ export class Leg {
   readonly #liveness = new Liveness();
   #isGone = false;
 
-  constructor(ws: WebSocket, stream: Duplex, { bufferBytes, masked, messageBytes }: LegOptions) {
+  constructor(ws: WebSocket, stream: Duplex, { bufferBytes, masked, messageBytes, hasWindow = false }: LegOptions) {
     this.#ws = ws;
     this.#stream = stream;
-    this.#limit = bufferBytes;
-    this.#outbox = new Outbox(masked);
+    this.#sending = new Sending({
+      stream,
+      masked,
+      limit: bufferBytes,
+      hasWindow,
+      isOpen: () => ws.readyState === WebSocket.OPEN,
+      drained: this.#safely(() => this.#handlers?.drained()),
+      unanswered: this.#safely(() => this.#handlers?.unanswered?.()),
+    });
     this.#inbox = new Inbox(bufferBytes, {
       deliver: this.#safely((bytes: Buffer) => this.#handlers?.message(bytes, false)),
       read: (goesOn) => (goesOn ? ws.resume() : ws.pause()),
@@ -126,7 +135,7 @@ export class Leg {
     ws.on(
       'pong',
       this.#safely((payload: Buffer) => {
-        if (this.#pings.answered(payload)) this.#wasTold = true;
+        if (this.#sending.pong(payload)) this.#wasTold = true;
         else this.#control();
       }),
     );
@@ -233,49 +242,51 @@ export class Leg {
 
   /** Bytes accepted by `send` and not yet taken by the operating system. */
   get buffered(): number {
-    return this.#stream.writableLength + this.#outbox.bytes;
+    return this.#sending.bytes;
   }
 
   get full(): boolean {
-    return this.buffered > this.#limit;
+    return this.#sending.full;
   }
 
-  /** Sends one event as a text frame, and may change its bytes; what is sent in one turn of the event loop leaves as one piece. */
-  send(bytes: Buffer): void {
-    if (!this.#opensOutbox()) return;
-    this.#outbox.add(bytes);
+  /** How long the peer has taken nothing of what waits for it, in milliseconds, as of the last look. */
+  stalledMs(nowMs: number): number {
+    return this.#inbox.isRead ? this.#sending.stalledMs(nowMs) : 0;
+  }
+
+  /**
+   * Sends one event as a text frame, and may change its bytes; what is sent in one turn of the event loop leaves as one piece.
+   * `speech` names the response whose speech it is, which may have to wait; null for all else.
+   */
+  send(bytes: Buffer, speech: string | null = null): void {
+    if (this.#opens()) this.#sending.add(bytes, speech);
   }
 
   /** The same for a message that still stands in the frame in which it came in on the other leg. */
-  forward(bytes: Buffer): void {
-    if (!this.#opensOutbox()) return;
-    this.#outbox.forward(bytes);
+  forward(bytes: Buffer, speech: string | null = null): void {
+    if (this.#opens()) this.#sending.forward(bytes, speech);
   }
 
-  #opensOutbox(): boolean {
+  #opens(): boolean {
     if (this.#ws.readyState !== WebSocket.OPEN) return false;
-    if (this.#outbox.bytes === 0) process.nextTick(this.flush);
+    if (this.#sending.isFlushed) process.nextTick(this.#sending.flush);
     return true;
   }
 
   /** Writes what `send` has collected in this turn now. */
-  readonly flush = (): void => {
-    if (this.#ws.readyState !== WebSocket.OPEN) {
-      this.#outbox.clear();
-      return;
-    }
-    // Only a write that ends above the half can be the one whose end brings the buffer below it.
-    const watched = this.buffered > this.#limit / 2;
-    this.#outbox.flush(this.#stream, watched ? this.#flushed : undefined);
-  };
+  flush(): void {
+    this.#sending.flush();
+  }
 
-  readonly #flushed = (): void => {
-    try {
-      if (this.buffered <= this.#limit / 2) this.#handlers?.drained();
-    } catch (error) {
-      this.#failed(error);
-    }
-  };
+  /** Drops speech that the peer has yet to be sent: all of it, or that of one response. */
+  dropSpeech(response: string | null): void {
+    this.#sending.dropSpeech(response);
+  }
+
+  /** Writes all that waits now, without the speech: nothing else will be sent. */
+  finish(): void {
+    this.#sending.end();
+  }
 
   /** Passes nothing on until this reason, and each other that stands, is released; what comes is read and waits. */
   hold(why: Hold): void {
@@ -289,8 +300,9 @@ export class Leg {
 
   /** Pings a quiet peer and says whether it is still there. To be called about once a second. */
   isAlive(nowMs: number, heartbeat: Heartbeat): boolean {
+    this.#sending.look(nowMs, this.#liveness.quietMs(nowMs) === 0);
     const { isDead, isToBeAsked } = this.#liveness.look(nowMs, this.#inbox.isRead, heartbeat);
-    if (isToBeAsked) this.ask(nowMs);
+    if (isToBeAsked) this.ask();
     return !isDead;
   }
 
@@ -300,17 +312,15 @@ export class Leg {
   }
 
   /** Asks for a sign of life. */
-  ask(nowMs: number): void {
-    if (this.#ws.readyState !== WebSocket.OPEN) return;
-    this.flush();
-    this.#ws.ping(this.#pings.ask(0, nowMs));
+  ask(): void {
+    if (this.#ws.readyState === WebSocket.OPEN) this.#sending.ping();
   }
 
   /** Says goodbye and reads on only to see the peer's own close frame; `ws` cuts the socket after its close time-out. */
   close(code: number, reason: string): void {
     this.#inbox.clear();
     this.#handlers = null;
-    this.flush();
+    this.finish();
     this.#ws.close(code, reason);
     this.#ws.resume();
   }

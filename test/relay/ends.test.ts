@@ -117,7 +117,7 @@ describe('how an open session ends', () => {
     expect(await endOf(server, client)).toEqual(end('draining', 1012, 'relay'));
     expect(client.types()).toEqual(['session.created']);
     await drained;
-    expect(emulator.control.received.openCount).toBe(0);
+    await emulator.control.received.waitFor(({ openCount }) => openCount === 0);
   });
 
   it('draining: after the running answer', async () => {

@@ -1,0 +1,222 @@
+/** The sending side of a leg: what waits for the peer, what waits for the system, and what the peer has taken of it. */
+
+import type { Duplex } from 'node:stream';
+import { Outbox } from './outbox.js';
+import { Pings } from './pings.js';
+import { Window } from './window.js';
+
+/** What a sending side needs of its leg. */
+interface SendingPorts {
+  readonly stream: Duplex;
+  /** Whether we are the client of this connection. */
+  readonly masked: boolean;
+  /** Bytes at which it is full. */
+  readonly limit: number;
+  /** Whether speech waits until the peer has read what was sent before. */
+  readonly hasWindow: boolean;
+  /** Whether the connection still takes events. */
+  isOpen(): boolean;
+  /** What waits has fallen to half the limit. */
+  drained(): void;
+  /** The peer answers no pings, so that it is not known what it has read. */
+  unanswered(): void;
+}
+
+/** A message that waits for the window. */
+interface Waiting {
+  readonly payload: Buffer;
+  /** The response whose speech it is; null for what is no speech. */
+  readonly speech: string | null;
+}
+
+/**
+ * What the system is given at a time, in bytes: what it was given cannot be taken back, and how much of a write has been
+ * taken is not known before all of it is.
+ */
+const mostHanded = 64 * 1024;
+/** What a waiting message costs besides its bytes. */
+const waitingOverhead = 128;
+
+export class Sending {
+  readonly #ports: SendingPorts;
+  readonly #outbox: Outbox;
+  readonly #window: Window | null;
+  /** Of a peer without a window. */
+  readonly #pings = new Pings();
+  /** Speech for which there is no room, and what came behind it. */
+  #waiting: Waiting[] = [];
+  #waitingBytes = 0;
+  #wasFull = false;
+  /** Bytes that were given to the system. */
+  #handed = 0;
+  /** The most that was ever taken, by pongs or by what the system took; and since when it has been no more. */
+  #progress = 0;
+  #isByPongs = false;
+  #progressAt = 0;
+
+  constructor(ports: SendingPorts) {
+    this.#ports = ports;
+    this.#outbox = new Outbox(ports.masked);
+    this.#window = ports.hasWindow ? new Window() : null;
+    ports.stream.on('drain', this.flush);
+  }
+
+  /** Bytes that wait here or in the system's queue. */
+  get bytes(): number {
+    return this.#ports.stream.writableLength + this.#outbox.bytes + this.#waitingBytes;
+  }
+
+  /** Whether `drained` will be called once there is room again. */
+  get full(): boolean {
+    const isFull = this.bytes > this.#ports.limit;
+    this.#wasFull ||= isFull;
+    return isFull;
+  }
+
+  /** Whether nothing has been collected since the last flush. */
+  get isFlushed(): boolean {
+    return this.#outbox.bytes === 0;
+  }
+
+  /** Takes a message, whose bytes may be changed. */
+  add(payload: Buffer, speech: string | null): void {
+    if (this.#mustWait(speech)) {
+      this.#park(payload, speech);
+      return;
+    }
+    const before = this.#outbox.bytes;
+    this.#outbox.add(payload);
+    this.#count(before);
+  }
+
+  /** The same for a message that still stands in the frame in which it came in on another leg. */
+  forward(payload: Buffer, speech: string | null): void {
+    if (this.#mustWait(speech)) {
+      this.#park(payload, speech);
+      return;
+    }
+    const before = this.#outbox.bytes;
+    this.#outbox.forward(payload);
+    this.#count(before);
+  }
+
+  #mustWait(speech: string | null): boolean {
+    return this.#waiting.length > 0 || (speech !== null && this.#window?.isShut === true);
+  }
+
+  #count(before: number): void {
+    if (this.#window?.sent(this.#outbox.bytes - before)) this.#ask();
+  }
+
+  #ask(): void {
+    const now = performance.now();
+    this.#outbox.ping(this.#window?.ask(now) ?? this.#pings.ask(0, now, 0));
+  }
+
+  #park(payload: Buffer, speech: string | null): void {
+    // A copy: what it came with may be much larger than what is counted here.
+    const own = Buffer.allocUnsafeSlow(payload.length);
+    payload.copy(own);
+    this.#waiting.push({ payload: own, speech });
+    this.#waitingBytes += own.length + waitingOverhead;
+    if (this.#window?.needsPing) this.#pingNow();
+  }
+
+  /** Lets go what there is room for. */
+  #pump(): void {
+    let count = 0;
+    for (const { payload, speech } of this.#waiting) {
+      if (speech !== null && this.#window?.isShut) break;
+      count++;
+      this.#waitingBytes -= payload.length + waitingOverhead;
+      const before = this.#outbox.bytes;
+      this.#outbox.add(payload);
+      this.#count(before);
+    }
+    if (count > 0) this.#waiting = this.#waiting.slice(count);
+    if (this.#waiting.length > 0 && this.#window?.needsPing) this.#ask();
+    this.flush();
+  }
+
+  /** Gives the system what was collected; it is called again when the system has taken what it was given before. */
+  readonly flush = (): void => {
+    const { stream, limit } = this.#ports;
+    if (!this.#ports.isOpen()) {
+      this.clear();
+      return;
+    }
+    while (this.#outbox.bytes > 0 && stream.writableLength < mostHanded) {
+      this.#handed += this.#outbox.flush(stream, mostHanded, this.#wasFull ? this.#taken : undefined);
+    }
+    if (this.#wasFull && this.bytes <= limit / 2) {
+      this.#wasFull = false;
+      this.#ports.drained();
+    }
+  };
+
+  readonly #taken = (): void => {
+    // Not from within the write, whose end this may be.
+    if (this.#wasFull) process.nextTick(this.flush);
+  };
+
+  #pingNow(): void {
+    this.#ask();
+    this.flush();
+  }
+
+  /** Asks whether the peer is there, behind all that was sent. */
+  ping(): void {
+    this.#pingNow();
+  }
+
+  /** Takes a pong; false when it answers no ping of ours. */
+  pong(payload: Buffer): boolean {
+    if (this.#window === null) return this.#pings.answered(payload) !== null;
+    if (!this.#window.answer(payload, performance.now())) return false;
+    if (this.#waiting.length > 0) this.#pump();
+    return true;
+  }
+
+  /** Drops the speech that waits: all of it, or that of one response. Nothing else is dropped, and the order stays. */
+  dropSpeech(response: string | null): void {
+    if (this.#waiting.length === 0) return;
+    this.#waiting = this.#waiting.filter(({ payload, speech }) => {
+      const stays = speech === null || (response !== null && speech !== response);
+      if (!stays) this.#waitingBytes -= payload.length + waitingOverhead;
+      return stays;
+    });
+    this.#pump();
+  }
+
+  /** The end: speech that waits is dropped, all else is given to the system. */
+  end(): void {
+    this.dropSpeech(null);
+    this.#handed += this.#outbox.flush(this.#ports.stream);
+  }
+
+  /** Nothing is sent any more. */
+  clear(): void {
+    this.#outbox.clear();
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+  }
+
+  /** To be called about once a second; `heard` when anything has come from the peer since the last time. */
+  look(now: number, heard: boolean): void {
+    if (this.#window?.look(now, heard)) this.#ports.unanswered();
+    if (this.#waiting.length > 0) this.#pump();
+    const { writableLength } = this.#ports.stream;
+    const isByPongs = this.#window?.isAnswered ?? false;
+    const progress = isByPongs ? (this.#window?.acknowledged ?? 0) : this.#handed - writableLength;
+    if (this.bytes === 0 || isByPongs !== this.#isByPongs || progress > this.#progress) {
+      this.#progress = progress;
+      this.#progressAt = now;
+    }
+    this.#isByPongs = isByPongs;
+  }
+
+  /** How long the peer has taken nothing of what waits for it, in milliseconds. */
+  stalledMs(now: number): number {
+    return this.bytes === 0 ? 0 : now - this.#progressAt;
+  }
+}
