@@ -115,9 +115,11 @@ function digestOf(client: TestClient): string {
 }
 
 describe('a reader that reads nothing', () => {
-  it('costs at most 10 MB under a flood, ends as slow_consumer, and nobody else notices', async () => {
+  it('costs at most 10 MB under a flood, ends as slow_consumer, and nobody else notices', {
+    timeout: 30_000,
+  }, async () => {
     const emulator = await startTestEmulator();
-    const relay = await measured(emulator.url, '{ stall_seconds: 1, hold_bytes: 1048576 }');
+    const relay = await measured(emulator.url, '{ stall_seconds: 3, hold_bytes: 1048576 }');
     const other = await join(relay, 'other');
     await other.next('session.created');
     await other.ask('warm up');
