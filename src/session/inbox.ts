@@ -97,7 +97,7 @@ export class Inbox {
     if (!this.#isPumping) this.#pump();
   }
 
-  /** Nothing more will come: passes on what was accepted, if there is anybody to take it, and calls back then. */
+  /** Nothing more will come: passes on what was accepted, as there is room for it, and calls back then. */
   end(ended: () => void): void {
     if (without.some((why) => this.#standing.has(why))) this.clear();
     this.#ended = ended;
@@ -114,9 +114,14 @@ export class Inbox {
     for (const why of [...this.#standing.keys()]) this.release(why);
   }
 
+  /** Who is gone is not held for its pace any more, but the other side still needs room. */
+  #mayPass(): boolean {
+    return this.#standing.size === 0 || (this.#ended !== null && !this.#standing.has('full'));
+  }
+
   readonly #pump = (): void => {
     this.#isPumping = true;
-    for (let passed = 0; this.#standing.size === 0 || this.#ended !== null; passed++) {
+    for (let passed = 0; this.#mayPass(); passed++) {
       if (passed === turnMessages) {
         setImmediate(this.#pump);
         return;
