@@ -79,8 +79,7 @@ async function opened(script: string, alias: Record<string, string> = {}) {
   const { cert, key } = makeCertificate();
   // The official class dials wss:// only.
   const env = { RELAY_ALLOWED_ORIGINS: site.allowed, RELAY_TLS_CERT: cert, RELAY_TLS_KEY: key };
-  const yaml = `profiles: { default: { session: { instructions: Keep this to yourself. },
-    limits: { audio_burst_seconds: 60 } } }`;
+  const yaml = `profiles: { default: { session: { instructions: Keep this to yourself. } } }`;
   const relay = await startTestRelay({ upstream: emulator.url, env, yaml });
   // One question, and then silence for as long as a test takes.
   const microphone = paddedSpeech('question-order', 30);

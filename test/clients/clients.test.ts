@@ -103,10 +103,8 @@ profiles:
       may_update: [output_modalities, audio.input.turn_detection, audio.input.transcription, audio.output.speed]
     tools:
       - { name: show_map, runs: client, parameters: { type: object, properties: { city: { type: string } } } }
-    limits: { audio_burst_seconds: 60 }
   dictation:
-    session: { type: transcription, audio: { input: { transcription: { model: gpt-realtime-whisper } } } }
-    limits: { audio_burst_seconds: 60 }`;
+    session: { type: transcription, audio: { input: { transcription: { model: gpt-realtime-whisper } } } }`;
 
 async function startPair(certificate: { cert: string; key: string }) {
   const env = { RELAY_TLS_CERT: certificate.cert, RELAY_TLS_KEY: certificate.key };
