@@ -24,7 +24,7 @@ export interface EmulatorControl {
   clearScripts(): void;
   readonly received: Received;
   /** What became of calls. */
-  readonly calls: Pick<CallDesk, 'records' | 'loseSidebands'>;
+  readonly calls: Pick<CallDesk, 'records' | 'loseSidebands' | 'tellSidebands'>;
 }
 
 const text = string();

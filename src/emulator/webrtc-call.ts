@@ -155,6 +155,11 @@ export class EmulatedCall {
     }
   }
 
+  /** Sends every sideband something that is none of the call's own events. */
+  tellSidebands(data: string | Buffer): void {
+    for (const socket of this.#sidebands.keys()) socket.send(data);
+  }
+
   readonly #toChannel: Sender = (event) => {
     const { isFiltered } = this.#terms;
     if (!isFiltered || filtered.has(String(event.type))) this.#peer?.send(textOf(event));

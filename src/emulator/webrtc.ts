@@ -95,6 +95,11 @@ export class CallDesk {
     for (const { call } of this.#calls.values()) call.loseSidebands(how);
   }
 
+  /** Sends every sideband something that is none of its call's own events. */
+  tellSidebands(data: string | Buffer): void {
+    for (const { call } of this.#calls.values()) call.tellSidebands(data);
+  }
+
   /** Ends every call. */
   close(): void {
     for (const { call } of [...this.#calls.values()]) call.end();

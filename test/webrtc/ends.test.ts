@@ -149,6 +149,20 @@ describe('a call ends', () => {
     expect(calls.records).toMatchObject({ open: [], hungUp: [expect.stringMatching(/^rtc_/)] });
   });
 
+  it('as upstream_failed when the tenth thing comes that is no event, and not before', async () => {
+    const { relay, calls } = await opened();
+    const { caller } = await call(relay);
+    await relay.logged('session.opened');
+    const odd = ['no JSON', Buffer.from([0, 255]), '[]', '{"type":"a","type":"b"}'];
+    for (let i = 0; i < 9; i++) calls.tellSidebands(odd[i % odd.length] as string | Buffer);
+    await vi.waitFor(async () => expect(await relay.metric('relay_upstream_odd_events_total')).toBe(9));
+    caller.send({ type: 'response.create' });
+    await caller.event('output_audio_buffer.stopped');
+    calls.tellSidebands('');
+    await caller.closed();
+    expect(await relay.logged('session.ended')).toMatchObject({ reason: 'upstream_failed', initiator: 'upstream' });
+  });
+
   it('when the relay is not let into it', async () => {
     const { emulator, relay, calls } = await opened();
     const caller = await Caller.create();
