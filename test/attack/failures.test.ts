@@ -9,7 +9,8 @@ const ofCalls: readonly string[] = ['mint_transcription', 'offer', 'hangup'];
 describe('an upstream that fails', () => {
   const limits = '{ dial_seconds: 0.4, configure_seconds: 0.4, stall_seconds: 0.4, buffer_bytes: 65536 }';
   // Those that never end by themselves are told apart: the session goes on.
-  const goesOn = ['mute', 'slow', 'flood', 'unknown_event', 'stop_reading'];
+  const noEvents = ['garbage', 'binary', 'array', 'huge'];
+  const goesOn = ['mute', 'slow', 'flood', 'unknown_event', 'stop_reading', ...noEvents];
 
   it.each(faultNames.filter((name) => !ofCalls.includes(name)))(
     'by %s is told in time, tells nothing, and hurts no other session',
