@@ -97,7 +97,13 @@ export const exits = {
     announced: true,
     meaning: 'The budget of tokens, minutes or money is spent.',
   },
-  rate_limited: { close: 1013, http: 429, retry: 'wait', announced: true, meaning: 'Too many sessions, or too many requests for a response.' },
+  rate_limited: {
+    close: 1013,
+    http: 429,
+    retry: 'wait',
+    announced: true,
+    meaning: 'Too many sessions, or too many requests for a response.',
+  },
   overloaded: { close: 1013, http: 503, retry: 'wait', announced: true, meaning: 'This instance is full.' },
   slow_consumer: { close: 1013, http: null, retry: 'wait', announced: true, meaning: 'The client stopped reading.' },
   upstream_unavailable: {
