@@ -107,8 +107,9 @@ export function usageOf(
 }
 
 /** Whose fault it is that a session failed. */
-function originOf({ reason, cause }: End): Origin {
+function originOf({ reason, cause, closeCode }: End): Origin {
   if (reason === 'internal') return 'relay';
+  if (reason === 'upstream_lost' && (closeCode === undefined || closeCode === 1006)) return 'network';
   // A configuration that upstream refuses, in words of its own, is the operator's.
   if (reason === 'upstream_configuration_failed' && cause !== undefined) return 'relay';
   return originOfDial(cause);

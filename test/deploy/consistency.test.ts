@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { configFileSchema, loadConfig } from '../../src/config.js';
 import { createMetrics } from '../../src/telemetry/metrics.js';
+import { faultOf } from '../../src/upstream/faults.js';
 import { textOf } from '../project/tables.js';
 import { base, type Tree } from './kubernetes.js';
 import { alerts, board, recordings } from './monitoring.js';
@@ -178,6 +179,21 @@ describe('the dashboard', () => {
     const known = all.flatMap((name) => [name, `${name}_bucket`, `${name}_sum`, `${name}_count`]);
     expect(named.length).toBeGreaterThan(80);
     expect([...new Set(named)].filter((name) => !known.includes(name))).toEqual([]);
+  });
+
+  it.each([
+    ['missing_role', 'Us'],
+    ['deployment_not_found', 'Us'],
+    ['wrong_path', 'Us'],
+    ['credential', 'Us'],
+    ['throttled', 'Azure'],
+    ['reset', 'Network to Azure'],
+  ])('shows a dial that failed for %s under "%s" alone', (kind, title) => {
+    const origin = faultOf({ kind }) ?? 'none';
+    const shares = board.panels.filter(({ type, targets }) =>
+      targets?.some(({ expr }) => type === 'stat' && new RegExp(`origin=~?"[a-z|]*\\b${origin}\\b`).test(expr)),
+    );
+    expect(shares.map((panel) => panel.title)).toEqual([title]);
   });
 
   it('explains every panel, and none lies over another', () => {

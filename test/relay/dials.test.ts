@@ -22,6 +22,18 @@ describe('a failed dial', () => {
     expect(await metric('relay_upstream_errors_total')).toBe(dials);
   });
 
+  it('is told from an open connection that dies, which is the network again', async () => {
+    const emulator = await startTestEmulator();
+    emulator.control.faults.arm('die_mid_response');
+    const { connect, logged, metric } = await startTestRelay({ upstream: emulator.url });
+    const client = await connect();
+    await client.next('session.created');
+    client.ask('hello').catch(() => undefined);
+    await client.closed;
+    await logged('session.ended');
+    expect(await metric('relay_upstream_errors_total', { origin: 'network', code: 'upstream_lost' })).toBe(1);
+  });
+
   it('has no kind when it did not fail', async () => {
     const emulator = await startTestEmulator();
     const { connect, metric } = await startTestRelay({ upstream: emulator.url });
