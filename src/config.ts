@@ -11,7 +11,7 @@ import { endpointProblem } from './config/endpoint.js';
 import { authSchema, bindProfiles, cookieOf, type IssuerSettings, issuersOf } from './config/identity.js';
 import { originsOf } from './config/origins.js';
 import { meant } from './config/spelling.js';
-import { isLoopback } from './outbound/addresses.js';
+import { isLoopback, isNetwork } from './outbound/addresses.js';
 import { type ProxySettings, proxyFor } from './outbound/proxy.js';
 import { type Profile, profileSchema } from './policy/profile.js';
 import { logLevels } from './telemetry/log.js';
@@ -156,8 +156,24 @@ const usage = z.strictObject({
     .optional(),
 });
 
+const privateNetworks = [
+  ...['127.0.0.0/8', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', '169.254.0.0/16'],
+  ...['::1', 'fc00::/7', 'fe80::/10'],
+];
+
 /** The YAML file. */
 const configFile = z.strictObject({
+  trusted_proxies: z
+    .number()
+    .int()
+    .min(0)
+    .max(10)
+    .default(0)
+    .describe('Proxies before the relay that add to `X-Forwarded-For`. 0: the header counts for nothing.'),
+  trusted_proxy_addresses: z
+    .array(z.string().refine(isNetwork, 'must be an address or a network such as 10.0.0.0/8'))
+    .default(privateNetworks)
+    .describe('Where such a proxy stands: addresses or networks. Default: the private ones.'),
   upstreams: z.array(upstream).min(1).optional(),
   profiles: z.record(z.string().regex(/^[A-Za-z0-9_-]{1,64}$/), profileSchema).default({}),
   auth: authSchema.prefault({}),
@@ -208,6 +224,8 @@ export interface Settings {
   readonly logLevel: (typeof logLevels)[number];
   readonly profiles: ReadonlyMap<string, Profile>;
   readonly limits: InstanceLimits;
+  /** The proxies that say from which address a client comes. */
+  readonly proxies: { readonly count: number; readonly addresses: readonly string[] };
   /** Where usage records are sent besides the log, or null. */
   readonly usageWebhook: { readonly url: string; readonly secret: string } | null;
   /** Things that are probably not meant, for the log. */
@@ -312,6 +330,7 @@ function combine(
     logLevel: env.RELAY_LOG_LEVEL,
     profiles,
     limits: limitsOf(file),
+    proxies: { count: file.trusted_proxies, addresses: file.trusted_proxy_addresses },
     usageWebhook: webhookOf(file, problems),
   };
 }

@@ -14,8 +14,10 @@ import { secretsOf } from './masked.js';
 import { proxyFor } from './outbound/proxy.js';
 import { createReadiness } from './readiness.js';
 import { followSettings, type SettingsSource } from './reload.js';
+import { createAddressOf } from './session/address.js';
 import type { AdmissionServices, IssuerLimits } from './session/admission.js';
 import { Calls, type OwnedCall } from './session/calls.js';
+import { createConnects } from './session/connects.js';
 import { createGateway } from './session/gateway.js';
 import { createGhosts } from './session/ghosts.js';
 import { SessionRegistry } from './session/registry.js';
@@ -29,6 +31,7 @@ import { Delivery } from './telemetry/delivery.js';
 import { backlogOf, conceal, createLog, type Log } from './telemetry/log.js';
 import { watchLoop } from './telemetry/loop.js';
 import { createMetrics, type Metrics } from './telemetry/metrics.js';
+import { flushRepeated, logRepeated } from './telemetry/repeats.js';
 import type { UsageRecord } from './telemetry/usage.js';
 import type { TokenEvent } from './upstream/entra.js';
 import type { DialEvent, OpenOptions } from './upstream/pool.js';
@@ -124,6 +127,9 @@ export async function startRelay(
     store,
     revocations,
     owner: String(process.pid),
+    connects: createConnects(() => current.profiles),
+    addressOf: createAddressOf(settings.proxies),
+    unavailable: () => upstreams.unavailable(),
     registry: shared ? placesOf(registry, shared) : registry,
     endGhost: async (user) => {
       const everywhere = [ghosts.end(user), ...(shared ? [shared.endGhost(user)] : [])];
@@ -232,6 +238,7 @@ export async function startRelay(
   }
 
   async function stop(): Promise<void> {
+    flushRepeated(log);
     follower?.close();
     loop.close();
     readiness.close();
@@ -331,7 +338,7 @@ function tokenObserver(metrics: Metrics, log: Log) {
 export function storeObserver(metrics: Metrics, log: Log) {
   return (call: StoreCallName, error: unknown): void => {
     metrics.storeFailed(call);
-    log.warn({ call, error }, 'store.failed');
+    logRepeated(log, 'warn', { about: call, common: { call }, own: { error } }, 'store.failed');
   };
 }
 

@@ -31,7 +31,7 @@ const yaml = `
 profiles:
   default:
     session: { instructions: "${'Be brief. '.repeat(100)}", audio: { output: { voice: marin } } }
-    limits: { sessions_per_user: 100000 }
+    limits: { sessions_per_user: 100000, connects_per_second: 1000000, connects_burst: 1000000 }
 limits: { sessions: 100000, stall_seconds: 1 }
 `;
 

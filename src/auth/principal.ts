@@ -51,6 +51,11 @@ export function tenantKey({ issuer, tenant }: Pick<User, 'issuer' | 'tenant'>): 
   return tenant === null ? null : JSON.stringify([issuer, tenant]);
 }
 
+/** Whose token it was that ran out, where that is why somebody was refused: it was genuine. */
+export function expiredUser({ id, cause }: RelayError): User | null {
+  return id === 'token_expired' && cause instanceof Error ? ((cause as { user?: User }).user ?? null) : null;
+}
+
 /**
  * The principal of claims whose signature was verified (RFC 7519 section 4.1). Throws `token_expired` for a token that ran
  * out, `forbidden` for a profile that its issuer may not name, and `unauthorized` for anything else that does not hold.
@@ -72,8 +77,8 @@ export function principalFrom(
   if (subject === null) throw refusal('The token names no subject (sub).', claims.sub);
   // By it one token is withdrawn; one of another type could not be (RFC 7519 section 4.1.7).
   textOf(claims, 'jti', 256);
-  const expiresAt = within(claims, expected, nowSeconds);
   const tenant = tenantIn(claims, trusted);
+  const expiresAt = within(claims, expected, nowSeconds, { issuer: iss, tenant, subject });
   return Object.freeze({
     issuer: iss,
     subject,
@@ -118,7 +123,12 @@ function checkAudience({ aud, client_id, azp, appid }: JsonObject, { audiences, 
 }
 
 /** Holds `exp`, `nbf` and `iat` against the clock; returns `exp`. */
-function within(claims: JsonObject, { leewaySeconds, maxSeconds }: Expectations, nowSeconds: number): number {
+function within(
+  claims: JsonObject,
+  { leewaySeconds, maxSeconds }: Expectations,
+  nowSeconds: number,
+  user: User,
+): number {
   const { exp, iat } = claims;
   if (typeof exp !== 'number' || !Number.isSafeInteger(exp) || exp <= 0) {
     throw refusal('The token must say when it runs out: exp, a whole number of seconds since 1970.', exp);
@@ -132,7 +142,8 @@ function within(claims: JsonObject, { leewaySeconds, maxSeconds }: Expectations,
     );
   }
   if (nowSeconds >= exp + leewaySeconds) {
-    throw new RelayError('token_expired', 'The token has run out; get a new one.', { cause: detail(exp) });
+    const cause = Object.assign(detail(exp), { user });
+    throw new RelayError('token_expired', 'The token has run out; get a new one.', { cause });
   }
   for (const [name, meaning] of [
     ['nbf', 'is not valid yet'],

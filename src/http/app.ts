@@ -8,11 +8,13 @@ import type { AdmissionServices } from '../session/admission.js';
 import type { Calls } from '../session/calls.js';
 import { doorPaths, isDoor, targetOf, unslashed } from '../session/doors.js';
 import { checkOrigin } from '../session/origin.js';
+import { whoOf } from '../session/recognise.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import { logRepeated } from '../telemetry/repeats.js';
 import { callPaths, callRoutes } from './calls.js';
 import { type ConsoleFiles, consoleRoutes, type DemoDesk } from './console.js';
-import { identify, jsonBody } from './guest.js';
+import { askedOf, identify, jsonBody } from './guest.js';
 import {
   type Form,
   mintEphemeralKey,
@@ -186,7 +188,7 @@ function refuse(
   response.status(status).set(headers).json(body);
 }
 
-function onError({ metrics, log }: AppServices): ErrorRequestHandler {
+function onError({ admission, metrics, log }: AppServices): ErrorRequestHandler {
   return (thrown, request, response, next) => {
     if (response.headersSent) {
       next(thrown);
@@ -197,16 +199,11 @@ function onError({ metrics, log }: AppServices): ErrorRequestHandler {
       : RelayError.from(thrown instanceof URIError ? pathError() : thrown);
     metrics.refused(error.id);
     const level = error.id === 'internal' ? 'error' : 'warn';
-    log[level](
-      {
-        requestId: response.locals.requestId,
-        reason: error.id,
-        detail: error.message,
-        path: request.path.slice(0, 100),
-        error: error.cause,
-      },
-      'request.refused',
-    );
+    const { about, fields } = whoOf(askedOf(response) ?? { message: request }, admission);
+    const { requestId } = response.locals;
+    const own = { requestId, detail: error.message, path: request.path.slice(0, 100), error: error.cause };
+    const line = { about: `${error.id} ${about}`, common: { reason: error.id, ...fields }, own };
+    logRepeated(log, level, line, 'request.refused');
     refuse(response, httpRefusal(error));
   };
 }

@@ -1,12 +1,14 @@
 /** Who asks at a door, known by the headers alone: nobody's body is read before. */
 
 import express, { type Request, type RequestHandler, type Response } from 'express';
-import { type AdmissionServices, authenticate, type Guest } from '../session/admission.js';
+import { type Request as Asked, authenticate, type Guest, type Recognition } from '../session/recognise.js';
 
 /** Lets in who has a credential for this purpose; everybody else is refused with their body unread. */
-export function identify(admission: AdmissionServices, purpose: 'session' | 'mint'): RequestHandler {
+export function identify(admission: Recognition, purpose: 'session' | 'mint'): RequestHandler {
   return async (request, response, next) => {
-    response.locals.guest = await authenticate({ message: request, url: urlOf(request) }, admission, purpose);
+    const asked: Asked = { message: request, url: urlOf(request) };
+    response.locals.asked = asked;
+    response.locals.guest = await authenticate(asked, admission, purpose);
     next();
   };
 }
@@ -14,6 +16,11 @@ export function identify(admission: AdmissionServices, purpose: 'session' | 'min
 /** Who was let in. */
 export function guestOf(response: Response): Guest {
   return response.locals.guest as Guest;
+}
+
+/** The request as it was recognised; null before anybody looked at it. */
+export function askedOf(response: Response): Asked | null {
+  return (response.locals.asked as Asked | undefined) ?? null;
 }
 
 /** The address that was asked for, also behind a router. */

@@ -43,7 +43,9 @@ export function mintSecret(admission: AdmissionServices, form: Form, longestSeco
     const isForTranscription = transcriptionPaths.some((path) => url.pathname.startsWith(path));
     if (isForTranscription) checkIntent(profile, new URL('?intent=transcription', url));
     const model = modelOf(profile, url);
-    const { value, expiresAt } = await admission.secrets.mint(principal, lifetime(request.body, longestSeconds()));
+    const seconds = lifetime(request.body, longestSeconds());
+    admission.connects.mint(principal, profile);
+    const { value, expiresAt } = await admission.secrets.mint(principal, seconds, profile.limits.client_secrets);
     answer(response, form, { value, expiresAt, profile, model, claims: principal.claims });
   };
 }

@@ -53,13 +53,23 @@ const special = listOf([
 /** All that is assigned as global unicast; of IPv6 nothing else can be public. */
 const globalUnicast = listOf(['2000::/3']);
 
-function listOf(networks: readonly string[]): BlockList {
+/** A list of networks, and of addresses as networks of one. */
+export function listOf(networks: readonly string[]): BlockList {
   const list = new BlockList();
   for (const network of networks) {
     const [address = '', prefix] = network.split('/');
-    list.addSubnet(address, Number(prefix), isIP(address) === 4 ? 'ipv4' : 'ipv6');
+    const family = isIP(address) === 4 ? 'ipv4' : 'ipv6';
+    list.addSubnet(address, Number(prefix ?? (family === 'ipv4' ? 32 : 128)), family);
   }
   return list;
+}
+
+/** Whether a text is an address or a network, such as `10.0.0.0/8`. */
+export function isNetwork(text: string): boolean {
+  const [address = '', prefix, ...rest] = text.split('/');
+  const version = isIP(address);
+  if (version === 0 || rest.length > 0) return false;
+  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (version === 4 ? 32 : 128));
 }
 
 /** What this address is, after the IPv4 address that an IPv6 one may carry was taken out of it. */
@@ -88,7 +98,8 @@ function unwrapped(address: string): string {
   return isCompatible || head === '0:0:0:0:0:ffff' || head === '64:ff9b:0:0:0:0' ? dotted(seventh, last) : address;
 }
 
-function groupsOf(address: string): number[] {
+/** The eight groups of an IPv6 address. */
+export function groupsOf(address: string): number[] {
   // The URL parser turns a dotted tail into two groups.
   const [left = '', right] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
   const numbers = (text: string) => (text === '' ? [] : text.split(':').map((group) => Number.parseInt(group, 16)));

@@ -146,6 +146,11 @@ const daily = {
 
 const limits = z.strictObject({
   sessions_per_user: z.number().int().min(1).default(3),
+  connects_per_second: z.number().positive().default(1).describe('Sessions that one user may begin, on average.'),
+  connects_burst: z.number().int().min(1).default(10).describe('Sessions that one user may begin at once.'),
+  client_secrets: z.number().int().min(1).default(50).describe('Unused client secrets of one user.'),
+  client_secrets_per_second: z.number().positive().default(5).describe('Client secrets minted for one user.'),
+  client_secrets_burst: z.number().int().min(1).default(50).describe('Client secrets minted for one user at once.'),
   session_seconds: z.number().int().min(1).optional(),
   idle_seconds: z.number().int().min(1).default(600),
   event_bytes: z.number().int().min(1024).optional(),

@@ -1,17 +1,14 @@
 /** Deciding who may come in: origin, credential, profile, model, and a free place. The same for every door. */
 
-import type { IncomingMessage } from 'node:http';
-import { findCredential } from '../auth/credentials.js';
 import { type Principal, type User, userKey } from '../auth/principal.js';
-import { type ClientSecrets, type LookedAt, looksLikeClientSecret } from '../auth/secrets.js';
-import type { Verifier } from '../auth/verify.js';
 import { RelayError } from '../errors.js';
 import type { Profile } from '../policy/profile.js';
 import type { Dialect } from '../protocol/catalogue.js';
-import type { Revocations } from '../store/revocations.js';
 import type { Place, Store } from '../store/store.js';
 import { type Budget, createPurse } from './budget.js';
+import { jittered } from './connects.js';
 import type { Origins } from './origin.js';
+import { authenticate, type Guest, type Recognition, type Request, secretError } from './recognise.js';
 
 /** What the gateway decided about one client. */
 export interface Admission {
@@ -52,20 +49,17 @@ interface Places {
 }
 
 /** What admission is decided with. */
-export interface AdmissionServices {
-  readonly verifier: Verifier;
-  readonly secrets: ClientSecrets;
+export interface AdmissionServices extends Recognition {
   readonly store: Store;
   /** This process, for which the store keeps what its sessions take. */
   readonly owner: string;
-  /** What was withdrawn before its time. */
-  readonly revocations: Pick<Revocations, 'covers'>;
   readonly registry: Places;
   /** Ends a session of this user whose client has gone; resolves to whether there was one. */
   readonly endGhost: (user: User) => Promise<boolean>;
+  /** Why no upstream would be dialled now, or null. */
+  unavailable(): RelayError | null;
   readonly profiles: ReadonlyMap<string, Profile>;
   readonly origins: Origins;
-  readonly queryCredentials: boolean;
   /** Name of the cookie that may hold an app token; left out or null: none. */
   readonly cookie?: string | null;
   /** What all users of an issuer have together; left out: no limits. */
@@ -81,65 +75,9 @@ export interface IssuerLimits {
   readonly tokens_per_day?: number | undefined;
 }
 
-/** A request reduced to what admission looks at. */
-export interface Request {
-  readonly message: IncomingMessage;
-  readonly url: URL;
-  /** Name of the cookie that may be looked at for this one. */
-  readonly cookie?: string | null;
-}
-
 const placeSeconds = 60;
 /** A name that many share: one of them is no reason to end the session of another. */
 const anonymous = 'anonymous';
-
-/** Who sends a request. */
-export interface Guest {
-  readonly principal: Principal;
-  /** The client secret with which they came; it is good until a session uses it up. */
-  readonly secret: LookedAt | null;
-}
-
-/**
- * Who sends the request, by its headers alone. A client secret is good for a session only: one that minted others would
- * not be short-lived.
- */
-export async function authenticate(
-  request: Request,
-  services: AdmissionServices,
-  purpose: 'session' | 'mint' = 'session',
-): Promise<Guest> {
-  const { headers, rawHeaders } = request.message;
-  const { queryCredentials, secrets, verifier } = services;
-  const found = findCredential({
-    headers,
-    rawHeaders,
-    url: request.url,
-    queryCredentials,
-    cookie: request.cookie ?? null,
-  });
-  if (!found) {
-    throw new RelayError(
-      'unauthorized',
-      'No credential was sent; send your app token as "Authorization: Bearer <token>" or as the api-key header.',
-    );
-  }
-  const isSecret = looksLikeClientSecret(found.credential);
-  if (isSecret && purpose === 'mint') {
-    throw new RelayError('forbidden', 'A client secret starts a session and nothing else; send your app token.');
-  }
-  const secret = isSecret ? await secrets.look(found.credential) : null;
-  if (isSecret && !secret) throw secretError();
-  const principal = secret ? secret.principal : await verifier.verify(found.credential);
-  // The leeway is for clocks that differ; a session that ends in its first second would help nobody.
-  if (principal.expiresAt * 1000 <= Date.now()) {
-    throw new RelayError('token_expired', 'The token has run out; get a new one.');
-  }
-  if (services.revocations.covers(principal)) {
-    throw new RelayError('revoked', 'The token was withdrawn; get a new one.');
-  }
-  return { principal, secret };
-}
 
 /** The profile a principal's token names. */
 export function profileOf(principal: Principal, profiles: ReadonlyMap<string, Profile>): Profile {
@@ -186,13 +124,15 @@ export async function admit(
   services: AdmissionServices,
   guest?: Guest,
 ): Promise<Admission> {
-  const { registry, secrets } = services;
+  const { registry, secrets, connects } = services;
   checkRoom(registry);
   const { principal, secret } = guest ?? (await authenticate(request, services));
   const profile = profileOf(principal, services.profiles);
+  connects.knock(principal, profile);
   const model = modelOf(profile, request.url);
   checkIntent(profile, request.url);
   checkRoom(registry);
+  checkUpstream(services);
   if (!registry.reserve()) throw fullError();
   const id = `sess_${wishes.requestId.replaceAll('-', '')}`;
   const stay = createStay(id, principal, profile, services);
@@ -201,6 +141,8 @@ export async function admit(
     if (secret && (await secrets.redeem(secret.credential)) === null) throw secretError();
     isUsedUp = secret !== null;
     const budget = await stay.enter();
+    // Counted last: who is told that there is no place did not begin a session.
+    connects.enter(principal, profile);
     return { id, principal, profile, model, ...wishes, budget, ...stay.admission };
   } catch (error) {
     stay.admission.release();
@@ -271,8 +213,12 @@ function checkRoom(registry: Places): void {
   if (registry.isFull) throw fullError();
 }
 
-function secretError(): RelayError {
-  return new RelayError('unauthorized', 'The client secret is unknown, already used or expired; ask for a new one.');
+/** While none would be dialled, nobody is let in to learn that; and they do not come back together. */
+function checkUpstream({ unavailable }: AdmissionServices): void {
+  const error = unavailable();
+  if (!error) return;
+  const { id, message, retryAfterMs } = error;
+  throw new RelayError(id, message, retryAfterMs === undefined ? {} : { retryAfterMs: jittered(retryAfterMs) });
 }
 
 function fullOfIssuer(): RelayError {

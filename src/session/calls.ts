@@ -8,17 +8,10 @@ import { renderSession } from '../policy/render.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { type CreatedCall, type EphemeralKey, hangUp, mintKey } from '../upstream/calls.js';
-import {
-  type Admission,
-  type AdmissionServices,
-  admit,
-  drainingError,
-  type Guest,
-  profileOf,
-  type Request,
-} from './admission.js';
+import { type Admission, type AdmissionServices, admit, drainingError, profileOf } from './admission.js';
 import { Call, type CallServices } from './call.js';
 import { sdkOf } from './census.js';
+import type { Guest, Request } from './recognise.js';
 import type { SessionRegistry } from './registry.js';
 
 /** A call, and whose it must be. */
@@ -117,6 +110,7 @@ export class Calls {
         'The profile of the token hands out no ephemeral keys of the upstream; send the SDP offer to /v1/realtime/calls.',
       );
     }
+    admission.connects.mint(principal, profile);
     const life = Math.ceil(Math.min(seconds, principal.expiresAt - Date.now() / 1000));
     const { subject, tenant } = principal;
     const key = await this.#withKeyPlace(principal, profile, requestId, life, async () => {

@@ -8,12 +8,14 @@ import { errorBody, exits, httpRefusal, RelayError } from '../errors.js';
 import { answerPlainly } from '../plain.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import { logRepeated } from '../telemetry/repeats.js';
 import { mostPendingPongs } from '../upstream/dial.js';
-import { type Admission, type AdmissionServices, admit, type Request } from './admission.js';
+import { type Admission, type AdmissionServices, admit } from './admission.js';
 import { sdkOf } from './census.js';
 import { dialectOf, doorPaths, isDoor, targetOf } from './doors.js';
 import { checkOrigin, isListedLiterally } from './origin.js';
 import { eventBytesOf } from './readers.js';
+import { type Request, whoOf } from './recognise.js';
 import type { SessionRegistry } from './registry.js';
 import { Session, type SessionServices } from './session.js';
 import { ClientSocket, Leg } from './socket.js';
@@ -24,6 +26,8 @@ interface Knock {
   readonly socket: Duplex;
   readonly head: Buffer;
   readonly requestId: string;
+  /** What admission looks at, once that is known. */
+  request?: Request;
 }
 
 /** What the gateway needs; the limits are those of the instance. */
@@ -122,10 +126,10 @@ export function createGateway(services: GatewayServices) {
     const { id, message: detail, cause } = error;
     const { requestId } = knock;
     const path = pathOf(knock.message);
-    log[id === 'internal' ? 'error' : 'warn'](
-      { requestId, reason: id, detail, path, ...(cause ? { error: cause } : {}) },
-      'session.refused',
-    );
+    const { about, fields } = whoOf(knock.request ?? { message: knock.message }, services.admission);
+    const own = { requestId, detail, path, ...(cause ? { error: cause } : {}) };
+    const line = { about: `${id} ${about}`, common: { reason: id, ...fields }, own };
+    logRepeated(log, id === 'internal' ? 'error' : 'warn', line, 'session.refused');
   }
 
   function refuse(error: RelayError, browser: boolean, knock: Knock): void {
@@ -155,6 +159,7 @@ export function createGateway(services: GatewayServices) {
         throw new RelayError('not_found', `No such path; connect to ${doorPaths.join(' or ')}.`);
       }
       const request: Request = { message, url, cookie: cookieFor(message, url, services.admission) };
+      knock.request = request;
       const { traceparent } = message.headers;
       const wishes = {
         requestId: knock.requestId,

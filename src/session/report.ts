@@ -1,8 +1,10 @@
 /** What the log and the metrics say about one session: a line when it opens, a line when it ends. */
 
+import { userKey } from '../auth/principal.js';
 import { type ExitId, isRetryable } from '../errors.js';
 import type { Log } from '../telemetry/log.js';
 import type { Initiator, Metrics, Origin } from '../telemetry/metrics.js';
+import { logRepeated } from '../telemetry/repeats.js';
 import type { TraceAttributes, TracePart } from '../telemetry/trace.js';
 import type { Usage, UsageRecord } from '../telemetry/usage.js';
 import type { Dialed } from '../upstream/dial.js';
@@ -75,11 +77,16 @@ export function reportUntranscribed(code: string, model: string, identity: objec
 }
 
 /** Logs one dial: at debug when it succeeded, since the line of the opening says so too. */
-export function reportDial(event: DialEvent, { id, requestId }: Admission, log: Log): void {
+export function reportDial(event: DialEvent, { id, requestId, principal }: Admission, log: Log): void {
   const { upstream, outcome, seconds, status, failure } = event;
   const what = { session: id, requestId, upstream, outcome, seconds };
-  if (outcome === 'ok' || outcome === 'aborted') log.debug(what, 'upstream.dialed');
-  else log.warn({ ...what, status, error: failure, azure: failure?.requestIds }, 'upstream.dialed');
+  if (outcome === 'ok' || outcome === 'aborted') {
+    log.debug(what, 'upstream.dialed');
+    return;
+  }
+  const own = { ...what, status, error: failure, azure: failure?.requestIds };
+  const line = { about: `${outcome} ${upstream} ${userKey(principal)}`, common: { upstream, outcome }, own };
+  logRepeated(log, 'warn', line, 'upstream.dialed');
 }
 
 /** The record of what a session cost; times are in milliseconds since 1970. */

@@ -31,7 +31,7 @@ export const canaries = {
 
 /** No limits but those of a case's own: an attack must not be saved by a budget. */
 const unlimited = `
-    limits: { sessions_per_user: 10000, events_per_second: 1000000, events_burst: 1000000, responses_per_second: 1000000,
+    limits: { sessions_per_user: 10000, connects_per_second: 1000000, connects_burst: 1000000, events_per_second: 1000000, events_burst: 1000000, responses_per_second: 1000000,
       responses_burst: 1000000, audio_realtime_factor: 1000000, audio_burst_seconds: 1000000, items: 1000000,
       refusals: 1000000 }`;
 

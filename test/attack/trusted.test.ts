@@ -4,9 +4,10 @@ import { arena, dialects, evil } from './arena.js';
 import type { Passage } from './wire.js';
 
 const yaml = `profiles:
-  default: { limits: { responses_burst: 1000 } }
+  default: { limits: { responses_burst: 1000, connects_burst: 1000 } }
   backend:
     client: { trust: trusted }
+    limits: { connects_burst: 1000 }
     session:
       instructions: CANARY_INSTRUCTIONS
       tools: [{ type: function, name: server_tool, parameters: { type: object } }]

@@ -66,6 +66,14 @@ describe('the environment', () => {
     });
   });
 
+  it('names a proxy that is neither an address nor a network', () => {
+    const yaml =
+      'trusted_proxies: 1\ntrusted_proxy_addresses: ["10.0.0.0/8", "fd00::1", "10.0.0.0/33", "proxy.internal"]\n';
+    const found = problems({}, yaml);
+    expect(found).toHaveLength(2);
+    for (const problem of found) expect(problem).toMatch(/trusted_proxy_addresses.*must be an address or a network/);
+  });
+
   it('has all its problems reported at once, each by its name', () => {
     const found = problems({
       PORT: 'eighty',

@@ -5,6 +5,7 @@ import { signToken } from '../../src/auth/token.js';
 import { createVerifier } from '../../src/auth/verify.js';
 import { createApp, createOpsApp } from '../../src/http/app.js';
 import { profileSchema } from '../../src/policy/profile.js';
+import { createConnects } from '../../src/session/connects.js';
 import { SessionRegistry } from '../../src/session/registry.js';
 import { createMemoryStore } from '../../src/store/memory.js';
 import { Revocations } from '../../src/store/revocations.js';
@@ -15,6 +16,7 @@ import { jwt } from '../support/relay.js';
 function app(ready = { ready: true, detail: null as string | null }) {
   const store = createMemoryStore();
   const registry = new SessionRegistry(10);
+  const profiles = new Map([['default', { ...profileSchema.parse({}), name: 'default' }]]);
   const metrics = createMetrics({ process: false });
   const health = { ready: () => ready };
   const admission = {
@@ -23,9 +25,12 @@ function app(ready = { ready: true, detail: null as string | null }) {
     store,
     owner: '1',
     endGhost: async () => false,
+    connects: createConnects(() => profiles),
+    addressOf: () => '127.0.0.1',
+    unavailable: () => null,
     registry,
     revocations: new Revocations(10),
-    profiles: new Map([['default', { ...profileSchema.parse({}), name: 'default' }]]),
+    profiles,
     origins: ['https://app.test'],
     queryCredentials: true,
   };

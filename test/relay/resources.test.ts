@@ -8,7 +8,7 @@ import type { Sample } from '../soak/relay.js';
 import { type MeasuredRelay, startMeasuredRelay } from '../support/memory.js';
 
 const yaml = `
-profiles: { default: { limits: { sessions_per_user: 100000 } } }
+profiles: { default: { limits: { sessions_per_user: 100000, connects_per_second: 1000000, connects_burst: 1000000 } } }
 limits: { sessions: 100000, dial_seconds: 0.5, configure_seconds: 0.5 }
 `;
 let emulator: Emulator;
