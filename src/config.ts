@@ -137,6 +137,27 @@ const instanceLimits = z.strictObject({
   answer_seconds: seconds(20).describe('How long upstream may be silent when an answer is due.'),
   hold_bytes: bytes.default(holdBytes).describe('What may wait of each side, held or unsent, before it is not read.'),
   buffer_bytes: bytes.optional().describe('The older name of hold_bytes.'),
+  buffered_bytes: z
+    .number()
+    .int()
+    .min(1_048_576)
+    .optional()
+    .describe(
+      'Bytes that may wait in one process, over all sessions; over it the largest backlogs end. Left out: a third of the memory, shared by the workers.',
+    ),
+  busy_delay_ms: z
+    .number()
+    .min(0)
+    .default(200)
+    .describe(
+      'How long an event may wait for the process, in three seconds in a row, before nobody new is let in; 0: no limit.',
+    ),
+  busy_percent: z
+    .number()
+    .min(0)
+    .max(100)
+    .default(90)
+    .describe('Share of its time the process may be busy, likewise; 0: no limit.'),
   client_secret_seconds: seconds(60, 600).describe('Life of a client secret for a browser.'),
   revocations: z.number().int().min(1).max(100_000).default(20_000).describe('Withdrawn users and tokens remembered.'),
 });

@@ -20,6 +20,7 @@ import { Calls, type OwnedCall } from './session/calls.js';
 import { createConnects } from './session/connects.js';
 import { createGateway } from './session/gateway.js';
 import { createGhosts } from './session/ghosts.js';
+import { Pressure } from './session/pressure.js';
 import { SessionRegistry } from './session/registry.js';
 import { originOfDial } from './session/report.js';
 import { Settlements } from './session/settle.js';
@@ -29,7 +30,6 @@ import type { Store } from './store/store.js';
 import { type StoreCallName, watchStore } from './store/watched.js';
 import { Delivery } from './telemetry/delivery.js';
 import { backlogOf, conceal, createLog, type Log } from './telemetry/log.js';
-import { watchLoop } from './telemetry/loop.js';
 import { createMetrics, type Metrics } from './telemetry/metrics.js';
 import { flushRepeated, logRepeated } from './telemetry/repeats.js';
 import type { UsageRecord } from './telemetry/usage.js';
@@ -78,8 +78,6 @@ export interface Shared {
 
 /** Between the clocks of issuer and relay, at the most. */
 const leewaySeconds = 60;
-/** A loop that stood still for longer is worth a line: everybody waited. */
-const stallMs = 1000;
 /** For calls to be hung up when nothing else is waited for. */
 const lastCallMs = 1000;
 
@@ -156,12 +154,16 @@ export async function startRelay(
     },
   });
 
-  const loop = watchLoop(({ lateMs }) => {
-    if (lateMs > stallMs) log.warn({ seconds: lateMs / 1000 }, 'relay.stalled');
-  });
+  const { workers } = settings;
+  const pressure = new Pressure({ registry, metrics, log, workers, limits: () => current.limits });
+  pressure.ledger.add({ name: 'log', bytes: () => backlogOf(log).bytes });
+  if (delivery) pressure.ledger.add({ name: 'webhook', bytes: () => delivery.bytes });
 
   const health: Health = {
-    ready: () => (registry.isDraining ? { ready: false, detail: 'draining' } : readiness.state()),
+    ready() {
+      if (registry.isDraining) return { ready: false, detail: 'draining' };
+      return pressure.isBusy ? { ready: false, detail: 'busy' } : readiness.state();
+    },
   };
   const session = {
     upstreams,
@@ -240,7 +242,7 @@ export async function startRelay(
   async function stop(): Promise<void> {
     flushRepeated(log);
     follower?.close();
-    loop.close();
+    pressure.close();
     readiness.close();
     http.unwatch();
     upstreams.close();
@@ -347,6 +349,9 @@ function placesOf(registry: SessionRegistry, shared: Shared): AdmissionServices[
   return {
     get isDraining() {
       return registry.isDraining;
+    },
+    get isShort() {
+      return registry.isShort;
     },
     get isFull() {
       return registry.isFull || shared.isFull();

@@ -31,7 +31,8 @@ const linesKept = 1000;
 const foundKept = 20;
 const aroundKept = 1000;
 const shortestId = 6;
-const around = /"(?:relay\.(?:started|draining|stopped)|identity\.failed|config\.(?:reloaded|rejected))/;
+const around =
+  /"(?:relay\.(?:started|draining|stopped|busy|relieved|stalled)|identity\.failed|config\.(?:reloaded|rejected))/;
 
 /**
  * Makes the test for an id as a person gives it: a session id or its beginning, with or without `sess_`, a request id, or

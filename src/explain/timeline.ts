@@ -55,6 +55,8 @@ function momentsOf(line: Line, begin: number): Moment[] {
       return [{ at, what: `events up ${counts(line.up)}; down ${counts(line.down)}` }];
     case 'session.usage':
       return [];
+    case 'session.shed':
+      return [{ at, what: shed(line) }];
     default:
       return [{ at, what: text(line.msg, 80) }];
   }
@@ -113,6 +115,12 @@ function dialed(line: Line): string {
   const status = number(line.status);
   const why = [text(kind), status === null ? '' : `HTTP ${status}`].filter(Boolean).join(', ');
   return `dial of ${upstream} failed after ${took}: ${text(line.outcome)}${why && ` (${why})`}`;
+}
+
+function shed(line: Line): string {
+  const { subject, tenant } = object(line.heaviest);
+  const of = text(tenant) && ` of tenant ${text(tenant, 80)}`;
+  return `chosen to end, because the relay was short of ${text(line.want, 20)}; user ${text(subject, 256)}${of} took most`;
 }
 
 function generalOf(line: Line): string {

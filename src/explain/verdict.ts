@@ -65,6 +65,8 @@ function judgeRefusal(line: Line): Verdict {
 function judgeEnd(line: Line, lines: readonly Line[]): Verdict {
   const reason = text(line.reason);
   const isUpstream = line.initiator === 'upstream';
+  const shed = last(lines, 'session.shed');
+  if (shed) return shortage(shed);
   if (reason === 'normal') return isUpstream ? goodbyeOfUpstream() : goodbyeOfClient(line);
   if (reason === 'idle_timeout')
     return { fault: 'nobody', because: 'No event passed for the idle limit of the profile.' };
@@ -80,6 +82,19 @@ function judgeEnd(line: Line, lines: readonly Line[]): Verdict {
   if (reason.startsWith('upstream_') || isShortage(line)) return dialing(line, lines);
   const [fault, meaning] = byReason[reason] ?? ['relay', `It ended with ${reason || 'no reason'}.`];
   return { fault, because: `${meaning}${sentence(line.detail)}` };
+}
+
+/** The instance had to let go of somebody. */
+function shortage(line: Line): Verdict {
+  const heaviest = text(object(line.heaviest).subject, 256);
+  const isHeaviest = heaviest === text(line.subject, 256);
+  return {
+    fault: 'relay',
+    because:
+      `The instance was short of ${text(line.want, 20)} and ended sessions. ` +
+      (isHeaviest ? 'This user took most of it.' : `User ${heaviest} took most of it.`),
+    advice: 'More instances or larger ones; for memory see limits.buffered_bytes, for time limits.sessions.',
+  };
 }
 
 /** The relay could not even dial. */

@@ -44,6 +44,8 @@ export interface Admission {
 interface Places {
   readonly isDraining: boolean;
   readonly isFull: boolean;
+  /** Whether the instance is short of something else than places. */
+  readonly isShort?: boolean;
   reserve(): boolean;
   giveUp(): void;
 }
@@ -210,6 +212,7 @@ function reported(_error: unknown): void {}
 
 function checkRoom(registry: Places): void {
   if (registry.isDraining) throw drainingError();
+  if (registry.isShort) throw busyError();
   if (registry.isFull) throw fullError();
 }
 
@@ -225,6 +228,12 @@ function fullOfIssuer(): RelayError {
   return new RelayError('rate_limited', "No more sessions of this token's issuer at the same time.", {
     retryAfterMs: 5000,
   });
+}
+
+/** Not all at once again: a crowd that is told the same second comes back in it. */
+function busyError(): RelayError {
+  const retryAfterMs = 2000 + Math.random() * 4000;
+  return new RelayError('overloaded', 'This relay is busy; try again shortly.', { retryAfterMs });
 }
 
 function fullError(): RelayError {

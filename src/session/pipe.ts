@@ -43,6 +43,8 @@ export class Pipe {
   #heldBefore = 0;
   /** Set by every message; the session's tick reads and clears it. */
   active = false;
+  /** Milliseconds that messages have taken. */
+  workMs = 0;
   /** Messages taken. */
   events = 0;
 
@@ -75,7 +77,9 @@ export class Pipe {
       if (event === null) this.#wasted(message.length, arrived);
       this.#flow.failed(error);
     }
-    traffic.latency.observe((performance.now() - arrived) / 1000);
+    const took = performance.now() - arrived;
+    this.workMs += took;
+    traffic.latency.observe(took / 1000);
   }
 
   #wasted(bytes: number, nowMs: number): void {

@@ -13,6 +13,8 @@ export interface Registered {
   readonly isOpen: boolean;
   /** Bytes waiting to be written, by the direction they travel. */
   readonly buffered: { readonly up: number; readonly down: number };
+  /** Milliseconds that its events have taken of the process. */
+  readonly workMs?: number;
   /** Called about once a second. */
   tick(at: Moment): void;
   /** Milliseconds since anything came from the client; 0 where that cannot be known. `now` is `performance.now()`. */
@@ -28,6 +30,8 @@ const tickMs = 1000;
 const renewTicks = 20;
 
 export class SessionRegistry {
+  /** The instance is short of something: nobody is admitted for now. */
+  isShort = false;
   readonly #sessions = new Set<Registered>();
   /** Those that have come since the last tick. */
   readonly #fresh = new Set<Registered>();

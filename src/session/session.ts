@@ -199,6 +199,10 @@ export class Session {
     };
   }
 
+  get workMs(): number {
+    return this.#up.workMs + this.#down.workMs;
+  }
+
   /** Dials upstream and hands the socket to `#configure`; ends the session when that fails. */
   async dial(): Promise<void> {
     const { upstreams, limits } = this.#services;

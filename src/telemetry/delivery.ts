@@ -55,6 +55,12 @@ export class Delivery {
   }
 
   /** Records that are neither delivered nor given up. */
+  /** Bytes of what waits. */
+  get bytes(): number {
+    const all = [...this.#ready, ...this.#waiting.keys(), ...this.#sending.keys()];
+    return all.reduce((sum, { body }) => sum + body.length, 0);
+  }
+
   get pending(): number {
     return this.#ready.length + this.#waiting.size + this.#sending.size;
   }

@@ -335,6 +335,14 @@ export function createMetrics(
       this.set(options.workersSilent?.() ?? 0);
     },
   });
+  const shed = counter('relay_shed_total', 'Sessions ended because the instance was short of memory or time', ['want']);
+  for (const want of ['memory', 'time'] as const) shed.inc({ want }, 0);
+  const loopDelay = new Gauge({
+    name: 'relay_loop_delay_seconds',
+    help: 'What an event waited on the average in the last second, because the process was busy',
+    aggregator: 'max',
+    registers,
+  });
   const hung = counter('relay_workers_hung_total', 'Worker processes that were killed because they hung');
   const restarts = counter('relay_worker_restarts_total', 'Worker processes that died and were started again');
 
@@ -465,6 +473,12 @@ export function createMetrics(
     },
     revoked(kind: 'user' | 'token', outcome: 'done' | 'failed'): void {
       revocations.inc({ kind, outcome });
+    },
+    shed(want: 'memory' | 'time'): void {
+      shed.inc({ want });
+    },
+    loopDelayed(seconds: number): void {
+      loopDelay.set(seconds);
     },
     workerHung(): void {
       hung.inc();

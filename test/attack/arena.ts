@@ -48,7 +48,7 @@ const profile = `
           parameters: { type: object, properties: { place: { type: string, description: ${canaries.schema} } } }
     tools: [{ name: client_tool, description: shows a picture, runs: client }]`;
 
-const yaml = `profiles:\n  default:${profile}${unlimited}\n`;
+const yaml = `profiles:\n  default:${profile}${unlimited}\nlimits: { busy_delay_ms: 0, busy_percent: 0 }\n`;
 
 /** What the profile above sets and so locks. */
 const locked = ['audio.input.noise_reduction', 'audio.output.voice'];

@@ -340,6 +340,20 @@ describe('finding a session', () => {
     await expect(explain(`x${evil}`, Readable.from([]), () => undefined)).rejects.toThrow(/^[^\p{Cc}\u202e\u2028]*$/u);
   });
 
+  it('tells of a session that was shed what was short, and who took most of it', async () => {
+    const shed = {
+      ...opened,
+      msg: 'session.shed',
+      want: 'memory',
+      weight: 5e6,
+      heaviest: { subject: 'mallory', weight: 9e7 },
+    };
+    const { text } = await told(session, [opened, shed, ended({ reason: 'slow_consumer', initiator: 'relay' })]);
+    expect(verdict(text)).toBe('relay');
+    expect(text).toContain('short of memory');
+    expect(text).toContain('mallory');
+  });
+
   it('obeys no control characters that somebody brought into the log', async () => {
     const { text } = await told(session, [{ ...opened, subject: '\u001b[2Jevil\u009b' }, ended({})]);
     expect(text).not.toContain('\u001b');
