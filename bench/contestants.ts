@@ -44,7 +44,7 @@ const profileLimits = {
   audio_burst_seconds: 1e9,
 };
 /** A machine that measures is busy. */
-const instanceLimits = { sessions: 100_000, stall_seconds: 120, busy_percent: 0, readiness: 'off' };
+const instanceLimits = { sessions: 100_000, stall_seconds: 120, busy_percent: 0, busy_delay_ms: 0, readiness: 'off' };
 
 interface Schema {
   readonly properties?: Readonly<Record<string, Schema>>;

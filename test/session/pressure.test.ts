@@ -33,7 +33,7 @@ function bench(limits: { busy_delay_ms: number; busy_percent: number; buffered_b
       get workMs() {
         return session.workMs ?? 0;
       },
-      quietMs: 0,
+      quietMs: () => 0,
       ask: () => undefined,
       tick: () => undefined,
       drain: () => registry.remove(made),
