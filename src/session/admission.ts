@@ -212,7 +212,7 @@ function reported(_error: unknown): void {}
 
 function checkRoom(registry: Places): void {
   if (registry.isDraining) throw drainingError();
-  if (registry.isShort) throw busyError();
+  if (registry.isShort) throw fullError('is busy; try again shortly');
   if (registry.isFull) throw fullError();
 }
 
@@ -231,13 +231,8 @@ function fullOfIssuer(): RelayError {
 }
 
 /** Not all at once again: a crowd that is told the same second comes back in it. */
-function busyError(): RelayError {
-  const retryAfterMs = 2000 + Math.random() * 4000;
-  return new RelayError('overloaded', 'This relay is busy; try again shortly.', { retryAfterMs });
-}
-
-function fullError(): RelayError {
-  return new RelayError('overloaded', 'This relay has no room for another session.', { retryAfterMs: 2000 });
+function fullError(why = 'has no room for another session'): RelayError {
+  return new RelayError('overloaded', `This relay ${why}.`, { retryAfterMs: 2000 + Math.random() * 4000 });
 }
 
 /** The refusal of everything new while the relay shuts down. */
