@@ -212,7 +212,8 @@ function reported(_error: unknown): void {}
 
 function checkRoom(registry: Places): void {
   if (registry.isDraining) throw drainingError();
-  if (registry.isShort) throw fullError('is busy; try again shortly');
+  // Not all at once again: a crowd that is told the same second comes back in it.
+  if (registry.isShort) throw fullError('is busy; try again shortly', 2000 + Math.random() * 4000);
   if (registry.isFull) throw fullError();
 }
 
@@ -230,9 +231,8 @@ function fullOfIssuer(): RelayError {
   });
 }
 
-/** Not all at once again: a crowd that is told the same second comes back in it. */
-function fullError(why = 'has no room for another session'): RelayError {
-  return new RelayError('overloaded', `This relay ${why}.`, { retryAfterMs: 2000 + Math.random() * 4000 });
+function fullError(why = 'has no room for another session', retryAfterMs = 2000): RelayError {
+  return new RelayError('overloaded', `This relay ${why}.`, { retryAfterMs });
 }
 
 /** The refusal of everything new while the relay shuts down. */
