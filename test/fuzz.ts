@@ -32,11 +32,14 @@ const downTree = { depth: 32, keys: 20_000, elements: 100_000 };
 const allRules: Rules[] = [
   { direction: 'up', dialect: 'ga', ...usual, tree: upTree },
   { direction: 'up', dialect: 'preview', ...narrow },
-  { direction: 'down', dialect: 'ga', ...usual, tree: downTree },
+  { direction: 'down', dialect: 'ga', ...usual, tree: downTree, halves: true },
   { direction: 'down', dialect: 'preview', ...usual, tree: downTree },
-  { direction: 'down', dialect: 'ga', ...narrow },
+  { direction: 'down', dialect: 'ga', ...narrow, halves: true },
 ];
-const sides = allRules.map((rules) => ({ rules, read: createReader(rules) }));
+const sides = allRules.map((rules) => ({
+  rules,
+  read: createReader({ ...rules, ...(rules.halves && { onHalf: () => undefined }) }),
+}));
 
 const types = [
   'input_audio_buffer.append',

@@ -22,7 +22,7 @@ const advice: Readonly<Record<ExitId, string>> = {
   forbidden: 'Check the profile and the scope in the token, the model in the URL, and the origins that are allowed.',
   not_found: 'Check the path in the URL; the base URL of the relay, like http://127.0.0.1:8080, is enough.',
   quota_exceeded: 'Raise the budget of this user, or wait until it is renewed.',
-  rate_limited: 'End other sessions of this user, send no faster than real time, or raise the limits of the profile.',
+  rate_limited: 'End other sessions of this user, or raise the limits of the profile.',
   overloaded: 'Wait, add an instance, or raise limits.sessions.',
   slow_consumer: 'The network from the relay to here is too slow for the sound.',
   upstream_unavailable: 'Azure refuses new sessions for now (quota or outage): wait, or add an upstream.',
