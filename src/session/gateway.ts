@@ -12,13 +12,14 @@ import { logRepeated } from '../telemetry/repeats.js';
 import { mostPendingPongs } from '../upstream/dial.js';
 import { type Admission, type AdmissionServices, admit } from './admission.js';
 import { sdkOf } from './census.js';
+import { ClientSocket } from './client-socket.js';
 import { dialectOf, doorPaths, isDoor, targetOf } from './doors.js';
 import { checkOrigin, isListedLiterally } from './origin.js';
 import { eventBytesOf } from './readers.js';
 import { type Request, whoOf } from './recognise.js';
 import type { SessionRegistry } from './registry.js';
 import { Session, type SessionServices } from './session.js';
-import { ClientSocket, Leg } from './socket.js';
+import { Leg } from './socket.js';
 
 /** One upgrade request, as the HTTP server hands it over, and the id it is known by from here on. */
 interface Knock {

@@ -18,6 +18,7 @@ import type { DialEvent, OpenOptions } from '../upstream/pool.js';
 import { Account } from './account.js';
 import { type Activity, createActivity } from './activity.js';
 import type { Admission } from './admission.js';
+import type { ClientSocket } from './client-socket.js';
 import { announced, type Deadline, deadlineOf, type Moment, moment, wallOf } from './deadline.js';
 import { createDrain, type Drain } from './drain.js';
 import { createHeldWatch } from './held.js';
@@ -42,7 +43,7 @@ import {
 import { connect, type Route } from './route.js';
 import type { Settlements } from './settle.js';
 import { createWatchdog, heartbeatOf, heartbeatOfClient } from './silence.js';
-import { type ClientSocket, Leg } from './socket.js';
+import { Leg } from './socket.js';
 
 /** The parts of the instance that every session uses. */
 export interface SessionServices {
