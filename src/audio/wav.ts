@@ -1,5 +1,9 @@
 /** WAV files to and from PCM16, the sample type of the Realtime protocol. Source: Microsoft RIFF/WAVE (RFC 2361 for format tags). */
 
+import { encodePcm } from './pcm.js';
+
+export { decodePcm as pcm16FromBytes } from './pcm.js';
+
 /** The sound of a WAV file; `samples` holds the channels interleaved. */
 export interface Sound {
   /** Samples per second of one channel. */
@@ -149,15 +153,5 @@ export function writeWav(samples: Int16Array, sampleRate: number): Buffer {
 
 /** PCM16 as the little-endian bytes the protocol carries. */
 export function pcm16ToBytes(samples: Int16Array): Buffer {
-  const bytes = Buffer.alloc(samples.length * 2);
-  for (let i = 0; i < samples.length; i++) bytes.writeInt16LE(samples[i] ?? 0, i * 2);
-  return bytes;
-}
-
-/** PCM16 from little-endian bytes; an odd last byte is left out. */
-export function pcm16FromBytes(bytes: Uint8Array): Int16Array {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const samples = new Int16Array(bytes.length >> 1);
-  for (let i = 0; i < samples.length; i++) samples[i] = view.getInt16(i * 2, true);
-  return samples;
+  return Buffer.from(encodePcm(samples).buffer);
 }

@@ -1,13 +1,13 @@
 /** One question and its answer, as the events of the relay tell it. Knows no socket, and no clock but `now`. */
 
+import { pcm, type SoundFormat, soundFormat } from '../audio/formats.js';
 import type { JsonObject } from '../protocol/event.js';
 import { oneLine } from '../terminal.js';
 import { Answer } from './answer.js';
 import { adviceFor, type ErrorEvent, explainError } from './explain.js';
 import { child, errorIn, text } from './fields.js';
-import { type SoundFormat, soundFormat } from './sound.js';
+import { Words } from './words.js';
 
-const maxTranscripts = 1000;
 const idPrefix = 'talk_';
 const tailSeconds = 1;
 
@@ -19,6 +19,8 @@ export interface SessionSound {
   readonly detectsTurns: boolean;
   /** Whether it answers by itself when it has heard that. */
   readonly answersTurns: boolean;
+  /** Whether it writes down what is said, and answers nothing. */
+  readonly onlyTranscribes: boolean;
 }
 
 /** What a conversation needs from outside. */
@@ -31,7 +33,7 @@ export interface ConversationOptions {
   readonly now: () => number;
   /** The session is there: the sound may begin. */
   readonly ready: (sound: SessionSound) => void;
-  /** Called once, when there is an answer (null) or a reason why none will come. */
+  /** Called once, when there is an answer, or a transcript where nothing is answered (null), or a reason why none will come. */
   readonly settled: (reason: string | null) => void;
 }
 
@@ -64,11 +66,7 @@ export class Conversation {
   #responseDue = false;
   #firstAudioMs: number | null = null;
 
-  /** What was understood of each utterance, by its item; in the order in which the items were committed. */
-  readonly #said = new Map<string, string>();
-  /** Words of utterances that are not committed yet. */
-  readonly #coming = new Map<string, string>();
-  #transcriptDue: 'no' | 'perhaps' | 'yes' = 'no';
+  readonly #words = new Words();
 
   readonly #handlers: ReadonlyMap<unknown, (event: JsonObject) => void> = new Map<unknown, (event: JsonObject) => void>(
     [
@@ -76,7 +74,7 @@ export class Conversation {
       ['input_audio_buffer.speech_started', (event) => this.#speechStarted(event)],
       ['input_audio_buffer.speech_stopped', (event) => this.#speechStopped(event)],
       ['input_audio_buffer.committed', (event) => this.#committed(event)],
-      ['conversation.item.input_audio_transcription.delta', (event) => this.#transcribing(event)],
+      ['conversation.item.input_audio_transcription.delta', (event) => this.#words.add(event)],
       ['conversation.item.input_audio_transcription.completed', (event) => this.#transcribed(event)],
       ['conversation.item.input_audio_transcription.failed', (event) => this.#notTranscribed(event)],
       ['response.created', (event) => this.#responding(event)],
@@ -108,7 +106,7 @@ export class Conversation {
       this.#endTurn();
       this.#askForResponse();
     }
-    this.#settleIfAnswered();
+    this.#settleIfDone();
   }
 
   /** Whether more silence could still end a turn. */
@@ -124,7 +122,7 @@ export class Conversation {
 
   /** How sure it is that a transcript of the user is still to come. */
   get transcriptDue(): 'no' | 'perhaps' | 'yes' {
-    return this.#transcriptDue;
+    return this.#words.due;
   }
 
   get lastError(): ErrorEvent | null {
@@ -134,6 +132,8 @@ export class Conversation {
   /** What it waits for, for when it has waited too long. */
   get waitsFor(): string {
     if (!this.#sound) return 'No session.created came: the relay has no session with Azure yet; its log says why.';
+    if (this.#sound.onlyTranscribes && this.#words.areAwaited)
+      return 'Speech was taken, but its words did not come: is transcription.model deployed?';
     if (this.#answer.isUnderWay) return 'The answer began but did not end.';
     if (this.#isSpeaking) {
       return 'Speech began but its end was not heard: is there noise at the end, or a long silence_duration_ms?';
@@ -145,10 +145,10 @@ export class Conversation {
 
   /** What has come so far. */
   result(): Heard {
-    const output = this.#sound?.output ?? soundFormat({});
+    const output = this.#sound?.output ?? pcm;
     return {
       sessionId: this.#sessionId,
-      heard: this.#options.text ?? [...this.#said.values(), ...this.#coming.values()].filter(Boolean).join(' '),
+      heard: this.#options.text ?? this.#words.all,
       answer: this.#answer.text,
       audio: output.decode(this.#answer.audio),
       rate: output.rate,
@@ -168,11 +168,16 @@ export class Conversation {
     const audio = child(session, 'audio');
     const input = child(audio, 'input');
     this.#sound = {
-      input: soundFormat(child(input, 'format')),
-      output: soundFormat(child(child(audio, 'output'), 'format')),
+      input: formatOf(input),
+      output: formatOf(child(audio, 'output')),
       detectsTurns: input.turn_detection !== null,
       answersTurns: child(input, 'turn_detection').create_response !== false,
+      onlyTranscribes: session.type === 'transcription',
     };
+    if (this.#sound.onlyTranscribes && this.#options.text !== undefined) {
+      this.#settle('The profile of this token transcribes speech and answers nothing; say a recording.');
+      return;
+    }
     if (this.#options.text !== undefined) this.#sayText(this.#options.text);
     this.#options.ready(this.#sound);
   }
@@ -197,9 +202,7 @@ export class Conversation {
   }
 
   #committed(event: JsonObject): void {
-    const id = text(event.item_id);
-    if (this.#said.size < maxTranscripts) this.#said.set(id, this.#coming.get(id) ?? '');
-    this.#coming.delete(id);
+    this.#words.commit(event);
     if (!this.#responseDue && !this.#answer.isUnderWay) this.#endTurn();
     if (this.#sound?.detectsTurns && !this.#sound.answersTurns) this.#askForResponse();
   }
@@ -208,37 +211,25 @@ export class Conversation {
     this.#speechHeard = true;
     this.#isSpeaking = false;
     this.#turnEndedAt = this.#options.now();
-    this.#responseDue = true;
-    if (this.#options.text === undefined && this.#transcriptDue === 'no') this.#transcriptDue = 'perhaps';
+    this.#responseDue = !this.#sound?.onlyTranscribes;
+    if (this.#options.text === undefined) this.#words.expect();
   }
 
   #askForResponse(): void {
+    if (this.#sound?.onlyTranscribes) return;
     this.#options.send({ type: 'response.create', event_id: `${idPrefix}response` });
   }
 
-  /** Words may come before their item is committed, and those of two items in turn. */
-  #transcribing(event: JsonObject): void {
-    this.#transcriptDue = 'yes';
-    const words = this.#wordsOf(event);
-    const told = words.get(text(event.item_id)) ?? '';
-    if (told.length < 100_000) words.set(text(event.item_id), told + text(event.delta));
-  }
-
   #transcribed(event: JsonObject): void {
-    const transcript = text(event.transcript).trim();
-    this.#transcriptDue = 'no';
-    const words = this.#wordsOf(event);
-    if (words.size < maxTranscripts || words.has(text(event.item_id))) words.set(text(event.item_id), transcript);
-    this.#options.print(`you: ${oneLine(transcript)}`);
-  }
-
-  #wordsOf({ item_id }: JsonObject): Map<string, string> {
-    return this.#said.has(text(item_id)) ? this.#said : this.#coming;
+    this.#options.print(`you: ${oneLine(this.#words.complete(event))}`);
+    this.#settleIfDone();
   }
 
   #notTranscribed(event: JsonObject): void {
-    this.#transcriptDue = 'no';
-    this.#options.print(`what you said was not transcribed: ${explainError(errorIn(event))}`);
+    this.#words.fail(event);
+    const why = `what you said was not transcribed: ${explainError(errorIn(event))}`;
+    if (this.#sound?.onlyTranscribes) this.#settle(`W${why.slice(1)}`);
+    else this.#options.print(why);
   }
 
   #responding(event: JsonObject): void {
@@ -258,7 +249,7 @@ export class Conversation {
     const verdict = this.#answer.finish(event);
     if (verdict.kind === 'fault') this.#settle(verdict.reason);
     if (verdict.kind === 'interrupted') this.#firstAudioMs = null;
-    this.#settleIfAnswered();
+    this.#settleIfDone();
   }
 
   #failed(event: JsonObject): void {
@@ -271,11 +262,15 @@ export class Conversation {
     if (isForAsking) this.#settle(`The relay refused: ${explainError(error)}${adviceFor(error.code)}`);
   }
 
-  #settleIfAnswered(): void {
-    if (!this.#answer.isSpoken || this.#answer.isUnderWay || this.#isSpeaking || this.#responseDue) return;
+  #settleIfDone(): void {
+    if (!(this.#sound?.onlyTranscribes ? this.#words.areComplete : this.#isAnswered) || this.#isSpeaking) return;
     // A last word can still be on its way to where speech is detected when the answer to an earlier one is complete.
     const isAllSaid = this.#options.text !== undefined || (this.#recordingSent && !this.needsSilence);
     if (isAllSaid) this.#settle(null);
+  }
+
+  get #isAnswered(): boolean {
+    return this.#answer.isSpoken && !this.#answer.isUnderWay && !this.#responseDue;
   }
 
   #settle(reason: string | null): void {
@@ -283,6 +278,10 @@ export class Conversation {
     this.#isSettled = true;
     this.#options.settled(reason);
   }
+}
+
+function formatOf(side: JsonObject): SoundFormat {
+  return soundFormat(child(side, 'format').type) ?? pcm;
 }
 
 function at(ms: unknown): string {

@@ -1,6 +1,6 @@
 /** Sends a recording as a microphone would: in small pieces, in real time, and then silence. */
 
-import type { SoundFormat } from './sound.js';
+import type { SoundFormat } from '../audio/formats.js';
 
 const pieceSeconds = 0.04;
 // After the machine slept, the sound of the missed time goes out over several ticks and not as one flood.

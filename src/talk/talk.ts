@@ -38,7 +38,7 @@ export interface TalkOptions {
 }
 
 export interface TalkResult {
-  /** Whether a spoken answer came, whole, and was saved. */
+  /** Whether a spoken answer came, whole, and was saved; or where the session only transcribes, all that was said. */
   readonly ok: boolean;
   /** One line on what failed and what to do; it has been printed. */
   readonly reason?: string;

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { decodeUlaw, encodeAlaw } from '../../src/audio/g711.js';
 import { resample } from '../../src/audio/resample.js';
 import { pcm16FromBytes, pcm16ToBytes, readWav, writeWav } from '../../src/audio/wav.js';
+import type { JsonObject } from '../../src/protocol/event.js';
 import { type TalkOptions, type TalkResult, talk } from '../../src/talk/talk.js';
 import { audioDelta, began, created, done, heard, serverVad, spoken, transcript, words } from './events.js';
 import { type Peer, scripted } from './scripted.js';
@@ -173,6 +174,70 @@ describe('a conversation', () => {
       peer.send(...spoken('Yes.', answer));
     });
     expect(await say(url)).toMatchObject({ ok: true, answer: 'Yes.' });
+  });
+
+  describe('of a profile that transcribes and answers nothing', () => {
+    const transcribing = (input: JsonObject) => ({
+      type: 'session.created',
+      session: { type: 'transcription', id: 'sess_1', audio: { input } },
+    });
+    const [started, stopped] = heard as [JsonObject, JsonObject];
+    const utterance = (item_id: string) => [
+      { ...started, item_id },
+      { ...stopped, item_id },
+      { type: 'input_audio_buffer.committed', item_id },
+    ];
+    const understood = (item_id: string, words: string) => ({ ...transcript(words), item_id });
+
+    it('ends well with all that was said, and asks for no answer', async () => {
+      let peer: Peer | undefined;
+      const url = await scripted(async (client) => {
+        peer = client;
+        client.send(transcribing({ turn_detection: { type: 'server_vad' } }));
+        await client.next(append);
+        client.send(...utterance('item_1'), ...utterance('item_2'), understood('item_2', 'Is it late?'));
+        setTimeout(() => client.send(understood('item_1', 'Where is my order?')), 60);
+      });
+      const result = await say(url);
+      expect(result).toMatchObject({ ok: true, heard: 'Where is my order? Is it late?', answer: '', out: null });
+      expect(result.lines).toContain('you: Where is my order?');
+      expect(peer?.events.every(({ type }) => type === append)).toBe(true);
+    });
+
+    it('is committed, and not asked, where turns are not detected', async () => {
+      let peer: Peer | undefined;
+      const url = await scripted(async (client) => {
+        peer = client;
+        client.send(transcribing({ turn_detection: null }));
+        await client.next('input_audio_buffer.commit');
+        client.send({ type: 'input_audio_buffer.committed', item_id: 'item_1' }, understood('item_1', 'Hello.'));
+      });
+      expect(await say(url)).toMatchObject({ ok: true, heard: 'Hello.' });
+      expect(peer?.events.map(({ type }) => type)).not.toContain('response.create');
+    });
+
+    it('fails with the reason when nothing can be transcribed, and when there is only a text', async () => {
+      const url = await scripted(async (client) => {
+        client.send(transcribing({ turn_detection: { type: 'server_vad' } }));
+        await client.next(append);
+        const error = { code: 'transcription_unavailable', message: 'The model is not deployed.' };
+        const type = 'conversation.item.input_audio_transcription.failed';
+        client.send(...utterance('item_1'), { type, item_id: 'item_1', error });
+      });
+      expect((await say(url)).reason).toContain('transcription_unavailable: The model is not deployed.');
+      expect((await say(url, { text: 'Hello', wav: undefined })).reason).toContain(
+        'transcribes speech and answers nothing',
+      );
+    });
+
+    it('says what it waits for when the words do not come', async () => {
+      const url = await scripted(async (client) => {
+        client.send(transcribing({ turn_detection: { type: 'server_vad' } }));
+        await client.next(append);
+        client.send(...utterance('item_1'));
+      });
+      expect((await say(url, { timeoutSeconds: 0.5 })).reason).toContain('its words did not come');
+    });
   });
 
   it('can be in text, without a recording', async () => {
