@@ -133,7 +133,7 @@ describe('a client that is gone in the middle', () => {
     ]);
     let ended = 0;
     for (let at = 1; at <= said.length; at += 7) {
-      const client = await open(server);
+      const client = await open(server, `user ${at}`);
       client.socket.write(said.subarray(0, at));
       go(client.socket);
       await expectAlone(server, other, ++ended);

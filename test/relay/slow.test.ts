@@ -192,11 +192,12 @@ describe('a client on a slow link', () => {
       const { server, client, ws, link } = await call(kilobits(600 * haste), 300 / haste, limits);
       begin(ws, 'resp_1');
       const { done } = speakAt(ws, 'resp_1', 4 * haste, 60);
+      const said = done.then(() => finish(ws, 'resp_1', 'completed'));
       await vi.waitFor(() => expect(heard(client)).toBeGreaterThan(100), { timeout: 20_000, interval: 10 });
       link.isTunnel = true;
       await new Promise((resolve) => setTimeout(resolve, 30_000 / haste));
       link.isTunnel = false;
-      await done;
+      await said;
       finish(ws, 'resp_1', 'completed');
       await client.next('response.done');
       expect(heard(client)).toBe(600);

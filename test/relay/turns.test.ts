@@ -43,11 +43,14 @@ interface Stage {
   readonly server: TestRelay;
 }
 
+let lives = 0;
+
 /** A session's life with everything that a leg can be sent; it may end at any point of it. */
 async function life({ server }: Stage): Promise<void> {
   let client: RawClient;
   try {
-    client = await connectRaw(server.address, server.token());
+    // Each is somebody else: one user may not open so many so fast.
+    client = await connectRaw(server.address, server.token({ subject: `user ${lives++}` }));
   } catch {
     return; // cut in the middle of the handshake
   }
