@@ -48,7 +48,9 @@ const profile = `
           parameters: { type: object, properties: { place: { type: string, description: ${canaries.schema} } } }
     tools: [{ name: client_tool, description: shows a picture, runs: client }]`;
 
-const yaml = `profiles:\n  default:${profile}${unlimited}\nlimits: { busy_delay_ms: 0, busy_percent: 0 }\n`;
+const yaml = `profiles:\n  default:${profile}${unlimited}`;
+/** Of the instance; a busy machine refuses nobody here. */
+const idle = 'busy_delay_ms: 0, busy_percent: 0';
 
 /** What the profile above sets and so locks. */
 const locked = ['audio.input.noise_reduction', 'audio.output.voice'];
@@ -167,11 +169,13 @@ export function arena(options: ArenaOptions = {}): Arena {
 
 function configuration({ yaml: more = '', upstream }: ArenaOptions, endpoint: string): string {
   if (more.startsWith('profiles:')) return more;
-  if (!upstream) return yaml + more;
+  const own = `\nlimits: { ${idle}`;
+  const rest = more.includes('\nlimits: {') ? more.replace('\nlimits: {', `${own},`) : `${more}${own} }\n`;
+  if (!upstream) return yaml + rest;
   const { dialect, deployment, apiKey } = upstream;
-  const own = `upstreams: [{ name: main, endpoint: "${endpoint}", deployment: ${deployment}, dialect: ${dialect}, api_key: ${apiKey} }]`;
+  const target = `upstreams: [{ name: main, endpoint: "${endpoint}", deployment: ${deployment}, dialect: ${dialect}, api_key: ${apiKey} }]`;
   // The newer voices do not exist in preview.
-  return `${yaml.replace('voice: marin', 'voice: coral')}${more}\n${own}\n`;
+  return `${yaml.replace('voice: marin', 'voice: coral')}${rest}\n${target}\n`;
 }
 
 /** A session in the hands of an attacker, with the judge at its side. */
