@@ -7,19 +7,30 @@ import { accessSync, constants } from 'node:fs';
 import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
+import { hintFor, onOrOff } from './config/advice.js';
 import { endpointProblem } from './config/endpoint.js';
 import { authSchema, bindProfiles, cookieOf, type IssuerSettings, issuersOf } from './config/identity.js';
 import { originsOf } from './config/origins.js';
-import { meant } from './config/spelling.js';
+import { meant, misspelt } from './config/spelling.js';
+import { plain, readYaml } from './config/yaml.js';
 import { isLoopback, isNetwork } from './outbound/addresses.js';
 import { type ProxySettings, proxyFor } from './outbound/proxy.js';
 import { type Profile, profileSchema } from './policy/profile.js';
 import { logLevels } from './telemetry/log.js';
-import { plain, readYaml } from './yaml.js';
 
 const text = z.string().trim().min(1);
 const port = z.coerce.number().int().min(0).max(65535);
-const onOff = z.enum(['on', 'off']).transform((value) => value === 'on');
+const lowerCase = (value: unknown) => (typeof value === 'string' ? value.trim().toLowerCase() : value);
+/** `on` and `off`, and what else people write for them. */
+const onOff = z
+  .preprocess(
+    (value) => {
+      const isOn = onOrOff(String(lowerCase(value)));
+      return isOn === null ? value : isOn ? 'on' : 'off';
+    },
+    z.enum(['on', 'off']),
+  )
+  .transform((value) => value === 'on');
 
 /** Every environment variable the relay reads. The README's table is made from this. */
 export const environment = z.object({
@@ -83,7 +94,7 @@ export const environment = z.object({
   RELAY_REDIS_URL: text
     .optional()
     .describe('Shared state of several replicas. Not part of this version: setting it is an error.'),
-  RELAY_LOG_LEVEL: z.enum(logLevels).default('info').describe('Log level.'),
+  RELAY_LOG_LEVEL: z.preprocess(lowerCase, z.enum(logLevels)).prefault('info').describe('Log level.'),
   HTTPS_PROXY: text.optional().describe('Proxy for all connections of the relay: upstreams, key set, webhook.'),
   NO_PROXY: text
     .optional()
@@ -263,7 +274,7 @@ export class ConfigError extends Error {
 
 /** JSON Schema of the YAML file, for editors. */
 export function configFileSchema(): object {
-  return z.toJSONSchema(configFile, { io: 'input' });
+  return { ...z.toJSONSchema(configFile, { io: 'input' }), patternProperties: { '^x-': {} } };
 }
 
 const previewApiVersion = '2025-04-01-preview';
@@ -275,41 +286,42 @@ const previewApiVersion = '2025-04-01-preview';
 export function loadConfig(env: NodeJS.ProcessEnv): Settings {
   const problems: string[] = [];
   const warnings: string[] = [];
-  const given: NodeJS.ProcessEnv = meant(env, (name) => name in environment.shape, warnings);
-  for (const name of ['HTTPS_PROXY', 'NO_PROXY']) given[name] ??= given[name.toLowerCase()];
-  const read = environment.safeParse(given);
-  if (!read.success) {
-    for (const issue of read.error.issues) problems.push(`${issue.path.join('.')}: ${plain(issue.message)}`);
+  const settings = Object.keys(environment.shape);
+  const { variables: given, lookUp } = meant(env, (name) => name in environment.shape, problems, warnings);
+  for (const name of ['HTTPS_PROXY', 'NO_PROXY']) {
+    const lower = given[name.toLowerCase()];
+    if (lower !== undefined) given[name] ??= lower;
   }
+  const read = environment.safeParse(given);
+  if (!read.success) problems.push(...read.error.issues.map((issue) => problemOf(issue, given)));
   // Go on with what is valid, so that the other problems are reported in the same run.
   const valid = read.success ? read.data : withoutInvalid(given, read.error);
-  warnings.push(...misspelt(given));
+  const unknown = misspelt(given, settings);
+  warnings.push(...unknown);
 
   const file = valid.RELAY_CONFIG
-    ? readYaml('RELAY_CONFIG', valid.RELAY_CONFIG, configFile, env, problems)
+    ? readYaml('RELAY_CONFIG', valid.RELAY_CONFIG, configFile, lookUp, problems)
     : configFile.parse({});
   // A file that cannot be used might have listed upstreams, so that the environment's may be missing rightly.
   const upstreams = file ? upstreamsOf(valid, file, problems, warnings) : [];
-  const settings = { ...combine(valid, file ?? configFile.parse({}), problems, warnings), upstreams, warnings };
+  const loaded = { ...combine(valid, file ?? configFile.parse({}), problems, warnings), upstreams, warnings };
   const isAbout = (warning: string) => problems.some((problem) => problem.startsWith(`${warning.split(':')[0]}:`));
-  if (problems.length > 0) throw new ConfigError([...problems, ...warnings.filter(isAbout)]);
-  return settings;
+  if (problems.length > 0) throw new ConfigError([...problems, ...warnings.filter(isAbout), ...unknown]);
+  return loaded;
 }
 
 type Environment = z.output<typeof environment>;
 
-function withoutInvalid(given: NodeJS.ProcessEnv, error: z.ZodError): Environment {
-  const rest = { ...given };
+function withoutInvalid(given: Readonly<Record<string, string>>, error: z.ZodError): Environment {
+  const rest: Record<string, string> = { ...given };
   for (const issue of error.issues) delete rest[String(issue.path[0])];
   return environment.parse(rest);
 }
 
-/** A misspelt RELAY_ variable would be ignored in silence; names that Kubernetes makes up for services are not ours. */
-function misspelt(env: NodeJS.ProcessEnv): string[] {
-  return Object.keys(env)
-    .filter((name) => name.startsWith('RELAY_') && !(name in environment.shape))
-    .filter((name) => !/_SERVICE_(HOST|PORT)|_PORT(_|$)/.test(name))
-    .map((name) => `${name} is set but is not a setting of the relay.`);
+function problemOf(issue: z.core.$ZodIssue, given: Readonly<Record<string, string>>): string {
+  const name = issue.path.join('.');
+  const hint = issue.code === 'invalid_type' ? hintFor(issue.expected, given[name], name.toLowerCase()) : null;
+  return `${name}: ${plain(issue.message)}${hint === null ? '' : `; ${hint}.`}`;
 }
 
 function combine(

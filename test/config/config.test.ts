@@ -84,7 +84,7 @@ describe('the environment', () => {
       RELAY_ALLOWED_ORIGINS: 'https://app.test/path',
       RELAY_TLS_CERT: join(folder, 'none.pem'),
       RELAY_LOG_LEVEL: 'loud',
-      RELAY_QUERY_CREDENTIALS: 'yes',
+      RELAY_QUERY_CREDENTIALS: 'maybe',
       RELAY_REDIS_URL: 'redis://localhost',
       AZURE_OPENAI_ENDPOINT: 'http://my-resource.openai.azure.com',
       HTTPS_PROXY: 'proxy.test:3128',
@@ -127,7 +127,7 @@ describe('the environment', () => {
       RELAY_PORT_8080_TCP: 'tcp://10.0.0.1:8080',
       RELAY_PORT: 'tcp://10.0.0.1:8080',
     });
-    expect(warnings).toEqual(['RELAY_JWT_SECRETS is set but is not a setting of the relay.']);
+    expect(warnings).toEqual(['RELAY_JWT_SECRETS is set but is not a setting of the relay; RELAY_JWT_SECRET is.']);
   });
 
   it.each([
@@ -494,7 +494,7 @@ describe('the YAML file', () => {
 
   it('names the line of a ${NAME} that is not set', () => {
     expect(problems({}, 'limits:\n  sessions: ${NOT_SET}')).toContain(
-      'relay.yaml:2: the environment variable NOT_SET is not set.',
+      'relay.yaml:2: limits.sessions: the environment variable NOT_SET is not set.',
     );
   });
 

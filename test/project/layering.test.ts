@@ -8,7 +8,7 @@ const layers = [
   ['errors.ts', 'heap.ts', 'terminal.ts'],
   ['plain.ts'],
   ['protocol', 'audio', 'outbound'],
-  ['policy', 'store', 'telemetry', 'client', 'yaml.ts'],
+  ['policy', 'store', 'telemetry', 'client'],
   ['config'],
   ['config.ts', 'auth', 'upstream', 'tools', 'console'],
   ['session'],
@@ -31,7 +31,7 @@ const edges: Readonly<Record<string, readonly string[]>> = {
   '@opentelemetry/api': ['telemetry/trace.ts'],
   jsonwebtoken: ['auth'],
   'https-proxy-agent': ['outbound'],
-  yaml: ['yaml.ts'],
+  yaml: ['config/yaml.ts'],
 };
 
 interface Source {
