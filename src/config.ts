@@ -53,6 +53,12 @@ export const environment = z.object({
     .optional()
     .describe('PEM certificate chain file. With it and the key the public listener speaks TLS; reloaded on change.'),
   RELAY_TLS_KEY: text.optional().describe('PEM private key file that belongs to the certificate.'),
+  RELAY_HSTS: z
+    .enum(['on', 'subdomains', 'off'])
+    .default('on')
+    .describe(
+      'Whether `Strict-Transport-Security` tells browsers to use TLS only, where the public listener speaks TLS; `subdomains`: for all names below its own, too.',
+    ),
   AZURE_OPENAI_ENDPOINT: text
     .optional()
     .describe('Resource endpoint, such as `https://my-resource.openai.azure.com`. `http://` only for loopback.'),
@@ -123,6 +129,7 @@ const holdBytes = 4 * 1024 * 1024;
 const instanceLimits = z.strictObject({
   sessions: z.number().int().min(1).default(500).describe('Sessions at the same time.'),
   handshake_seconds: seconds(10).describe('Time a client has to finish its handshake.'),
+  keep_alive_seconds: seconds(90).describe('How long an idle HTTP connection is kept, on both ports.'),
   dial_seconds: seconds(10).describe('Time to open an upstream connection.'),
   second_dial_ms: z
     .number()
@@ -236,6 +243,8 @@ export interface Settings {
   /** Processes that serve the public port; 1: this one, without any other. */
   readonly workers: number;
   readonly tls: { readonly cert: string; readonly key: string } | null;
+  /** What browsers are told over TLS: to use nothing else for this host, or for all below it. */
+  readonly hsts: 'on' | 'subdomains' | 'off';
   readonly upstreams: readonly UpstreamSettings[];
   /** The proxy for what the relay asks of others; each upstream has what comes of it already. */
   readonly proxy: ProxySettings;
@@ -353,6 +362,7 @@ function combine(
     opsPort: env.RELAY_OPS_PORT,
     workers: env.RELAY_WORKERS === 'auto' ? Math.min(availableParallelism(), 99) : Number(env.RELAY_WORKERS),
     tls: env.RELAY_TLS_CERT && env.RELAY_TLS_KEY ? { cert: env.RELAY_TLS_CERT, key: env.RELAY_TLS_KEY } : null,
+    hsts: env.RELAY_HSTS,
     proxy: proxyOf(env),
     entra: { clientId: env.AZURE_CLIENT_ID ?? null, instanceDiscovery: env.RELAY_ENTRA_INSTANCE_DISCOVERY },
     auth: { issuers, maxSeconds: env.RELAY_JWT_MAX_SECONDS, cookie: cookieOf(file.auth, origins, problems) },

@@ -7,27 +7,39 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import type { AddressInfo, Socket } from 'node:net';
 import { readCertificate } from './certificate.js';
 import { ConfigError, type Settings } from './config.js';
-import { type HttpRefusal, httpRefusal, RelayError } from './errors.js';
+import { RelayError } from './errors.js';
 import { createOpsApp, type Health, type MetricsSource } from './http/app.js';
-import { answerPlainly } from './plain.js';
+import {
+  answerUnreadable,
+  maxHeaderBytes,
+  type ReadError,
+  refuseEarly,
+  serve,
+  type Trace,
+  type Upgrade,
+} from './http/early.js';
 import type { Log } from './telemetry/log.js';
 
-const maxHeaderBytes = 16 * 1024;
 const certificatePollMs = 1000;
 
 /** The public listener; with a certificate it speaks TLS, and a changed certificate is used without a restart. */
 export function createListener(
   app: RequestListener,
+  upgrade: Upgrade,
   settings: Settings,
-  log: Log,
+  trace: Trace,
 ): { server: Server | TlsServer; certificateEndsAt(): number | null; unwatch(): void } {
   const { tls, limits } = settings;
+  const { log } = trace;
   const headersTimeout = limits.handshake_seconds * 1000;
   const options = {
     maxHeaderSize: maxHeaderBytes,
     headersTimeout,
     requestTimeout: headersTimeout,
     connectionsCheckingInterval: Math.min(1000, headersTimeout / 2),
+    keepAliveTimeout: limits.keep_alive_seconds * 1000,
+    // Said by the application, where it leaves a trace.
+    requireHostHeader: false,
   };
   let certificate = tls && readCertificate(tls);
   // A TLS handshake that is never finished is not covered by the time-outs of HTTP.
@@ -38,18 +50,23 @@ export function createListener(
       )
     : createServer(options, app);
   const saidWrongly = mistakesOf(log);
-  server.on('clientError', (error: NodeJS.ErrnoException & { rawPacket?: Buffer }, socket) => {
-    if (!tls && error.rawPacket?.[0] === tlsRecord) saidWrongly('tls_on_plain_port');
-    if (!socket.writable) socket.destroy();
-    else answerPlainly(socket, error.code === 'HPE_HEADER_OVERFLOW' ? headersTooBig : notHttp);
-  });
+  if (!tls) {
+    server.on('clientError', ({ rawPacket }: ReadError) => {
+      if (rawPacket?.[0] === tlsRecord) saidWrongly('tls_on_plain_port');
+    });
+  }
+  answerUnreadable(server, trace);
+  serve(server, app, upgrade, tls ? 'secureConnection' : 'connection');
   if (!tls) return { server, certificateEndsAt: () => null, unwatch: () => undefined };
 
   // Comes before a `clientError`: what is written to a peer without a finished handshake is never written.
-  server.prependListener('tlsClientError', (_error, socket) => void socket.destroy());
+  server.prependListener('tlsClientError', ({ code }: NodeJS.ErrnoException, socket) => {
+    if (code !== 'ECONNRESET') saidWrongly('tls_handshake', code);
+    socket.destroy();
+  });
   turnAwayPlain(server as TlsServer, headersTimeout, (socket) => {
     saidWrongly('plain_on_tls_port');
-    answerPlainly(socket, needsTls);
+    refuseEarly(socket, needsTls, trace);
   });
 
   const reload = () => {
@@ -77,14 +94,7 @@ export function createListener(
 /** The first byte of what a TLS client says: a handshake record (RFC 8446 section 5.1). */
 const tlsRecord = 0x16;
 
-const needsTls = httpRefusal(
-  new RelayError('bad_event', 'This port speaks TLS only; connect with https:// or wss://.'),
-);
-const notHttp = httpRefusal(new RelayError('bad_event', 'What was sent is not HTTP.'));
-const headersTooBig: HttpRefusal = {
-  ...httpRefusal(new RelayError('too_big', `The header block is over ${maxHeaderBytes} bytes.`)),
-  status: 431,
-};
+const needsTls = new RelayError('bad_event', 'This port speaks TLS only; connect with https:// or wss://.');
 
 /**
  * Lets a TLS server see a connection once its first byte has come. Who speaks HTTP instead gets an answer, and nothing of
@@ -119,23 +129,26 @@ function turnAwayPlain(server: TlsServer, withinMs: number, answer: (socket: Soc
 const mistakeEveryMs = 60_000;
 
 /** Logs a mistake that many clients may make at once, each kind once a minute. */
-function mistakesOf(log: Log): (kind: 'tls_on_plain_port' | 'plain_on_tls_port') => void {
+function mistakesOf(
+  log: Log,
+): (kind: 'tls_on_plain_port' | 'plain_on_tls_port' | 'tls_handshake', code?: string) => void {
   const last = new Map<string, number>();
-  return (kind) => {
+  return (kind, code) => {
     const now = performance.now();
     if (now - (last.get(kind) ?? Number.NEGATIVE_INFINITY) < mistakeEveryMs) return;
     last.set(kind, now);
-    log.warn({ kind }, 'listener.mistaken');
+    log.warn({ kind, ...(code && { code }) }, 'listener.mistaken');
   };
 }
 
 /** Opens the operations listener. */
 export async function openOps(
-  { opsPort, host }: Settings,
+  { opsPort, host, limits }: Settings,
   source: MetricsSource,
   health: Health,
 ): Promise<{ readonly url: string; close(): Promise<void> }> {
-  const server = createServer({ maxHeaderSize: maxHeaderBytes }, createOpsApp(source, health));
+  const keepAliveTimeout = limits.keep_alive_seconds * 1000;
+  const server = createServer({ maxHeaderSize: maxHeaderBytes, keepAliveTimeout }, createOpsApp(source, health));
   await listen(server, opsPort, host);
   return { url: addressOf(server, 'http', host), close: () => closeServer(server) };
 }

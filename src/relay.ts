@@ -201,6 +201,7 @@ export async function startRelay(
       tokenSeconds: settings.auth.maxSeconds + leewaySeconds,
       revoke: shared?.revoke ?? (async (one) => ({ isKept: revocations.add(one), ended: endRevoked(one) })),
     },
+    hsts: settings.tls ? settings.hsts : 'off',
     console: settings.console ? { files: await loadConsole(), desk } : null,
     get clientSecretSeconds() {
       return current.limits.client_secret_seconds;
@@ -213,9 +214,8 @@ export async function startRelay(
     probe: (signal) => upstreams.reach(probeOf(current, signal), probe),
     failed: (need, error) => log.warn({ need, error }, 'readiness.failed'),
   });
-  const http = createListener(app, settings, log);
+  const http = createListener(app, gateway, settings, { metrics, log });
   certificateEndsAt = http.certificateEndsAt;
-  http.server.on('upgrade', gateway);
 
   const [, ops] = await Promise.all([
     listen(http.server, settings.port, settings.host),
@@ -237,6 +237,7 @@ export async function startRelay(
     if (!shared) revocations.resize(next.limits.revocations);
     http.server.headersTimeout = next.limits.handshake_seconds * 1000;
     http.server.requestTimeout = http.server.headersTimeout;
+    if (!registry.isDraining) http.server.keepAliveTimeout = next.limits.keep_alive_seconds * 1000;
   }
 
   async function stop(): Promise<void> {

@@ -32,6 +32,8 @@ const names: Record<CredentialPlace, string> = {
 /**
  * The client's credential: the first that is present, or null when there is none. Throws `unauthorized` when one that is
  * present is malformed, when a header or parameter is given twice, and when two places hold different credentials.
+ * What is empty, and what has the scheme of another hop (RFC 9110 section 11.1; a browser sends a proxy's `Basic` by
+ * itself), is passed over where there is one, and refused where there is none.
  * With `queryCredentials` off the query is not looked at, except to say so when nothing else was presented. A cookie of the
  * name in `cookie` is looked at last, and not at all when it is null or left out.
  */
@@ -44,24 +46,28 @@ export function findCredential(input: {
 }): FoundCredential | null {
   const { headers, rawHeaders = [], url } = input;
   const found: FoundCredential[] = [];
-  const add = (place: CredentialPlace, text: string): void => {
-    found.push({ place, credential: wellFormed(place, text) });
+  const passedOver: [CredentialPlace, string][] = [];
+  const look = (place: CredentialPlace, texts: readonly string[]): void => {
+    const [text, ...more] = texts.filter((one) => {
+      if (isMeant(place, one)) return true;
+      passedOver.push([place, one]);
+      return false;
+    });
+    if (more.length > 0) throw refusal(`A credential was sent twice in ${names[place]}; send one.`);
+    if (text !== undefined) found.push(read(place, text));
   };
 
-  for (const text of headerValues('authorization', headers, rawHeaders))
-    add('authorization', bearer('authorization', text));
-  for (const text of headerValues('api-key', headers, rawHeaders)) add('api-key', text);
+  look('authorization', headerValues('authorization', headers, rawHeaders));
+  look('api-key', headerValues('api-key', headers, rawHeaders));
   for (const protocol of offeredProtocols(headers)) {
-    if (protocol.startsWith(keyProtocol)) add('subprotocol', protocol.slice(keyProtocol.length));
+    if (protocol.startsWith(keyProtocol)) look('subprotocol', [protocol.slice(keyProtocol.length)]);
   }
   const keys = url.searchParams.getAll('api-key');
   // A browser SDK writes it in lower case.
   const authorizations = [...url.searchParams].flatMap(([name, text]) => (/^authorization$/i.test(name) ? [text] : []));
   if (input.queryCredentials) {
-    for (const text of once('query-api-key', keys)) add('query-api-key', text);
-    for (const text of once('query-authorization', authorizations)) {
-      add('query-authorization', bearer('query-authorization', text));
-    }
+    look('query-api-key', keys);
+    look('query-authorization', authorizations);
   } else if (found.length === 0 && keys.length + authorizations.length > 0) {
     throw refusal(
       'This relay does not accept credentials in the query string; send an Authorization or api-key header.',
@@ -69,20 +75,24 @@ export function findCredential(input: {
   }
 
   const [first, ...others] = found;
-  if (!first) return input.cookie ? inCookie(input.cookie, headers) : null;
+  if (!first) {
+    if (input.cookie) look('cookie', cookieValues(input.cookie, headers));
+    const [said] = passedOver;
+    return found[0] ?? (said ? read(...said) : null);
+  }
   const other = others.find(({ credential }) => credential !== first.credential);
   if (other)
     throw refusal(`Two different credentials were sent, in ${names[first.place]} and ${names[other.place]}; send one.`);
   return first;
 }
 
-function inCookie(name: string, { cookie = '' }: IncomingHttpHeaders): FoundCredential | null {
+/** The same cookie may come several times, as one for each path. */
+function cookieValues(name: string, { cookie = '' }: IncomingHttpHeaders): string[] {
   const values = cookie.split(';').flatMap((pair) => {
     const [key = '', ...value] = pair.split('=');
     return key.trim() === name ? [value.join('=').trim()] : [];
   });
-  const [text] = once('cookie', values);
-  return text ? { place: 'cookie', credential: wellFormed('cookie', text) } : null;
+  return [...new Set(values)];
 }
 
 /**
@@ -98,22 +108,30 @@ export function offeredProtocols(headers: IncomingHttpHeaders): string[] {
     .filter((protocol) => protocol !== '');
 }
 
-/** The values of a header that may be given once. Node drops or joins repeated lines; only the raw ones tell. */
+/** The lines of a header. Node drops or joins repeated ones; only the raw ones tell. */
 function headerValues(
   name: 'authorization' | 'api-key',
   headers: IncomingHttpHeaders,
   raw: readonly string[],
 ): readonly string[] {
-  const value = headers[name];
-  const values = value === undefined ? [] : typeof value === 'string' ? [value] : value;
-  const lines = raw.reduce((count, text, index) => count + Number(index % 2 === 0 && text.toLowerCase() === name), 0);
-  if (lines > 1) throw twice(name);
-  return once(name, values);
+  const lines = raw.filter((_, index) => index % 2 === 1 && raw[index - 1]?.toLowerCase() === name);
+  return lines.length > 1 ? lines : [headers[name] ?? []].flat();
 }
 
-function once(place: CredentialPlace, values: readonly string[]): readonly string[] {
-  if (values.length > 1) throw twice(place);
-  return values;
+/** Whether this says something, and to this relay. */
+function isMeant(place: CredentialPlace, text: string): boolean {
+  if (!isSchemed(place)) return text !== '';
+  if (/^(bearer)?\s*$/i.test(text)) return false;
+  // Without anything behind it, a word is no scheme: it may be a token that was sent bare.
+  return /^bearer\b/i.test(text) || !/^[\w!#$%&'*+.^`|~-]+ +\S/.test(text);
+}
+
+function isSchemed(place: CredentialPlace): boolean {
+  return place === 'authorization' || place === 'query-authorization';
+}
+
+function read(place: CredentialPlace, text: string): FoundCredential {
+  return { place, credential: wellFormed(place, isSchemed(place) ? bearer(place, text) : text) };
 }
 
 /** The credential after the scheme, which is compared without case (RFC 9110 section 11.1). */
@@ -132,10 +150,6 @@ function wellFormed(place: CredentialPlace, text: string): string {
     throw refusal(`The credential in ${names[place]} contains white space or other characters that no token has.`);
   }
   return credential;
-}
-
-function twice(place: CredentialPlace): RelayError {
-  return refusal(`A credential was sent twice in ${names[place]}; send one.`);
 }
 
 function refusal(message: string): RelayError {

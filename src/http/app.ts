@@ -1,7 +1,13 @@
 /** The doors that are plain HTTP: health, and client secrets for browsers. */
 
 import { randomUUID } from 'node:crypto';
-import express, { type ErrorRequestHandler, type Express, type RequestHandler, type Response } from 'express';
+import express, {
+  type ErrorRequestHandler,
+  type Express,
+  type Request,
+  type RequestHandler,
+  type Response,
+} from 'express';
 import helmet from 'helmet';
 import { httpRefusal, notServed, RelayError } from '../errors.js';
 import type { AdmissionServices } from '../session/admission.js';
@@ -32,6 +38,8 @@ export interface AppServices {
   readonly log: Log;
   readonly clientSecretSeconds: number;
   readonly health: Health;
+  /** What is said of TLS; left out: nothing, as over plain HTTP (RFC 6797 section 7.2). */
+  readonly hsts?: 'on' | 'subdomains' | 'off';
   /** The page to try the relay with, or null where it is not served. */
   readonly console?: { readonly files: ConsoleFiles; readonly desk: DemoDesk | null } | null;
   /** Left out: no WebRTC. */
@@ -71,14 +79,16 @@ export function createApp(services: AppServices): Express {
   const app = express();
   app.disable('x-powered-by');
   app.set('etag', false);
-  app.use(helmet());
-  app.use(readdress);
-  healthRoutes(app, services.health, false);
-  app.use((_request, response, next) => {
+  app.use(helmet({ strictTransportSecurity: hstsOf(services) }));
+  app.use((request, response, next) => {
     response.locals.requestId = randomUUID();
     response.set('x-request-id', response.locals.requestId);
-    next();
+    // RFC 9112 section 3.2.
+    if (request.headers.host !== undefined || request.httpVersion === '1.0') next();
+    else next(new RelayError('bad_event', 'The request has no Host header.'));
   });
+  app.use(readdress);
+  healthRoutes(app, services.health, false);
   if (services.console) consoleRoutes(app, services.console.files, services.console.desk);
   const { admission, calls } = services;
   // Origin and credential come before the body, so that nobody's costs anything.
@@ -110,7 +120,10 @@ export function createApp(services: AppServices): Express {
   });
   app.use((request, response) => {
     if (isDoor(request.path)) {
-      refuse(response, notServed(426, 'This path is a WebSocket; connect with ws:// or wss://.'));
+      const isHandshake = request.headers['sec-websocket-key'] !== undefined;
+      if (isHandshake) note(services, request, response, new RelayError('bad_event', lostUpgrade));
+      const message = isHandshake ? lostUpgrade : 'This path is a WebSocket; connect with ws:// or wss://.';
+      refuse(response, notServed(426, message));
     } else if (posts.includes(unslashed(request.path))) {
       refuse(response.set('Allow', 'POST'), notServed(405, 'Use POST.'));
     } else {
@@ -119,6 +132,13 @@ export function createApp(services: AppServices): Express {
   });
   app.use(onError(services));
   return app;
+}
+
+const lostUpgrade =
+  'The handshake came without its header Upgrade; a proxy on the way must pass Upgrade and Connection on.';
+
+function hstsOf({ hsts = 'off' }: AppServices): { includeSubDomains: boolean } | false {
+  return hsts === 'off' ? false : { includeSubDomains: hsts === 'subdomains' };
 }
 
 /** What takes nothing but POST. */
@@ -140,7 +160,7 @@ const readdress: RequestHandler = (request, response, next) => {
 export function createOpsApp(source: MetricsSource, health: Health): Express {
   const app = express();
   app.disable('x-powered-by');
-  app.use(helmet());
+  app.use(helmet({ strictTransportSecurity: false }));
   healthRoutes(app, health, true);
   app.get('/metrics', async (_request, response) => {
     response.type(source.contentType).send(await source.metrics());
@@ -151,14 +171,17 @@ export function createOpsApp(source: MetricsSource, health: Health): Express {
 
 /** The reason names upstreams and quotes the identity provider: it is for operators alone. */
 function healthRoutes(app: Express, health: Health, withReason: boolean): void {
-  app.get('/healthz', (_request, response) => {
+  const alive: RequestHandler = (_request, response) => {
     response.json({ status: 'ok' });
-  });
-  app.get('/readyz', async (_request, response) => {
+  };
+  const ready: RequestHandler = async (_request, response) => {
     const { ready, detail } = await health.ready();
     const status = ready ? 'ready' : 'not ready';
     response.status(ready ? 200 : 503).json(withReason ? { status, detail } : { status });
-  });
+  };
+  // HAProxy asks with OPTIONS unless told otherwise.
+  app.route('/healthz').get(alive).options(alive);
+  app.route('/readyz').get(ready).options(ready);
 }
 
 /** Answers pages of the allowed origins, and refuses every other origin before anything else is looked at. */
@@ -173,8 +196,8 @@ function cors({ admission }: AppServices): RequestHandler {
     }
     response.set({
       'Access-Control-Allow-Methods': 'POST',
-      // The last one is sent by @openai/agents-realtime.
-      'Access-Control-Allow-Headers': 'authorization, api-key, content-type, x-openai-agents-sdk',
+      // SDKs and tracing put others in by themselves; the star does not cover the first (Fetch section 4.9).
+      'Access-Control-Allow-Headers': 'authorization, api-key, content-type, x-openai-agents-sdk, *',
       'Access-Control-Max-Age': '600',
     });
     response.status(204).end();
@@ -188,7 +211,7 @@ function refuse(
   response.status(status).set(headers).json(body);
 }
 
-function onError({ admission, metrics, log }: AppServices): ErrorRequestHandler {
+function onError(services: AppServices): ErrorRequestHandler {
   return (thrown, request, response, next) => {
     if (response.headersSent) {
       next(thrown);
@@ -197,15 +220,21 @@ function onError({ admission, metrics, log }: AppServices): ErrorRequestHandler 
     const error = isBodyError(thrown)
       ? bodyError(thrown)
       : RelayError.from(thrown instanceof URIError ? pathError() : thrown);
-    metrics.refused(error.id);
-    const level = error.id === 'internal' ? 'error' : 'warn';
-    const { about, fields } = whoOf(askedOf(response) ?? { message: request }, admission);
-    const { requestId } = response.locals;
-    const own = { requestId, detail: error.message, path: request.path.slice(0, 100), error: error.cause };
-    const line = { about: `${error.id} ${about}`, common: { reason: error.id, ...fields }, own };
-    logRepeated(log, level, line, 'request.refused');
+    note(services, request, response, error);
     refuse(response, httpRefusal(error));
   };
+}
+
+/** Counts and logs a refusal. */
+function note(services: AppServices, request: Request, response: Response, error: RelayError): void {
+  const { admission, metrics, log } = services;
+  metrics.refused(error.id);
+  const level = error.id === 'internal' ? 'error' : 'warn';
+  const { about, fields } = whoOf(askedOf(response) ?? { message: request }, admission);
+  const { requestId } = response.locals;
+  const own = { requestId, detail: error.message, path: request.path.slice(0, 100), error: error.cause };
+  const line = { about: `${error.id} ${about}`, common: { reason: error.id, ...fields }, own };
+  logRepeated(log, level, line, 'request.refused');
 }
 
 /** Express decodes the parts of a path that have names. */

@@ -84,6 +84,8 @@ const policy = helmet({
     },
   },
   referrerPolicy: { policy: 'no-referrer' },
+  // Said for the whole host already, where it is said.
+  strictTransportSecurity: false,
 });
 
 /**

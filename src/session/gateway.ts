@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type ServerOptions, WebSocketServer } from 'ws';
+import { offeredProtocols } from '../auth/credentials.js';
 import { errorBody, exits, httpRefusal, RelayError } from '../errors.js';
 import { answerPlainly } from '../plain.js';
 import type { Log } from '../telemetry/log.js';
@@ -51,6 +52,8 @@ interface UntypedOptions {
 const closeTimeoutMs = 5000;
 const maxFragments = 1024;
 const requestIdHeader = 'x-request-id';
+/** The one subprotocol that is ever selected. */
+const protocol = 'realtime';
 /** What a refused browser may still send before it reads the reason. */
 const refusedBytes = 16 * 1024;
 
@@ -71,7 +74,6 @@ export function createGateway(services: GatewayServices) {
         closeTimeout: closeTimeoutMs,
         maxPendingAutoPongs: mostPendingPongs,
         WebSocket: ClientSocket,
-        handleProtocols: (offered: Set<string>) => (offered.has('realtime') ? 'realtime' : false),
       };
       server = new WebSocketServer(options);
       servers.set(maxPayload, server);
@@ -79,10 +81,14 @@ export function createGateway(services: GatewayServices) {
     return server;
   };
 
-  /** Completes the handshake; null when `ws` found fault with it and answered by itself. */
+  /** Completes the handshake; null when the client has gone meanwhile. */
   function upgrade({ message, socket, head, requestId }: Knock, maxPayload: number): ClientSocket | null {
     let upgraded: ClientSocket | null = null;
     const server = serverFor(maxPayload);
+    // Read already: `ws` would refuse a list with an empty or a repeated name, in words of its own and without a trace.
+    const offered = offeredProtocols(message.headers);
+    if (offered.includes(protocol)) message.headers['sec-websocket-protocol'] = protocol;
+    else delete message.headers['sec-websocket-protocol'];
     const identify = (headers: string[]) => void headers.push(`${requestIdHeader}: ${requestId}`);
     // `ws` answers before it returns, so that no other handshake can get this id.
     server.on('headers', identify);
@@ -217,6 +223,8 @@ function checkHandshake({ method, httpVersion, headers }: IncomingMessage): void
             ? 'Sec-WebSocket-Version must be 13'
             : !/^[+/0-9A-Za-z]{22}==$/.test(headers['sec-websocket-key'] ?? '')
               ? 'Sec-WebSocket-Key must be 16 bytes in base64'
-              : null;
+              : headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0
+                ? 'it has a body'
+                : null;
   if (wrong) throw new RelayError('bad_event', `This is not a WebSocket handshake: ${wrong}.`);
 }

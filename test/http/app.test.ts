@@ -48,6 +48,7 @@ describe('the public HTTP doors', () => {
     const ill = app({ ready: false, detail: 'eastus: AADSTS700016: no application 0000 in tenant 1111' });
     await request(ill.http).get('/healthz').expect(200, { status: 'ok' });
     await request(ill.http).get('/readyz').expect(503, { status: 'not ready' });
+    for (const method of ['head', 'options'] as const) await request(ill.http)[method]('/readyz').expect(503);
   });
 
   it.each([
