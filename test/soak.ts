@@ -6,19 +6,15 @@
 import type { WebSocket } from 'ws';
 import { type Emulator, startEmulator } from '../src/emulator/emulator.js';
 import { ask, gone, handles, lives, many, open, settled, timers } from './soak/lives.js';
-import type { Sample } from './soak/relay.js';
 import { startIdentity } from './support/identity.js';
-import { fetchOnce, type MeasuredRelay, startMeasuredRelay } from './support/memory.js';
+import { fetchOnce, type MeasuredRelay, type Sample, startMeasuredRelay } from './support/memory.js';
 
 const quick = process.argv.includes('--quick');
 const idleSessions = quick ? 200 : 1000;
 const cycles = quick ? 1000 : 10_000;
 /** Sessions that are opened and ended before anything is measured, so that code is compiled and caches are filled. */
 const warmUps = 300;
-/**
- * Of the memory of one idle session. About 20 KB of what is measured here is not the relay's: tsx gives every closure a
- * `name` of its own. The built relay needs some 27 KB.
- */
+/** Of the memory of one idle session, which needs some 27 KB. */
 const sessionBytes = 60 * 1024;
 const stalledReaders = 20;
 /** Buffered, and the pieces of it that the socket layer holds. */

@@ -26,7 +26,7 @@ interface ServedRelay {
 
 /** The relay as an operator runs it, with the credentials of its machine and no API key. */
 async function serve(upstream: string, { env }: Identity, { onTestFinished }: TestContext): Promise<ServedRelay> {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli.ts', 'serve'], {
+  const child = spawn(process.execPath, ['dist/cli.js', 'serve'], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'inherit'],
     env: {

@@ -4,8 +4,7 @@ import type { WebSocket } from 'ws';
 import { type Emulator, startEmulator } from '../../src/emulator/emulator.js';
 import type { Fault } from '../../src/emulator/faults.js';
 import { ask, dial, gone, handles, lives, many, open, settled, timers } from '../soak/lives.js';
-import type { Sample } from '../soak/relay.js';
-import { type MeasuredRelay, startMeasuredRelay } from '../support/memory.js';
+import { type MeasuredRelay, type Sample, startMeasuredRelay } from '../support/memory.js';
 
 const yaml = `
 profiles: { default: { limits: { sessions_per_user: 100000, connects_per_second: 1000000, connects_burst: 1000000 } } }

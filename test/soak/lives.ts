@@ -3,8 +3,7 @@
 import { once } from 'node:events';
 import { createConnection } from 'node:net';
 import { WebSocket } from 'ws';
-import type { MeasuredRelay } from '../support/memory.js';
-import type { Sample } from './relay.js';
+import type { MeasuredRelay, Sample } from '../support/memory.js';
 
 const atOnce = 40;
 const settleSeconds = 20;

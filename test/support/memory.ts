@@ -7,15 +7,30 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { signToken } from '../../src/auth/token.js';
-import type { Question, Sample } from '../soak/relay.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const program = fileURLToPath(new URL('../soak/relay.ts', import.meta.url));
+const program = fileURLToPath(new URL('../soak/relay.mjs', import.meta.url));
 const jwt = {
   secret: 'a-secret-of-the-measured-relay-long-enough',
   issuer: 'https://issuer.test',
   audience: 'measured',
 };
+
+/** What the process holds at one moment; sizes in bytes. */
+export interface Sample {
+  readonly heap: number;
+  /** Buffers and other memory outside V8's heap. */
+  readonly external: number;
+  /** What the operating system has given to the process, free parts of its heaps included. */
+  readonly rss: number;
+  readonly sessions: number;
+  /** Bytes waiting in the sockets of all sessions. */
+  readonly buffered: { readonly up: number; readonly down: number };
+  /** Open handles and timers by kind. */
+  readonly resources: Readonly<Record<string, number>>;
+}
+
+type Question = 'look' | 'sample' | 'watch' | 'peak';
 
 export interface MeasuredRelay {
   /** The public listener as a WebSocket address. */
@@ -49,7 +64,7 @@ export async function startMeasuredRelay(options: {
   writeFileSync(config, options.yaml);
   const child = fork(program, [], {
     cwd: root,
-    execArgv: ['--expose-gc', '--import', 'tsx'],
+    execArgv: ['--expose-gc'],
     env: {
       PATH: process.env.PATH,
       HOST: '127.0.0.1',

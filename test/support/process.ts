@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import { jwt } from './relay.js';
 
-const cli = fileURLToPath(new URL('../../src/cli.ts', import.meta.url));
+const cli = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
 
 /** A machine that is busy with other tests must not turn clients away. */
 const unhurried = fileURLToPath(new URL('unhurried.yaml', import.meta.url));
@@ -25,7 +25,7 @@ export interface Running {
  * @param output a descriptor for its standard output, in place of `lines`
  */
 export function run(args: string[], env: Record<string, string> = {}, output: 'pipe' | number = 'pipe'): Running {
-  const child = spawn(process.execPath, ['--import', 'tsx', cli, ...args], {
+  const child = spawn(process.execPath, [cli, ...args], {
     env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...env },
     stdio: ['ignore', output, 'pipe'],
   });

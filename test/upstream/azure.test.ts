@@ -20,11 +20,10 @@ async function identity(onTestFinished: Finish, lifetimeSeconds?: number): Promi
 /** Runs the process with only the given Azure settings; `lines` are what it reports, as they come. */
 function run(onTestFinished: Finish, env: Record<string, string>, ...args: string[]) {
   const inherited = Object.entries(process.env).filter(([name]) => !/^(AZURE|IDENTITY|MSI)_/.test(name));
-  const child: ChildProcessByStdio<null, Readable, Readable> = spawn(
-    'node',
-    ['--import', 'tsx', 'test/upstream/azure.ts', ...args],
-    { env: { ...Object.fromEntries(inherited), ...env }, stdio: ['ignore', 'pipe', 'pipe'] },
-  );
+  const child: ChildProcessByStdio<null, Readable, Readable> = spawn('node', ['test/upstream/azure.mjs', ...args], {
+    env: { ...Object.fromEntries(inherited), ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   onTestFinished(() => void child.kill('SIGKILL'));
   let errors = '';
   child.stderr.on('data', (chunk) => {

@@ -12,7 +12,7 @@ const options = () => ({ requestId: 'r', signal: new AbortController().signal, t
 
 async function dialApart(file: string, ...args: string[]): Promise<string> {
   const env = { ...process.env, NODE_EXTRA_CA_CERTS: file };
-  const { stdout } = await promisify(execFile)('node', ['--import', 'tsx', 'test/upstream/dialer.ts', ...args], {
+  const { stdout } = await promisify(execFile)('node', ['test/upstream/dialer.mjs', key, ...args], {
     env,
   });
   return stdout.trim();

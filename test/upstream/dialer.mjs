@@ -1,10 +1,9 @@
 /** Dials what its arguments name and prints what came of it: a process of its own, to trust a certificate from its start. */
 
-import { dial } from '../../src/upstream/dial.js';
-import { parseEndpoint } from '../../src/upstream/target.js';
-import { key } from './key.js';
+import { dial } from '../../dist/upstream/dial.js';
+import { parseEndpoint } from '../../dist/upstream/target.js';
 
-const [endpoint = '', proxy] = process.argv.slice(2);
+const [key, endpoint, proxy] = process.argv.slice(2);
 const upstream = await dial(
   {
     name: 'test',

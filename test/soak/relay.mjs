@@ -1,41 +1,25 @@
 /** A relay in a process of its own, which tells its parent what that process holds. Started by support/memory.ts. */
 
 import { setImmediate as turn } from 'node:timers/promises';
-import { loadConfig } from '../../src/config.js';
-import { startRelay } from '../../src/relay.js';
-
-/** What the process holds at one moment; sizes in bytes. */
-export interface Sample {
-  readonly heap: number;
-  /** Buffers and other memory outside V8's heap. */
-  readonly external: number;
-  /** What the operating system has given to the process, free parts of its heaps included. */
-  readonly rss: number;
-  readonly sessions: number;
-  /** Bytes waiting in the sockets of all sessions. */
-  readonly buffered: { readonly up: number; readonly down: number };
-  /** Open handles and timers by kind. */
-  readonly resources: Readonly<Record<string, number>>;
-}
-
-export type Question = 'look' | 'sample' | 'watch' | 'peak';
+import { loadConfig } from '../../dist/config.js';
+import { startRelay } from '../../dist/relay.js';
 
 /** Each look costs a collection of the whole heap. */
 const watchMs = 100;
 const settings = loadConfig(process.env);
 // What is measured here is to be busy.
 const relay = await startRelay({ ...settings, limits: { ...settings.limits, busy_delay_ms: 0, busy_percent: 0 } });
-let watch: NodeJS.Timeout | null = null;
-let peak: Sample = sample();
+let watch = null;
+let peak = sample();
 
-function sample(): Sample {
+function sample() {
   const { heapUsed, external, rss } = process.memoryUsage();
   const buffered = { up: 0, down: 0 };
   for (const session of relay.sessions) {
     buffered.up += session.buffered.up;
     buffered.down += session.buffered.down;
   }
-  const resources: Record<string, number> = {};
+  const resources = {};
   for (const kind of process.getActiveResourcesInfo()) {
     // Done with in this turn of the event loop.
     if (kind !== 'Immediate') resources[kind] = (resources[kind] ?? 0) + 1;
@@ -43,7 +27,7 @@ function sample(): Sample {
   return { heap: heapUsed, external, rss, sessions: relay.sessions.size, buffered, resources };
 }
 
-function higher(a: Sample, b: Sample): Sample {
+function higher(a, b) {
   return {
     ...b,
     heap: Math.max(a.heap, b.heap),
@@ -53,7 +37,7 @@ function higher(a: Sample, b: Sample): Sample {
   };
 }
 
-async function collect(): Promise<void> {
+async function collect() {
   // What one collection frees may be what keeps the next: finalizers and closed handles run in between.
   for (let round = 0; round < 4; round++) {
     globalThis.gc?.();
@@ -61,7 +45,7 @@ async function collect(): Promise<void> {
   }
 }
 
-async function answer(question: Question): Promise<Sample> {
+async function answer(question) {
   if (question === 'sample') {
     await collect();
   } else if (question === 'watch') {
@@ -81,7 +65,7 @@ async function answer(question: Question): Promise<Sample> {
   return sample();
 }
 
-process.on('message', (question: Question) => {
+process.on('message', (question) => {
   void answer(question).then((told) => process.send?.(told));
 });
 // A relay nobody watches any more must not outlive the test.

@@ -1,15 +1,15 @@
 /** One relay's worth of token use with the real Azure credential, as a process of its own: its cache is process-global. */
 
-import { createCredential, createTokenCache, type TokenEvent } from '../../src/upstream/entra.js';
+import { createCredential, createTokenCache } from '../../dist/upstream/entra.js';
 
 const [clientId, seconds = '0'] = process.argv.slice(2);
-const events: TokenEvent[] = [];
+const events = [];
 const cache = createTokenCache({
   credential: createCredential(clientId === undefined || clientId === '' ? {} : { clientId }),
   scope: 'https://cognitiveservices.azure.com/.default',
   onEvent: (event) => events.push(event),
 });
-const report = (label: string, extra: object = {}) =>
+const report = (label, extra = {}) =>
   console.log(
     JSON.stringify({
       label,
@@ -19,7 +19,7 @@ const report = (label: string, extra: object = {}) =>
     }),
   );
 
-const tokens = new Set<string>();
+const tokens = new Set();
 for (let call = 0; call < 1000; call += 1) tokens.add(await cache.token());
 report('first', { tokens: [...tokens] });
 const until = Date.now() + Number(seconds) * 1000;
