@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The commands of `realtime-relay`. */
 
-import { createReadStream, readFileSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { signToken } from './auth/token.js';
@@ -15,6 +15,7 @@ import { describeSettings } from './masked.js';
 import { onSignal, serve, untilSignal } from './serve.js';
 import { talk } from './talk/talk.js';
 import { visible } from './terminal.js';
+import { version } from './version.js';
 
 /** Exit codes of sysexits.h that process managers and people know. */
 const exitCodes = { ok: 0, failed: 1, usage: 64, config: 78 } as const;
@@ -260,7 +261,7 @@ const notOurs = new Set(['EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN']);
 async function main(): Promise<number> {
   const [name = '--help', ...args] = process.argv.slice(2);
   if (name === '--version') {
-    print(JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version);
+    print(version);
     return exitCodes.ok;
   }
   if (name === '--help' || name === 'help' || args.includes('--help')) {

@@ -1,11 +1,11 @@
 /** Opens one WebSocket to an upstream, or says precisely why that failed. */
 
-import { readFileSync } from 'node:fs';
 import type { Agent, ClientRequest, IncomingMessage } from 'node:http';
 import { isIP, type Socket } from 'node:net';
 import { type ClientOptions, WebSocket } from 'ws';
 import { RelayError } from '../errors.js';
 import { tunnelThrough } from '../outbound/proxy.js';
+import { version } from '../version.js';
 import { patience, Stop } from './abort.js';
 import { type CredentialHeader, secretsOf } from './authorizer.js';
 import {
@@ -63,9 +63,8 @@ const phaseMs: Partial<Record<Phase, number>> = {
   upgrade: 5000,
 };
 
-const manifest: { version: string } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 /** What the relay calls itself upstream. */
-export const userAgent = `realtime-relay/${manifest.version}`;
+export const userAgent = `realtime-relay/${version}`;
 /** The largest message that is read from an upstream, in bytes; its connection ends with a larger one. */
 export const mostMessageBytes = 32 * 1024 * 1024;
 /**
