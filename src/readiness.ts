@@ -35,6 +35,8 @@ type Need = 'keys' | 'upstream';
 export interface Readiness {
   /** Waits a moment for what has not been tried yet, so that the first answer is true. */
   state(): Promise<State>;
+  /** What is known now, without trying anything: while nobody has asked for a session upstream, none is missed. */
+  known(): State;
   /** A session was opened upstream. */
   proved(): void;
   close(): void;
@@ -59,18 +61,23 @@ export function createReadiness({ rule, credential, keys, probe, failed }: Parts
     (error) => failed('upstream', error),
   );
   key.start();
+  const known = (): State => {
+    if (!key.isSeen()) return { ready: false, detail: `no keys to verify tokens yet${because(key.problem())}` };
+    const { ready, detail } = credential();
+    const problem = upstream.problem();
+    const needsSession = rule() !== 'off' && upstream.isStarted() && !upstream.isSeen();
+    if (!ready || !needsSession) return { ready, detail };
+    if (rule() === 'lenient' && problem !== null && !isOurs(problem)) return { ready, detail };
+    return { ready: false, detail: `no session was opened upstream yet${because(problem)}` };
+  };
   return {
     async state() {
       const isAsked = rule() !== 'off';
       if (isAsked && !upstream.isSeen()) upstream.start();
       await Promise.all([key.tried, isAsked && upstream.tried].map((tried) => tried && within(tried, askMs)));
-      if (!key.isSeen()) return { ready: false, detail: `no keys to verify tokens yet${because(key.problem())}` };
-      const { ready, detail } = credential();
-      const problem = upstream.problem();
-      if (!ready || !isAsked || upstream.isSeen()) return { ready, detail };
-      if (rule() === 'lenient' && problem !== null && !isOurs(problem)) return { ready, detail };
-      return { ready: false, detail: `no session was opened upstream yet${because(problem)}` };
+      return known();
     },
+    known,
     proved: () => upstream.see(),
     close: () => closing.abort(new RelayError('draining', exits.draining.meaning)),
   };
@@ -108,6 +115,7 @@ function seek(attempt: () => Promise<unknown>, signal: AbortSignal, failed: (err
     tried: new Promise<void>((resolve) => {
       toldFirst = resolve;
     }),
+    isStarted: () => isStarted,
     isSeen: () => isSeen,
     problem: () => problem,
     start() {

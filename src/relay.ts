@@ -145,6 +145,8 @@ export async function startRelay(
   let certificateEndsAt: () => number | null = () => null;
   metrics.watch({
     sessions: () => registry.size,
+    sessionsLimit: () => current.limits.sessions,
+    isReady: () => !keptFrom() && readiness.known().ready,
     bufferedBytes: (direction) => [...registry].reduce((sum, session) => sum + session.buffered[direction], 0),
     tokenSeconds: () => upstreams.tokenSeconds(),
     revocations: () => revocations.size,
@@ -159,10 +161,12 @@ export async function startRelay(
   pressure.ledger.add({ name: 'log', bytes: () => backlogOf(log).bytes });
   if (delivery) pressure.ledger.add({ name: 'webhook', bytes: () => delivery.bytes });
 
+  /** Why it takes nobody although it could tell who they are and open sessions. */
+  const keptFrom = (): string | null => (registry.isDraining ? 'draining' : pressure.isBusy ? 'busy' : null);
   const health: Health = {
     ready() {
-      if (registry.isDraining) return { ready: false, detail: 'draining' };
-      return pressure.isBusy ? { ready: false, detail: 'busy' } : readiness.state();
+      const detail = keptFrom();
+      return detail ? { ready: false, detail } : readiness.state();
     },
   };
   const session = {
@@ -222,7 +226,9 @@ export async function startRelay(
     shared ? null : openOps(settings, metrics.registry, health),
   ]);
   upstreams.warm();
-  const follower = source && followSettings(source, settings, apply, log);
+  // With workers it is the leader who reads the file, and who counts that.
+  const counted = shared ? () => undefined : metrics.configReloaded;
+  const follower = source && followSettings(source, settings, apply, log, counted);
 
   function endRevoked(revocation: Revocation): number {
     return registry.endRevoked((principal) => concerns(revocation, principal));

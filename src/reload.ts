@@ -4,6 +4,7 @@ import { statSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { ConfigError, type Settings } from './config.js';
 import type { Log } from './telemetry/log.js';
+import type { ReloadOutcome } from './telemetry/metrics.js';
 
 /** Where settings come from. */
 export interface SettingsSource {
@@ -37,12 +38,14 @@ const settleMs = 250;
  * Reads the settings again when asked and whenever the file changes, and hands valid ones to `apply`; with others the
  * old ones stay.
  * @param apply must throw ConfigError before it has changed anything, or not at all
+ * @param counted told what became of each reading
  */
 export function followSettings(
   source: SettingsSource,
   first: Settings,
   apply: (settings: Settings) => void,
   log: Log,
+  counted: (outcome: ReloadOutcome) => void,
 ): Follower {
   let current = first;
   let settling: NodeJS.Timeout | undefined;
@@ -54,6 +57,7 @@ export function followSettings(
       const next = source.load();
       changes = changesBetween(current, next);
       if (isNothing(changes)) {
+        counted('unchanged');
         log.info('config.unchanged');
         return;
       }
@@ -62,9 +66,11 @@ export function followSettings(
       current = next;
     } catch (error) {
       const problems = error instanceof ConfigError ? error.problems : ['The file could not be read again.'];
+      counted('rejected');
       log.error({ problems, ...(!(error instanceof ConfigError) && { error }) }, 'config.rejected');
       return;
     }
+    counted('reloaded');
     log.info(changes, 'config.reloaded');
   };
   const changed = () => {

@@ -177,7 +177,7 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
     throw new WorkerFailed(unfit.code);
   }
   crew.keep();
-  const follower = followSettings(source, settings, apply, log);
+  const follower = followSettings(source, settings, apply, log, metrics.configReloaded);
 
   function apply(next: Settings): void {
     check(next);

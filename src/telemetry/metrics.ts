@@ -13,6 +13,7 @@ import {
   previewServerEvents,
   serverEvents,
 } from '../protocol/catalogue.js';
+import { version } from '../version.js';
 
 /** What became of a usage record. `failed`: every attempt was; `dropped`: for want of room, or of time at shutdown. */
 export type DeliveryOutcome = 'delivered' | 'failed' | 'dropped';
@@ -61,6 +62,11 @@ const transcriptionCodes = new Set([
 /** What is asked of the store. */
 const storeCalls = ['enter', 'settle', 'leave', 'forget', 'put', 'look', 'take'] as const;
 type StoreCall = (typeof storeCalls)[number];
+
+/** What becomes of the file of settings when it is read again. */
+const reloadOutcomes = ['reloaded', 'unchanged', 'rejected'] as const;
+/** One of them. */
+export type ReloadOutcome = (typeof reloadOutcomes)[number];
 
 const directions = ['up', 'down'] as const;
 const typeNames = [
@@ -151,6 +157,10 @@ class Traffic {
 /** What the metrics ask of the running relay when they are scraped. */
 export interface Live {
   sessions(): number;
+  /** How many there may be. */
+  sessionsLimit(): number;
+  /** Whether `/readyz` would say so; asks nobody. */
+  isReady(): boolean;
   bufferedBytes(direction: Direction): number;
   /** Withdrawn users and tokens that are remembered. */
   revocations(): number;
@@ -177,6 +187,34 @@ export function createMetrics(
   const histogram = <L extends string>(name: string, help: string, buckets: number[], labelNames: readonly L[] = []) =>
     new Histogram<L>({ name, help, buckets, labelNames: [...labelNames], registers });
 
+  new Gauge({
+    name: 'relay_build_info',
+    help: 'Always 1; the labels say which version of the relay runs on which of Node',
+    labelNames: ['version', 'node'],
+    // One build, in however many processes.
+    aggregator: 'max',
+    registers,
+  }).set({ version, node: process.versions.node }, 1);
+  new Gauge({
+    name: 'relay_ready',
+    help: 'Whether the relay takes new sessions, as /readyz says: 1 or 0',
+    // With workers it does when one of them does.
+    aggregator: 'max',
+    registers,
+    collect() {
+      this.set(Number(live?.isReady() ?? false));
+    },
+  });
+  new Gauge({
+    name: 'relay_sessions_limit',
+    help: 'Sessions that there may be at the same time',
+    // One limit for all processes together.
+    aggregator: 'max',
+    registers,
+    collect() {
+      this.set(live?.sessionsLimit() ?? 0);
+    },
+  });
   new Gauge({
     name: 'relay_sessions_active',
     help: 'Sessions that exist now, from admission to end',
@@ -282,6 +320,7 @@ export function createMetrics(
   const odd = counter('relay_upstream_odd_events_total', 'What upstream sent and is no proper event, by what is odd', [
     'kind',
   ]);
+  for (const kind of odds) odd.inc({ kind }, 0);
   const held = counter('relay_held_seconds_total', 'Time a side was read but nothing of it was passed on', ['why']);
   const tokens = counter(
     'relay_tokens_total',
@@ -293,6 +332,7 @@ export function createMetrics(
     'Utterances that upstream could not put into words, by its code; DeploymentNotFound: the model is no deployment',
     ['code'],
   );
+  for (const code of [...transcriptionCodes, 'other']) transcriptions.inc({ code }, 0);
   const interruptions = counter('relay_interruptions_total', 'Answers cut short because the user spoke');
   const upstreamErrors = counter('relay_upstream_errors_total', 'Errors around the upstream, by whose they are', [
     'origin',
@@ -320,6 +360,12 @@ export function createMetrics(
     ['call'],
   );
   for (const call of storeCalls) storeErrors.inc({ call }, 0);
+  const reloads = counter(
+    'relay_config_reloads_total',
+    'Readings of the changed file of settings by what came of them',
+    ['outcome'],
+  );
+  for (const outcome of reloadOutcomes) reloads.inc({ outcome }, 0);
   const rateLimit = new Gauge({
     name: 'relay_rate_limit_remaining',
     help: 'What upstream last reported as left of a rate limit',
@@ -416,6 +462,9 @@ export function createMetrics(
     },
     storeFailed(call: StoreCall): void {
       storeErrors.inc({ call });
+    },
+    configReloaded(outcome: ReloadOutcome): void {
+      reloads.inc({ outcome });
     },
     /** @param sdk a name of the closed list in the session's census */
     clientAdmitted(dialect: Dialect, sdk: string): void {

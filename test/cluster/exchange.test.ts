@@ -117,7 +117,14 @@ describe('a store in another process', () => {
 describe('the metrics of all workers', () => {
   function source() {
     const metrics = createMetrics({ process: false });
-    metrics.watch({ sessions: () => 2, bufferedBytes: () => 0, revocations: () => 0, tokenSeconds: () => new Map() });
+    metrics.watch({
+      isReady: () => false,
+      sessionsLimit: () => 0,
+      sessions: () => 2,
+      bufferedBytes: () => 0,
+      revocations: () => 0,
+      tokenSeconds: () => new Map(),
+    });
     return { metrics, snapshot: () => metrics.registry.getMetricsAsJSON() };
   }
   const sampleOf = (text: string, line: string) =>
