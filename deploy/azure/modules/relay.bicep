@@ -96,6 +96,7 @@ resource relay 'Microsoft.App/containerApps@2024-03-01' = {
         {
           name: 'relay'
           image: empty(image) ? placeholder : image
+          // A core comes with 2 GiB; 1 would do (docs/operations.md).
           resources: { cpu: json('1.0'), memory: '2Gi' }
           probes: empty(image) ? [] : probes
           env: [
