@@ -21,6 +21,14 @@ const container = pod.containers?.[0] as Tree;
 const app = textOf('deploy/azure/modules/relay.bicep');
 const relayYaml = parse(textOf('deploy/kubernetes/base/relay.yaml'));
 
+const isAbout = (name: string) => (one: { readonly alert: string }) => one.alert === name;
+
+/** What Kubernetes and Compose call an amount of memory, in bytes. */
+function bytesOf(amount: unknown): number {
+  const [, number, unit] = /^(\d+)(Mi|Gi|g)$/.exec(String(amount)) ?? [];
+  return Number(number) * 1024 ** (unit === 'Mi' ? 2 : 3);
+}
+
 describe('the numbers of the deployments', () => {
   it('leave time to close after the drain, everywhere', () => {
     const graces = [
@@ -41,8 +49,6 @@ describe('the numbers of the deployments', () => {
   });
 
   it('count with the same number of sessions', () => {
-    const threshold = alerts.find(({ alert }) => alert === 'RelayNearCapacity')?.expr;
-    expect(threshold).toBe(`relay_sessions_active > ${limits.sessions * 0.8}`);
     const target = base().find(({ kind }) => kind === 'HorizontalPodAutoscaler')?.spec.metrics?.[0];
     expect(target?.pods).toMatchObject({
       metric: { name: 'relay_sessions_active' },
@@ -51,9 +57,25 @@ describe('the numbers of the deployments', () => {
     expect(app).toContain(`threshold: '${limits.sessions / 2}'`);
   });
 
-  it('warn of memory before the platform takes the process', () => {
-    expect(container.resources?.limits?.memory).toBe('1Gi');
-    expect(alerts.find(({ alert }) => alert === 'RelayMemoryHigh')?.expr).toContain('> 800 * 1024 * 1024');
+  it('call a relay busy when it lets nobody in', () => {
+    const threshold = alerts.find(isAbout('RelayBusy'))?.expr;
+    expect(threshold).toBe(`relay_loop_delay_seconds > ${limits.busy_delay_ms / 1000}`);
+  });
+
+  it('give the memory that so many sessions need, and warn before the platform takes the process', () => {
+    const operations = textOf('docs/operations.md');
+    const measured = (what: string) => Number(new RegExp(`^\\| ${what} \\| ([\\d.]+)`, 'm').exec(operations)?.[1]);
+    const sessions = (measured('a process') + limits.sessions * measured('a talking session')) * 1e6;
+    const granted = [
+      bytesOf(container.resources?.limits?.memory),
+      bytesOf(compose.services.relay.mem_limit),
+      bytesOf(/resources: \{ cpu: .+, memory: '(\w+)' \}/.exec(app)?.[1]),
+    ];
+    for (const bytes of granted) expect(sessions + (measured('what waits') * bytes) / 3).toBeLessThan(bytes);
+    expect(bytesOf(container.resources?.requests?.memory)).toBeGreaterThan(sessions);
+    const least = Math.min(...granted);
+    const [, threshold] = /> (\d+) \* 1024 \* 1024/.exec(alerts.find(isAbout('RelayMemoryHigh'))?.expr ?? '') ?? [];
+    expect((Number(threshold) * 1024 * 1024) / least).toBeCloseTo(0.8, 1);
   });
 
   it('repeat the defaults in the file of Kubernetes, which has no key that does not exist', () => {
