@@ -168,7 +168,7 @@ export function arena(options: ArenaOptions = {}): Arena {
 }
 
 function configuration({ yaml: more = '', upstream }: ArenaOptions, endpoint: string): string {
-  if (more.startsWith('profiles:')) return more;
+  if (more.startsWith('profiles:')) return `${more}\nlimits: { ${idle} }\n`;
   const own = `\nlimits: { ${idle}`;
   const rest = more.includes('\nlimits: {') ? more.replace('\nlimits: {', `${own},`) : `${more}${own} }\n`;
   if (!upstream) return yaml + rest;
