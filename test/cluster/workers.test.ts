@@ -52,14 +52,8 @@ async function metric(relay: Served, name: string, label = ''): Promise<number> 
   return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
 }
 
-/** The processes of the command line below this one; the loader of TypeScript has processes of its own. */
 function childrenOf(pid: number | undefined): number[] {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
-    .trim()
-    .split(' ')
-    .filter(Boolean)
-    .map(Number)
-    .filter((child) => readFileSync(`/proc/${child}/cmdline`, 'utf8').includes('cli.ts'));
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
 }
 
 async function start(yaml = '', env: Record<string, string> = {}): Promise<Served & { rewrite(yaml: string): void }> {

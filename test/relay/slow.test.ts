@@ -1,59 +1,15 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { WebSocket } from 'ws';
+import { at, begin, finish, speak, speakAt } from '../support/answer.js';
 import { connect, type TestClient } from '../support/client.js';
 import { startLink } from '../support/link.js';
 import { connectRaw, frame, opcode } from '../support/raw.js';
 import { startTestRelay, type TestRelay } from '../support/relay.js';
 import { startUpstream } from '../support/upstream.js';
 
-/** Of the speech that models make: 24,000 samples a second, in base64. */
-const speechBytesPerSecond = 64_000;
-const deltaMs = 100;
-const delta = Buffer.alloc((speechBytesPerSecond * deltaMs) / 1000, 'A').toString('latin1');
-const at = { event_id: 'event_x', item_id: 'item_1', output_index: 0, content_index: 0 };
-/** How much faster than it would be all is here: 1 with ENDURE=on, which takes two minutes. */
-const haste = process.env.ENDURE === 'on' ? 1 : 10;
+/** How much faster than it would be all is here; `npm run endure` takes the time that it takes. */
+const haste = 10;
 const kilobits = (perSecond: number) => (perSecond * 1000) / 8;
-
-function begin(ws: WebSocket, id: string): void {
-  const response = { object: 'realtime.response', id, status: 'in_progress', output: [], metadata: null };
-  ws.send(JSON.stringify({ type: 'response.created', event_id: 'event_r', response }));
-  const item = { id: 'item_1', type: 'message', role: 'assistant', status: 'in_progress', content: [] };
-  ws.send(
-    JSON.stringify({ type: 'response.output_item.added', event_id: 'event_i', response_id: id, output_index: 0, item }),
-  );
-}
-
-function finish(ws: WebSocket, id: string, status: string): void {
-  const response = { object: 'realtime.response', id, status, output: [], metadata: null };
-  ws.send(JSON.stringify({ type: 'response.done', event_id: 'event_d', response }));
-}
-
-function speak(ws: WebSocket, id: string, count = 1): void {
-  const text = JSON.stringify({ type: 'response.output_audio.delta', ...at, response_id: id, delta });
-  for (let i = 0; i < count; i++) ws.send(text);
-}
-
-/** Speaks at so many times the pace of speech until all is said or it is stopped. */
-function speakAt(ws: WebSocket, id: string, factor: number, seconds: number): { stop(): void; done: Promise<void> } {
-  let left = (seconds * 1000) / deltaMs;
-  let stop = () => undefined as undefined;
-  const done = new Promise<void>((resolve) => {
-    const timer = setInterval(() => {
-      const now = Math.min(left, factor);
-      left -= now;
-      speak(ws, id, now);
-      if (left <= 0) stop();
-    }, deltaMs);
-    stop = () => {
-      clearInterval(timer);
-      resolve();
-      return undefined;
-    };
-    onTestFinished(() => void stop());
-  });
-  return { stop, done };
-}
 
 interface Call {
   readonly server: TestRelay;
