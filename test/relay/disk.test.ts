@@ -26,8 +26,14 @@ async function start(output: 'pipe' | number, env: Record<string, string> = {}) 
       { timeout: 20_000 },
     )
     .toBe(200);
+  let users = 0;
+  // Each of another user, for what repeats is summed up.
   const refused = async (count: number) => {
-    for (let i = 0; i < count; i++) await (await fetch(`${url}/v1/realtime/client_secrets`, { method: 'POST' })).text();
+    for (let i = 0; i < count; i++) {
+      const token = signToken({ ...jwt, subject: `user_${++users}`, profile: 'none', ttlSeconds: 600 });
+      const headers = { Authorization: `Bearer ${token}` };
+      await (await fetch(`${url}/v1/realtime/client_secrets`, { method: 'POST', headers })).text();
+    }
   };
   const talk = async () => {
     const credential = signToken({ ...jwt, subject: 'alice', ttlSeconds: 600 });
