@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { append, audioDelta, isWhole, textDelta } from '../../bench/events.js';
+import { append, audioDelta, bareTextDelta, isWhole } from '../../bench/events.js';
 import { frame, frameCounter, Order, round, stamp } from '../../bench/frames.js';
 
 /** The faults a receiver sees in these frames. */
@@ -33,7 +33,7 @@ describe('what the benchmark checks of arriving events', () => {
   it.each([
     ['an append', append('n1')],
     ['an audio delta', audioDelta(1, 'n1')],
-    ['words', textDelta(1, 'n1')],
+    ['words', bareTextDelta(1, 'n1')],
     ['an audio delta that was renamed', audioDelta(1, 'n1').replace('output_audio', 'audio')],
   ])('tells %s from one with another payload', (_, event) => {
     expect(isWhole(Buffer.from(event))).toBe(true);

@@ -75,9 +75,9 @@ describe('how an open session ends', () => {
 
   it('session_expired: thirty seconds before the upstream would cut it', async () => {
     const time = holdTime();
-    const yaml = 'profiles: { default: { limits: { idle_seconds: 3000 } } }';
+    const yaml = 'profiles: { default: { limits: { idle_seconds: 3600 } } }';
     const { server, client } = await openSession({ yaml });
-    await time.pass(1760);
+    await time.pass(3560);
     expect(server.relay.sessions.size).toBe(1);
     await time.pass(11);
     expect(await endOf(server, client)).toEqual(end('session_expired', 1001, 'relay', { retryable: true }));

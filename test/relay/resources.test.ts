@@ -26,6 +26,15 @@ afterAll(async () => {
   await emulator.close();
 });
 
+/** Resolves when an answer is complete. */
+function answered(client: WebSocket): Promise<void> {
+  return new Promise((resolve) => {
+    client.on('message', (data: Buffer) => {
+      if (data.includes('"response.done"')) resolve();
+    });
+  });
+}
+
 async function expectNothingLeft(): Promise<void> {
   const after = await settled(relay, fresh);
   expect(after.resources).toEqual(fresh.resources);
@@ -54,10 +63,6 @@ describe('nothing is left in the relay when', () => {
     ['ends the session early', { fault: 'expire_early' }],
     ['dies in an answer', { fault: 'die_mid_response' }],
     ['closes in an answer', { fault: 'close_mid_response' }],
-    ['sends garbage', { fault: 'garbage' }],
-    ['sends a binary frame', { fault: 'binary' }],
-    ['sends an array', { fault: 'array' }],
-    ['sends more than anybody should', { fault: 'huge' }],
   ])('an upstream %s', async (_, fault) => {
     emulator.control.faults.arm(fault);
     const client = dial(relay, headers());
@@ -67,6 +72,24 @@ describe('nothing is left in the relay when', () => {
     // Also shows that the next session works.
     const next = await open(relay, headers());
     await gone(next, () => next.close(1000));
+    await expectNothingLeft();
+  });
+});
+
+describe('nothing is left in the relay when the client leaves after', () => {
+  // What is odd is dropped, and the session goes on.
+  it.each<[string, Fault]>([
+    ['garbage', { fault: 'garbage' }],
+    ['a binary frame', { fault: 'binary' }],
+    ['an array', { fault: 'array' }],
+    ['more than anybody should send', { fault: 'huge' }],
+  ])('an upstream has sent %s', async (_, fault) => {
+    emulator.control.faults.arm(fault);
+    const client = await open(relay, headers());
+    client.send(ask);
+    await Promise.race([once(client, 'close'), answered(client)]);
+    emulator.control.faults.clear();
+    await gone(client, () => client.close(1000));
     await expectNothingLeft();
   });
 });
