@@ -133,7 +133,7 @@ function readBody(text: string): { code: string; message: string } {
     parsed = JSON.parse(text);
   } catch {
     // Gateways answer with HTML or nothing.
-    return { code: '', message: text.replace(/<[^>]*>/g, ' ').trim() };
+    return { code: '', message: text.replace(/<[^<>]*>/g, ' ').trim() };
   }
   const error = field(parsed, 'error') ?? parsed;
   const code = field(error, 'code');

@@ -203,6 +203,14 @@ describe('an upstream that refuses', () => {
     expect([refusal.id, refusal.retryAfterMs]).toEqual(['upstream_unavailable', expected]);
   });
 
+  it('with a page of nothing but brackets holds up nobody', async () => {
+    const server = await refusing({ status: 502, body: '<'.repeat(64 * 1024) });
+    const begun = performance.now();
+    const { failure } = await failing(target(server.port));
+    expect(failure.kind).toBe('server_error');
+    expect(performance.now() - begun).toBeLessThan(2000);
+  });
+
   it('until a date is retried then', async () => {
     const date = new Date(Date.now() + 90_000).toUTCString();
     const server = await refusing({ status: 503, headers: { 'retry-after': date } });
