@@ -242,17 +242,20 @@ function pathError(): RelayError {
   return new RelayError('bad_event', 'The path is not valid percent-encoding.');
 }
 
-/** The body parsers' own errors: they carry a status and a type. */
+/** The body parsers' own errors: they carry a status, and most of them a type. */
 interface BodyError extends Error {
-  readonly type: string;
+  readonly statusCode: number;
+  readonly type?: string;
   readonly limit?: number;
 }
 
 function isBodyError(error: unknown): error is BodyError {
-  return error instanceof Error && typeof (error as { type?: unknown }).type === 'string' && 'statusCode' in error;
+  const { statusCode } = (error ?? {}) as { statusCode?: unknown };
+  return error instanceof Error && typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500;
 }
 
 function bodyError(error: BodyError): RelayError {
   if (error.type === 'entity.too.large') return new RelayError('too_big', `The body is over ${error.limit} bytes.`);
-  return new RelayError('bad_event', 'The body is not valid JSON.', { cause: error });
+  const what = error.type === 'entity.parse.failed' ? 'is not valid JSON' : 'could not be read';
+  return new RelayError('bad_event', `The body ${what}.`, { cause: error });
 }

@@ -118,7 +118,7 @@ export function checkIntent(profile: Profile, url: URL): void {
 
 /**
  * Decides about one request, and takes a place of the instance's, one of the user's and a part of each budget for it.
- * @param guest who sends it, where that is known already
+ * @param guest who sends it, where that is known already, and has knocked
  */
 export async function admit(
   request: Request,
@@ -130,7 +130,7 @@ export async function admit(
   checkRoom(registry);
   const { principal, secret } = guest ?? (await authenticate(request, services));
   const profile = profileOf(principal, services.profiles);
-  connects.knock(principal, profile);
+  if (!guest) connects.knock(principal, profile);
   const model = modelOf(profile, request.url);
   checkIntent(profile, request.url);
   checkRoom(registry);
