@@ -16,13 +16,16 @@ export type State = 'idle' | 'connecting' | 'open' | 'waiting';
 /** Something that went wrong: an event was refused, upstream complained, or the session ended. */
 export interface Problem {
   /**
-   * An id of the table of exits or the code of an `error` event; or the client's own: `unreachable`, `unusable_token`,
-   * `no_token`, `no_microphone`, `no_sound`, `webrtc_not_offered`.
+   * An id of the table of exits, the code of an `error` event, or why an answer failed or is incomplete; or the client's own:
+   * `unusable_address`, `unreachable`, `unusable_token`, `no_token`, `no_microphone`, `no_sound`, `unknown_format`, `not_sent`,
+   * `call_interrupted`, `webrtc_not_offered`.
    */
   readonly code: string;
   readonly message: string;
   /** Whether it ended the session. */
   readonly isFinal: boolean;
+  /** The answer that failed or is incomplete, where it is about one. */
+  readonly responseId?: string;
 }
 
 export interface ConnectionOptions {
@@ -37,16 +40,25 @@ export interface ConnectionOptions {
 }
 
 /** What a connection tells its owner. */
-export interface ConnectionHandlers extends Required<Omit<TransportHandlers, 'ended' | 'opened'>> {
+export interface ConnectionHandlers extends Required<Omit<TransportHandlers, 'ended' | 'opened' | 'troubled'>> {
   became(state: State, retryInMs?: number): void;
   failed(problem: Problem): void;
   /** Nothing of the session is left: what belonged to it must be forgotten. */
   lost(): void;
 }
 
+/** Longer than a relay takes to open a session, or to say that it cannot. */
+const openingMs = 60_000;
 /** A session that lived this long has worked, so that the next attempt is a first one again. */
 const provenMs = 10_000;
 
+const broken: TransportEnd = { code: 1006, reason: '' };
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** One session after another, as long as there is to be one. */
 export class Connection {
   readonly #options: ConnectionOptions;
   readonly #handlers: ConnectionHandlers;
@@ -100,18 +112,23 @@ export class Connection {
     this.#become('connecting');
     let token: string;
     try {
-      token = (await this.#options.token(hadNewToken)).trim();
+      const given: unknown = await this.#options.token(hadNewToken);
+      token = typeof given === 'string' ? given.trim() : '';
     } catch (error) {
       if (epoch !== this.#epoch) return;
-      this.#fail('no_token', error instanceof Error ? error.message : String(error));
-      this.stop();
+      const message = messageOf(error);
+      // A page that has worked, and now cannot even ask its own server, is off the network: it comes back as any other.
+      if (!this.#hasWorked || !(error instanceof TypeError)) this.#giveUp('no_token', message);
+      else {
+        this.#ended({ ...broken, message }, hadNewToken, 'no_token');
+        this.#tokenIsRefused = hadNewToken;
+      }
       return;
     }
     if (epoch !== this.#epoch) return;
     const problem = problemOf(token);
     if (problem) {
-      this.#fail('unusable_token', problem);
-      this.stop();
+      this.#giveUp('unusable_token', problem);
       return;
     }
     if (hadNewToken && token === this.#token) {
@@ -120,24 +137,45 @@ export class Connection {
       return;
     }
     this.#token = token;
-    this.#transport = this.#options.transport(this.#options.url, token, {
-      opened: () => {
-        if (epoch === this.#epoch) this.#opened();
-      },
-      received: (event) => {
-        if (epoch === this.#epoch) this.#receive(event);
-      },
-      ended: (end) => {
-        if (epoch === this.#epoch) this.#ended(end, hadNewToken);
-      },
-      heard: (stream) => {
-        if (epoch === this.#epoch) this.#handlers.heard(stream);
-      },
-    });
+    const ended = (end: TransportEnd) => {
+      if (epoch === this.#epoch) this.#ended(end, hadNewToken);
+    };
+    try {
+      const transport = this.#options.transport(this.#options.url, token, {
+        opened: () => {
+          if (epoch === this.#epoch) this.#opened();
+        },
+        received: (event) => {
+          if (epoch === this.#epoch) this.#receive(event);
+        },
+        ended,
+        troubled: (code, message) => {
+          if (epoch === this.#epoch) this.#handlers.failed({ code, message, isFinal: false });
+        },
+        heard: (stream) => {
+          if (epoch === this.#epoch) this.#handlers.heard(stream);
+        },
+      });
+      if (epoch !== this.#epoch) {
+        transport.close();
+        return;
+      }
+      this.#transport = transport;
+    } catch (error) {
+      if (epoch === this.#epoch) this.#giveUp('unusable_address', messageOf(error));
+      return;
+    }
+    if (this.#state !== 'connecting') return;
+    this.#timer = setTimeout(() => {
+      const transport = this.#transport;
+      ended({ ...broken, message: 'No session began within a minute.' });
+      transport?.close();
+    }, openingMs);
   }
 
   #opened(): void {
     if (this.#state !== 'connecting') return;
+    clearTimeout(this.#timer);
     this.#openedAt = performance.now();
     this.#hasWorked = true;
     this.#tokenIsRefused = false;
@@ -157,7 +195,8 @@ export class Connection {
     this.#handlers.failed({ code: code ?? 'error', message, isFinal: retryable !== undefined });
   }
 
-  #ended({ code, reason, message, retryAfterMs }: TransportEnd, hadNewToken: boolean): void {
+  #ended({ code, reason, message, retryAfterMs }: TransportEnd, hadNewToken: boolean, problem = 'unreachable'): void {
+    clearTimeout(this.#timer);
     const isProven = this.#state === 'open' && performance.now() - this.#openedAt > provenMs;
     const id = reason || this.#announced?.code || '';
     this.#epoch++;
@@ -174,8 +213,8 @@ export class Connection {
     this.#tokenIsRefused = ['unauthorized', 'token_expired', 'revoked'].includes(id);
     this.#handlers.lost();
     if (!this.#announced && id !== 'normal') {
-      const broken = this.#hasWorked ? 'The connection broke.' : 'The relay cannot be reached, or refuses this page.';
-      this.#fail(id || 'unreachable', message ?? (id ? 'The session has ended.' : broken));
+      const how = this.#hasWorked ? 'The connection broke.' : 'The relay cannot be reached, or refuses this page.';
+      this.#fail(id || problem, message ?? (id ? 'The session has ended.' : how));
     }
     if (next.kind === 'stop') {
       this.#become('idle');
@@ -188,6 +227,11 @@ export class Connection {
   #become(state: State, retryInMs?: number): void {
     this.#state = state;
     this.#handlers.became(state, retryInMs);
+  }
+
+  #giveUp(code: string, message: string): void {
+    this.#fail(code, message);
+    this.stop();
   }
 
   #fail(code: string, message: string): void {

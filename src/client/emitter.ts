@@ -16,6 +16,15 @@ export class Emitter<Events extends object> {
   }
 
   protected emit<Name extends keyof Events>(name: Name, detail: Events[Name]): void {
-    for (const listener of this.#listeners[name] ?? []) listener(detail);
+    for (const listener of this.#listeners[name] ?? []) {
+      try {
+        listener(detail);
+      } catch (error) {
+        // A fault of one listener is the page's, for its console: neither the others nor the session may miss a beat.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
   }
 }

@@ -1,5 +1,7 @@
 /** Plays the model's speech without gaps, and knows to the millisecond what has really been heard. */
 
+import { onGesture } from './awake.js';
+
 /** What was queued of one item when playback was stopped. */
 export interface Interrupted {
   readonly itemId: string;
@@ -12,6 +14,14 @@ interface Chunk {
   readonly startsAt: number;
   readonly seconds: number;
   readonly source: AudioBufferSourceNode;
+}
+
+/** A media stream that is played beside the queue. */
+interface Remote {
+  readonly element: HTMLAudioElement;
+  readonly output: GainNode | null;
+  /** Ends waiting for a gesture. */
+  endGestures(): void;
 }
 
 const sampleRate = 24_000;
@@ -37,20 +47,18 @@ export class Playback {
   #finished = new Map<string, number>();
   #endsAt = 0;
   #cushion = cushionSeconds;
-  #remote: { element: HTMLAudioElement; output: GainNode | null } | null = null;
+  readonly #silent: (message: string) => void;
+  #remote: Remote | null = null;
 
-  constructor(context: AudioContext) {
+  /** @param silent told when the browser does not play a media stream: why, for people */
+  constructor(context: AudioContext, silent: (message: string) => void) {
     this.#context = context;
+    this.#silent = silent;
     this.#analyser = context.createAnalyser();
     this.#analyser.fftSize = 1024;
     this.#analyser.connect(context.destination);
     this.#levels = new Float32Array(this.#analyser.fftSize);
     this.#output = this.#newOutput();
-  }
-
-  /** Starts the sound; browsers allow that only after a click or a key. */
-  resume(): Promise<void> {
-    return this.#context.resume();
   }
 
   /** Whether there is sound left to hear. */
@@ -64,12 +72,11 @@ export class Playback {
     return Math.sqrt(this.#levels.reduce((sum, sample) => sum + sample * sample, 0) / this.#levels.length);
   }
 
-  /** Appends a piece of an item: base64 of little-endian PCM16, as `response.output_audio.delta` carries it. */
-  add(itemId: string, base64: string): void {
+  /** Appends a piece of an item, PCM16 at 24 kHz. */
+  add(itemId: string, pcm: Int16Array): void {
     const now = this.#context.currentTime;
-    if (this.#endsAt - now > maxQueuedSeconds) return;
-    const samples = samplesOf(base64);
-    if (samples.length === 0) return;
+    if (pcm.length === 0 || this.#endsAt - now > maxQueuedSeconds) return;
+    const samples = Float32Array.from(pcm, (sample) => sample / 32_768);
     const buffer = this.#context.createBuffer(1, samples.length, sampleRate);
     buffer.copyToChannel(samples, 0);
     if (this.#endsAt <= now) {
@@ -108,19 +115,38 @@ export class Playback {
 
   /** Plays a media stream beside the queue, as WebRTC delivers it; null ends it. */
   playStream(stream: MediaStream | null): void {
-    this.#remote?.output?.disconnect();
-    if (this.#remote) this.#remote.element.srcObject = null;
+    const old = this.#remote;
     this.#remote = null;
+    if (old) {
+      old.endGestures();
+      old.output?.disconnect();
+      old.element.srcObject = null;
+    }
     if (!stream) return;
     const element = new Audio();
     element.srcObject = stream;
     const output = this.#outputOf(stream);
     // Chromium lets remote sound into the graph only while an element plays the stream, so a silent one does.
     element.muted = output !== null;
-    this.#remote = { element, output };
-    element.play().catch(() => {
-      if (this.#remote?.element === element) this.playStream(null);
-    });
+    const remote: Remote = { element, output, endGestures: () => undefined };
+    this.#remote = remote;
+    // The system pauses an element for a call, or with a key of the headset.
+    element.onpause = () => this.#refused(remote, 'The browser has paused the sound until the page is clicked.');
+    this.#play(remote);
+  }
+
+  #play(remote: Remote): void {
+    remote.element.play().then(
+      () => remote.endGestures(),
+      () => this.#refused(remote, 'The browser plays no sound before the page is clicked.'),
+    );
+  }
+
+  #refused(remote: Remote, why: string): void {
+    if (this.#remote !== remote) return;
+    remote.endGestures();
+    remote.endGestures = onGesture(() => this.#play(remote));
+    this.#silent(why);
   }
 
   /** Another answer begins on the media stream: it is to be heard from its first sound on. */
@@ -182,12 +208,4 @@ export class Playback {
     const open = new Set(this.#queued.map(({ itemId }) => itemId));
     for (const itemId of this.#finished.keys()) if (!open.has(itemId)) this.#finished.delete(itemId);
   }
-}
-
-function samplesOf(base64: string): Float32Array<ArrayBuffer> {
-  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-  const view = new DataView(bytes.buffer);
-  const samples = new Float32Array(bytes.length >> 1);
-  for (let at = 0; at < samples.length; at++) samples[at] = view.getInt16(at * 2, true) / 32_768;
-  return samples;
 }

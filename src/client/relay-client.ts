@@ -9,8 +9,9 @@
 
 import { Connection, type Problem, type State } from './connection.js';
 import { Emitter } from './emitter.js';
-import { type Microphone, openMicrophone } from './microphone.js';
-import { type Interrupted, Playback } from './playback.js';
+import type { Interrupted } from './playback.js';
+import { Sound } from './sound.js';
+import { failureIn, settingsOf } from './told.js';
 import { type Transcript, Transcripts } from './transcripts.js';
 import { type OpenTransport, openWebSocket, type RealtimeEvent } from './transport.js';
 
@@ -42,41 +43,50 @@ export interface RelayClientEvents {
   event: { readonly direction: 'sent' | 'received'; readonly event: RealtimeEvent };
   transcript: Transcript;
   problem: Problem;
+  /** The microphone is open, or is not any more, whoever ended it. */
+  microphone: { readonly isListening: boolean };
   /** The model's speech was cut off, by the user's voice, by text or by `interrupt()`. */
   interrupted: Interrupted;
   /** Milliseconds from the end of the user's turn until the first sound of the answer, or its first words, came. */
   answered: { readonly afterMs: number };
 }
 
-/** Audio that could not be sent for about 5 s is too old to be of use. */
-const maxUnsentBytes = 320 * 1024;
+/** Audio that could not be sent for about 5 s, in pieces of 40 ms, is too old to be of use. */
+const maxUnsentPieces = 125;
+/** Upstream takes no turn that is shorter. */
+const shortestTurnMs = 100;
 
 /** One user's conversation with the model. */
 export class RelayClient extends Emitter<RelayClientEvents> {
-  readonly #options: RelayClientOptions;
   readonly #connection: Connection;
   readonly #transcripts = new Transcripts();
-  #playback: Playback | null = null;
-  #microphone: Microphone | null = null;
-  /** Counts the user's decisions about the microphone: one that is still being opened may not be wanted any more. */
-  #microphoneWish = 0;
+  readonly #sound: Sound;
   #responseId: string | null = null;
   /** A response whose sound is not wanted any more. */
   #mutedResponseId: string | null = null;
   #answerIsWanted = false;
-  #speechInterrupts = true;
+  #session = settingsOf({ type: 'session.created' });
   #turnEndedAt: number | null = null;
+  /** What was said since a turn was ended last. */
+  #unendedMs = 0;
+  #isTooSlow = false;
 
-  constructor(options: RelayClientOptions) {
+  constructor({ url, token, transport = openWebSocket, workletUrl }: RelayClientOptions) {
     super();
-    this.#options = options;
-    const { url, token, transport = openWebSocket } = options;
+    this.#sound = new Sound(workletUrl ?? new URL('./microphone-worklet.js', import.meta.url), {
+      said: (audio) => this.#say(audio),
+      listening: (track) => {
+        this.#connection.transport?.setMicrophone?.(track);
+        this.emit('microphone', { isListening: track !== null });
+      },
+      failed: (code, message) => this.emit('problem', { code, message, isFinal: false }),
+    });
     this.#connection = new Connection(
       { url, token, transport },
       {
         became: (state, retryInMs) => this.#became(state, retryInMs),
         received: (event) => this.#receive(event),
-        heard: (stream) => this.#playback?.playStream(stream),
+        heard: (stream) => this.#sound.playback?.playStream(stream),
         failed: (problem) => this.emit('problem', problem),
         lost: () => this.#forget(),
       },
@@ -88,12 +98,17 @@ export class RelayClient extends Emitter<RelayClientEvents> {
   }
 
   get isListening(): boolean {
-    return this.#microphone !== null;
+    return this.#sound.track !== null;
+  }
+
+  /** Whether the other side notices that the user has finished. Where it does not, `endTurn` says so. */
+  get detectsTurns(): boolean {
+    return this.#session.detectsTurns;
   }
 
   /** Whether there is speech of the model left to hear. Over WebRTC nobody here knows: false. */
   get isSpeaking(): boolean {
-    return this.#playback?.isPlaying ?? false;
+    return this.#sound.playback?.isPlaying ?? false;
   }
 
   /** Whether sound travels beside the events, as it does over WebRTC, where many events do not come. */
@@ -103,31 +118,27 @@ export class RelayClient extends Emitter<RelayClientEvents> {
 
   /** How loud both sides are: root mean square, 0 to 1. */
   get levels(): { readonly microphone: number; readonly model: number } {
-    return { microphone: this.#microphone?.level ?? 0, model: this.#playback?.level ?? 0 };
+    return this.#sound.levels;
   }
 
   /** Connects, and stays connected as far as the relay allows. Call it from a click: browsers start no sound otherwise. */
   connect(): void {
     if (this.state !== 'idle') return;
-    this.#playback ??= new Playback(new AudioContext({ sampleRate: 24_000 }));
-    this.#playback.resume().catch(() => {
-      this.emit('problem', {
-        code: 'no_sound',
-        message: 'The browser does not let this page play sound.',
-        isFinal: false,
-      });
-    });
+    this.#sound.wake();
     this.#connection.start();
   }
 
-  /** Ends the session, the sound and the microphone. */
+  /** Ends the session, the sound and the microphone, also one that is still being opened. */
   disconnect(): void {
     this.#connection.stop();
+    this.#sound.rest();
   }
 
   /** Sends any event. For what the relay accepts see "What a client may send" in PROTOCOL.md. */
   send(event: RealtimeEvent): void {
     if (this.state !== 'open') return;
+    if (event.type === 'input_audio_buffer.append') this.#unendedMs += this.#sound.millisecondsOf(String(event.audio));
+    if (event.type === 'input_audio_buffer.commit' || event.type === 'input_audio_buffer.clear') this.#unendedMs = 0;
     this.#connection.transport?.send(event);
     this.emit('event', { direction: 'sent', event });
   }
@@ -138,10 +149,18 @@ export class RelayClient extends Emitter<RelayClientEvents> {
     this.interrupt();
     const content = [{ type: 'input_text', text }];
     this.send({ type: 'conversation.item.create', item: { type: 'message', role: 'user', content } });
-    this.#turnEndedAt = performance.now();
-    // Upstream refuses a second response while the first, though cancelled, is not done; a call is not told when it is.
-    if (this.#responseId && !this.carriesAudio) this.#answerIsWanted = true;
-    else this.send({ type: 'response.create' });
+    this.#ask();
+  }
+
+  /**
+   * Ends the user's turn: what was said so far is taken as a whole and, where the session answers at all, answered. For
+   * sessions that do not notice it themselves (`turn_detection: null`); does nothing when nothing was said.
+   */
+  endTurn(): void {
+    if (this.state !== 'open' || (this.#unendedMs < shortestTurnMs && !this.carriesAudio)) return;
+    this.interrupt();
+    this.send({ type: 'input_audio_buffer.commit' });
+    if (this.#session.answersTurns) this.#ask();
   }
 
   /** Silences the model, and tells it how much of its answer was heard. */
@@ -152,78 +171,86 @@ export class RelayClient extends Emitter<RelayClientEvents> {
     this.#silence();
   }
 
-  /** Opens the microphone; what it hears is sent while a session is open. What goes wrong is told as `problem`. */
-  async startMicrophone(): Promise<void> {
-    if (this.#microphone) return;
-    const wish = ++this.#microphoneWish;
-    const url = this.#options.workletUrl ?? new URL('./microphone-worklet.js', import.meta.url);
-    try {
-      const microphone = await openMicrophone(url, (pcm) => this.#say(pcm));
-      if (wish !== this.#microphoneWish) {
-        microphone.close();
-        return;
-      }
-      this.#microphone = microphone;
-      this.#connection.transport?.setMicrophone?.(microphone.track);
-    } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      this.emit('problem', { code: 'no_microphone', message, isFinal: false });
-    }
+  /**
+   * Opens the microphone; what it hears is sent while a session is open. Settles also when it does not open: what goes
+   * wrong, now or later, is told as `problem`.
+   */
+  startMicrophone(): Promise<void> {
+    return this.#sound.startMicrophone();
   }
 
   stopMicrophone(): void {
-    this.#microphoneWish++;
-    this.#connection.transport?.setMicrophone?.(null);
-    this.#microphone?.close();
-    this.#microphone = null;
+    this.#sound.stopMicrophone();
   }
 
   #became(state: State, retryInMs?: number): void {
-    if (state === 'idle') this.stopMicrophone();
-    if (state === 'open' && this.#microphone) this.#connection.transport?.setMicrophone?.(this.#microphone.track);
+    if (state === 'idle') this.#sound.rest();
+    if (state === 'open') this.#connection.transport?.setMicrophone?.(this.#sound.track);
     this.emit('state', { state, ...(retryInMs !== undefined && { retryInMs }) });
   }
 
   /** The next session knows nothing of this one: neither its items nor its answers. */
   #forget(): void {
-    this.#playback?.stop();
-    this.#playback?.playStream(null);
+    this.#sound.playback?.stop();
+    this.#sound.playback?.playStream(null);
+    this.#sound.cut();
     this.#transcripts.clear();
     this.#responseId = null;
     this.#mutedResponseId = null;
     this.#answerIsWanted = false;
     this.#turnEndedAt = null;
+    this.#unendedMs = 0;
+    this.#isTooSlow = false;
   }
 
-  #say(pcm: ArrayBuffer): void {
+  #say(audio: string): void {
     const { transport } = this.#connection;
-    if (!transport || transport.carriesAudio || transport.bufferedBytes > maxUnsentBytes) return;
-    const audio = btoa(String.fromCharCode(...new Uint8Array(pcm)));
-    this.send({ type: 'input_audio_buffer.append', audio });
+    if (!transport || transport.carriesAudio || this.state !== 'open') return;
+    const wasTooSlow = this.#isTooSlow;
+    this.#isTooSlow = transport.bufferedBytes > maxUnsentPieces * audio.length;
+    if (!this.#isTooSlow) this.send({ type: 'input_audio_buffer.append', audio });
+    else if (!wasTooSlow) {
+      const message = 'The network is too slow for what the microphone hears; some of it is lost.';
+      this.emit('problem', { code: 'not_sent', message, isFinal: false });
+    }
+  }
+
+  #ask(): void {
+    this.#turnEndedAt = performance.now();
+    // Upstream refuses a second response while the first, though cancelled, is not done; a call is not told when it is.
+    if (this.#responseId && !this.carriesAudio) this.#answerIsWanted = true;
+    else this.send({ type: 'response.create' });
   }
 
   #receive(event: RealtimeEvent): void {
     this.emit('event', { direction: 'received', event });
     const transcript = this.#transcripts.after(event);
     if (transcript) this.emit('transcript', transcript);
+    const failure = failureIn(event);
+    if (failure) this.emit('problem', failure);
     switch (event.type) {
       case 'session.created':
       case 'session.updated':
-        this.#noteSession(event);
+        this.#session = settingsOf(event);
+        this.#sound.use(this.#session.input, this.#session.output);
         return;
       case 'input_audio_buffer.speech_started':
-        if (this.#speechInterrupts) this.#silence();
+        if (this.#session.speechInterrupts) this.#silence();
         return;
       case 'input_audio_buffer.speech_stopped':
         this.#turnEndedAt = performance.now();
         return;
+      case 'input_audio_buffer.committed':
+        this.#unendedMs = 0;
+        return;
       case 'response.created':
+        this.#sound.cut();
         this.#responseId = (event.response as { id: string }).id;
         return;
       case 'response.output_audio.delta':
         // Upstream had sent this before it knew that it was interrupted.
         if (event.response_id === this.#mutedResponseId) return;
-        this.#playback?.add(String(event.item_id), String(event.delta));
+        this.#sound.play(String(event.item_id), String(event.delta));
         this.#answered();
         return;
       case 'response.output_text.delta':
@@ -231,7 +258,7 @@ export class RelayClient extends Emitter<RelayClientEvents> {
         return;
       case 'output_audio_buffer.started':
         this.#responseId = String(event.response_id);
-        this.#playback?.openStream();
+        this.#sound.playback?.openStream();
         this.#answered();
         return;
       case 'output_audio_buffer.stopped':
@@ -250,12 +277,6 @@ export class RelayClient extends Emitter<RelayClientEvents> {
     }
   }
 
-  #noteSession({ session }: RealtimeEvent): void {
-    type Shown = { audio?: { input?: { turn_detection?: { interrupt_response?: boolean } | null } } };
-    const detection = (session as Shown | undefined)?.audio?.input?.turn_detection;
-    this.#speechInterrupts = detection?.interrupt_response !== false;
-  }
-
   #answered(): void {
     if (this.#turnEndedAt === null) return;
     this.emit('answered', { afterMs: performance.now() - this.#turnEndedAt });
@@ -264,7 +285,8 @@ export class RelayClient extends Emitter<RelayClientEvents> {
 
   #silence(): void {
     this.#mutedResponseId = this.#responseId;
-    for (const { itemId, playedMs } of this.#playback?.stop() ?? []) {
+    this.#sound.cut();
+    for (const { itemId, playedMs } of this.#sound.playback?.stop() ?? []) {
       this.send({ type: 'conversation.item.truncate', item_id: itemId, content_index: 0, audio_end_ms: playedMs });
       this.emit('interrupted', { itemId, playedMs });
     }

@@ -24,6 +24,8 @@ export interface TransportHandlers {
   /** Events can be sent, where that does not wait for `session.created`. */
   opened?(): void;
   ended(end: TransportEnd): void;
+  /** Something is wrong, and the connection goes on. */
+  troubled?(code: string, message: string): void;
   /** The model's voice, where the transport carries it as a media stream. */
   heard?(stream: MediaStream): void;
 }
@@ -41,7 +43,10 @@ export interface Transport {
   close(): void;
 }
 
-/** Opens a connection with a credential. Never throws: what goes wrong is told by `ended`. */
+/**
+ * Opens a connection with a credential. Throws for an address that cannot be one, and where the browser cannot connect at
+ * all; what goes wrong later is told by `ended`.
+ */
 export type OpenTransport = (address: string, token: string, handlers: TransportHandlers) => Transport;
 
 /** Base64url and dots: what app tokens (RFC 7515) and the relay's client secrets are made of. */
@@ -53,16 +58,75 @@ export function problemOf(token: string): string | null {
   return credential.test(token) ? null : 'This is not a token: it has characters that no token has.';
 }
 
+const localName = /^(localhost|.*\.localhost|127(\.\d+){3}|\[::1\])$/;
+
+/**
+ * The URL of one of the relay's doors, such as `v1/realtime`, for what people give as its address: with or without a path,
+ * of http or ws. Throws an Error that says what is wrong with it.
+ */
+export function doorOf(address: string, path: string, scheme: 'ws' | 'http'): URL {
+  const url = URL.canParse(address) ? new URL(address) : null;
+  if (!url || !/^(ws|http)s?:$/.test(url.protocol)) {
+    throw new Error(`"${address}" is not the address of a relay; give it like https://relay.example.`);
+  }
+  if (url.username || url.password) {
+    throw new Error(
+      'The address of the relay holds a user name or password; leave them out, the token says who you are.',
+    );
+  }
+  const isSecure = /^(ws|http)s:$/.test(url.protocol);
+  if (!isSecure && globalThis.location?.protocol === 'https:' && !localName.test(url.hostname)) {
+    throw new Error(`A page of https:// cannot connect to ${url.origin}; the relay needs https:// as well.`);
+  }
+  url.protocol = scheme + (isSecure ? 's:' : ':');
+  url.pathname = `${url.pathname.replace(/(\/v1(\/realtime)?)?\/*$/, '')}/${path}`;
+  url.hash = '';
+  return url;
+}
+
+/** The event of a message, or null: what is none is not of a relay. */
+export function eventOf(data: unknown): RealtimeEvent | null {
+  try {
+    const event: unknown = typeof data === 'string' ? JSON.parse(data) : null;
+    return typeof (event as RealtimeEvent | null)?.type === 'string' ? (event as RealtimeEvent) : null;
+  } catch {
+    // It is not JSON, and said to be no event.
+    return null;
+  }
+}
+
+/** The end of a connection to something that speaks, but not as a relay does. */
+export const notARelay: TransportEnd = {
+  code: 1002,
+  reason: '',
+  message: 'What answers at this address sends messages that no relay sends.',
+};
+
 /**
  * A WebSocket on the OpenAI path. Pages cannot set headers, so the token goes as a subprotocol, which keeps it out of
  * addresses and therefore out of access logs.
  */
 export const openWebSocket: OpenTransport = (address, token, handlers) => {
-  const url = new URL('v1/realtime?relay_events=on', address.endsWith('/') ? address : `${address}/`);
-  url.protocol = url.protocol.replace('http', 'ws');
+  const url = doorOf(address, 'v1/realtime', 'ws');
+  url.searchParams.set('relay_events', 'on');
   const socket = new WebSocket(url, ['realtime', `openai-insecure-api-key.${token}`]);
-  socket.addEventListener('message', ({ data }) => handlers.received(JSON.parse(String(data)) as RealtimeEvent));
-  socket.addEventListener('close', ({ code, reason }) => handlers.ended({ code, reason }), { once: true });
+  let isOver = false;
+
+  function finish(end: TransportEnd): void {
+    if (isOver) return;
+    isOver = true;
+    socket.close();
+    handlers.ended(end);
+  }
+
+  socket.addEventListener('message', ({ data }) => {
+    if (isOver) return;
+    const event = eventOf(data);
+    if (event) handlers.received(event);
+    else finish(notARelay);
+  });
+  // An `error` event says nothing, and `close` follows it.
+  socket.addEventListener('close', ({ code, reason }) => finish({ code, reason }));
   return {
     carriesAudio: false,
     get bufferedBytes() {

@@ -10,9 +10,13 @@ import { showNumbers } from './numbers.js';
 import { drawLevels } from './waves.js';
 
 const maxProblems = 20;
+/** Problems that end no session, after which something is not heard. */
+const stopped = new Set(['no_microphone', 'no_sound', 'not_sent', 'unknown_format', 'call_interrupted']);
 
-const settings = (await (await fetch('console.json')).json()) as ConsoleSettings;
-const form = createConnectionForm(settings);
+const settings = await fetch('console.json')
+  .then((answer) => answer.json() as Promise<ConsoleSettings>)
+  .catch((error: unknown) => String(error));
+const form = createConnectionForm(typeof settings === 'string' ? { demo: false, profiles: [] } : settings);
 const conversation = createConversation();
 const events = createEventList();
 const state = element('state', HTMLParagraphElement);
@@ -45,10 +49,13 @@ client.on('state', ({ state: now, retryInMs }) => {
   for (const control of [microphone, text, send, interrupt]) control.disabled = now !== 'open';
   if (now === 'open') {
     alert.hidden = true;
-    conversation.note('New session');
+    conversation.note(
+      client.detectsTurns ? 'New session' : 'New session: press the microphone again when you have said it',
+    );
   }
   showMicrophone();
 });
+client.on('microphone', showMicrophone);
 client.on('transcript', conversation.show);
 client.on('interrupted', ({ itemId, playedMs }) => conversation.cutOff(itemId, playedMs));
 client.on('event', ({ direction, event }) => {
@@ -57,12 +64,21 @@ client.on('event', ({ direction, event }) => {
     addProblem('ignored_fields', `The profile of the token does not let through: ${event.fields.join(', ')}.`);
   }
 });
-client.on('problem', ({ code, message, isFinal }) => {
+client.on('problem', ({ code, message, isFinal, responseId }) => {
   const advice = addProblem(code, message);
-  if (!isFinal && !code.startsWith('no_')) return;
+  // A refused event is for the developer who sent it; what has stopped is for whoever sits here.
+  if (!isFinal && responseId === undefined && !stopped.has(code)) return;
   alert.replaceChildren(make('strong', '', code), ` ${message} ${advice}`);
+  alert.dataset.until = responseId === undefined ? code : 'answered';
   alert.hidden = false;
 });
+client.on('answered', () => settle('answered'));
+// A click or a key is what the browser was waiting for.
+for (const gesture of ['pointerup', 'keydown']) document.addEventListener(gesture, () => settle('no_sound'));
+
+function settle(what: string): void {
+  if (alert.dataset.until === what) alert.hidden = true;
+}
 
 function addProblem(code: string, message: string): string {
   const advice = adviceFor(code, location.origin);
@@ -71,6 +87,7 @@ function addProblem(code: string, message: string): string {
   while (problems.childElementCount > maxProblems) problems.lastElementChild?.remove();
   return advice;
 }
+if (typeof settings === 'string') addProblem('no_settings', settings);
 showNumbers(client);
 drawLevels(() => client.levels);
 
@@ -84,14 +101,20 @@ form.onSubmit(() => {
 });
 
 microphone.addEventListener('click', () => {
-  if (client.isListening) client.stopMicrophone();
-  else void client.startMicrophone().then(showMicrophone);
-  showMicrophone();
+  if (!client.isListening) {
+    // Nobody else notices that the user speaks where nobody detects turns.
+    if (!client.detectsTurns) client.interrupt();
+    void client.startMicrophone();
+    return;
+  }
+  client.stopMicrophone();
+  if (!client.detectsTurns) client.endTurn();
 });
 
 function showMicrophone(): void {
+  const on = client.detectsTurns ? 'Microphone on' : 'End my turn';
   microphone.setAttribute('aria-pressed', String(client.isListening));
-  element('microphone-text', HTMLElement).textContent = client.isListening ? 'Microphone on' : 'Microphone off';
+  element('microphone-text', HTMLElement).textContent = client.isListening ? on : 'Microphone off';
 }
 
 element('composer', HTMLFormElement).addEventListener('submit', (event) => {

@@ -51,6 +51,8 @@ export function createConversation(): Conversation {
         let line = lines.get(itemId);
         if (!line) {
           const words = make('p', 'words');
+          // People write in either direction.
+          words.dir = 'auto';
           line = { words, row: make('li', role, make('strong', '', names[role]), words), isPlaced: false };
           lines.set(itemId, line);
           append(line.row);

@@ -2,39 +2,10 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Connection, type ConnectionHandlers, type State } from '../../src/client/connection.js';
 import { RelayClient } from '../../src/client/relay-client.js';
 import { maxAttempts, nextAfter } from '../../src/client/retry.js';
-import type { OpenTransport, RealtimeEvent, TransportHandlers } from '../../src/client/transport.js';
-import { type ExitId, errorBody, exitIds, exits, RelayError } from '../../src/errors.js';
+import type { RealtimeEvent } from '../../src/client/transport.js';
+import { type ExitId, exitIds, exits } from '../../src/errors.js';
+import { fakeTransport } from './fake-transport.js';
 import { FakeAudio, FakeAudioContext, FakeSource } from './sound.js';
-
-/** A transport in the hands of the test: every connection that was opened, in order. */
-function fakeTransport() {
-  const opened: { token: string; handlers: TransportHandlers; sent: RealtimeEvent[]; isClosed: boolean }[] = [];
-  const open: OpenTransport = (_address, token, handlers) => {
-    const one = { token, handlers, sent: [] as RealtimeEvent[], isClosed: false };
-    opened.push(one);
-    return {
-      carriesAudio: false,
-      bufferedBytes: 0,
-      send: (event) => void one.sent.push(event),
-      close: () => {
-        one.isClosed = true;
-      },
-    };
-  };
-  const last = () => {
-    const one = opened.at(-1);
-    if (!one) throw new Error('nothing was opened');
-    return one;
-  };
-  /** Ends the connection as the relay does: the announcement, where there is one, and the close frame. */
-  const endWith = (id: ExitId, retryAfterMs?: number) => {
-    const { handlers } = last();
-    const error = new RelayError(id, 'said by the test', { retryAfterMs });
-    if (exits[id].announced) handlers.received({ type: 'error', error: { ...errorBody(error), event_id: null } });
-    handlers.ended({ code: exits[id].close, reason: id });
-  };
-  return { open, opened, last, endWith };
-}
 
 function quiet(became: (state: State, ms?: number) => void = () => undefined): ConnectionHandlers {
   return { became, received: () => undefined, heard: () => undefined, failed: () => undefined, lost: () => undefined };

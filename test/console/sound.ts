@@ -24,12 +24,19 @@ export class FakeAudio {
   static last: FakeAudio | null = null;
   srcObject: unknown = null;
   muted = false;
+  /** What the browser says to the next `play`. */
+  static refusal: Error | null = null;
+  plays = 0;
+  onpause: (() => void) | null = null;
 
   constructor() {
     FakeAudio.last = this;
   }
 
-  async play(): Promise<void> {}
+  async play(): Promise<void> {
+    if (FakeAudio.refusal) throw FakeAudio.refusal;
+    this.plays++;
+  }
 }
 
 /** A volume, as far as it is set by targets. */
@@ -53,19 +60,43 @@ class FakeVolume {
   }
 }
 
-export class FakeAudioContext {
+export class FakeAudioContext extends EventTarget {
   static last: FakeAudioContext | null = null;
   readonly sources: FakeSource[] = [];
   readonly volumes: FakeVolume[] = [];
   readonly destination = {};
   currentTime = 0;
   outputLatency = 0;
+  state = 'running';
+  /** What a gesture of the user allows. */
+  mayRun = true;
+  isClosed = false;
 
   constructor() {
+    super();
     FakeAudioContext.last = this;
   }
 
-  async resume(): Promise<void> {}
+  become(state: string): void {
+    this.state = state;
+    this.dispatchEvent(new Event('statechange'));
+  }
+
+  /** Never settles before it may, as in Chromium. */
+  resume(): Promise<void> {
+    if (!this.mayRun) return new Promise(() => undefined);
+    if (this.state !== 'running') this.become('running');
+    return Promise.resolve();
+  }
+
+  async suspend(): Promise<void> {
+    this.become('suspended');
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+    this.become('closed');
+  }
 
   createAnalyser() {
     return { fftSize: 0, connect: () => undefined, getFloatTimeDomainData: () => undefined };
