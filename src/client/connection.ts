@@ -41,6 +41,8 @@ export interface ConnectionOptions {
 
 /** What a connection tells its owner. */
 export interface ConnectionHandlers extends Required<Omit<TransportHandlers, 'ended' | 'opened' | 'troubled'>> {
+  /** The session's first event, before the state is `open` and before it is received as all others are. */
+  began?(event: RealtimeEvent): void;
   became(state: State, retryInMs?: number): void;
   failed(problem: Problem): void;
   /** Nothing of the session is left: what belonged to it must be forgotten. */
@@ -183,7 +185,10 @@ export class Connection {
   }
 
   #receive(event: RealtimeEvent): void {
-    if (event.type === 'session.created') this.#opened();
+    if (event.type === 'session.created') {
+      this.#handlers.began?.(event);
+      this.#opened();
+    }
     this.#handlers.received(event);
     if (event.type !== 'error') return;
     // An error with `retryable` is the relay's announcement of the end; all others leave the session open.

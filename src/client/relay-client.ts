@@ -7,11 +7,11 @@
  *     button.onclick = async () => { client.connect(); await client.startMicrophone(); };
  */
 
-import { Connection, type Problem, type State } from './connection.js';
+import { Connection, type ConnectionOptions, type Problem, type State } from './connection.js';
 import { Emitter } from './emitter.js';
 import type { Interrupted } from './playback.js';
 import { Sound } from './sound.js';
-import { failureIn, settingsOf } from './told.js';
+import { failureIn, settingsOf, unknownSession } from './told.js';
 import { type Transcript, Transcripts } from './transcripts.js';
 import { type OpenTransport, openWebSocket, type RealtimeEvent } from './transport.js';
 
@@ -21,14 +21,7 @@ export type { Transcript } from './transcripts.js';
 export { type OpenTransport, openWebSocket, type RealtimeEvent, type Transport } from './transport.js';
 export { openCall } from './webrtc.js';
 
-export interface RelayClientOptions {
-  /** Address of the relay, such as `https://relay.example`. */
-  readonly url: string;
-  /**
-   * The user's token, or a client secret. Asked for before every connection; `isRefused` is true when the last one was
-   * not accepted or ran out: the same one again ends it.
-   */
-  readonly token: (isRefused: boolean) => string | Promise<string>;
+export interface RelayClientOptions extends Omit<ConnectionOptions, 'transport'> {
   /** WebSocket by default; `openCall` for WebRTC. */
   readonly transport?: OpenTransport;
   /** Where the compiled `microphone-worklet` is served; by default beside this file. */
@@ -39,7 +32,7 @@ export interface RelayClientOptions {
 export interface RelayClientEvents {
   /** `retryInMs` is there while waiting. */
   state: { readonly state: State; readonly retryInMs?: number };
-  /** Every event of the protocol, in both directions. */
+  /** Every event of the protocol, both ways. */
   event: { readonly direction: 'sent' | 'received'; readonly event: RealtimeEvent };
   transcript: Transcript;
   problem: Problem;
@@ -65,7 +58,7 @@ export class RelayClient extends Emitter<RelayClientEvents> {
   /** A response whose sound is not wanted any more. */
   #mutedResponseId: string | null = null;
   #answerIsWanted = false;
-  #session = settingsOf({ type: 'session.created' });
+  #session = unknownSession;
   #turnEndedAt: number | null = null;
   /** What was said since a turn was ended last. */
   #unendedMs = 0;
@@ -79,11 +72,12 @@ export class RelayClient extends Emitter<RelayClientEvents> {
         this.#connection.transport?.setMicrophone?.(track);
         this.emit('microphone', { isListening: track !== null });
       },
-      failed: (code, message) => this.emit('problem', { code, message, isFinal: false }),
+      failed: (code, message) => this.#tell(code, message),
     });
     this.#connection = new Connection(
       { url, token, transport },
       {
+        began: (event) => this.#noteSession(event),
         became: (state, retryInMs) => this.#became(state, retryInMs),
         received: (event) => this.#receive(event),
         heard: (stream) => this.#sound.playback?.playStream(stream),
@@ -201,6 +195,16 @@ export class RelayClient extends Emitter<RelayClientEvents> {
     this.#turnEndedAt = null;
     this.#unendedMs = 0;
     this.#isTooSlow = false;
+    this.#session = unknownSession;
+  }
+
+  #tell(code: string, message: string): void {
+    this.emit('problem', { code, message, isFinal: false });
+  }
+
+  #noteSession(event: RealtimeEvent): void {
+    this.#session = settingsOf(event);
+    this.#sound.use(this.#session.input, this.#session.output);
   }
 
   #say(audio: string): void {
@@ -209,10 +213,8 @@ export class RelayClient extends Emitter<RelayClientEvents> {
     const wasTooSlow = this.#isTooSlow;
     this.#isTooSlow = transport.bufferedBytes > maxUnsentPieces * audio.length;
     if (!this.#isTooSlow) this.send({ type: 'input_audio_buffer.append', audio });
-    else if (!wasTooSlow) {
-      const message = 'The network is too slow for what the microphone hears; some of it is lost.';
-      this.emit('problem', { code: 'not_sent', message, isFinal: false });
-    }
+    else if (!wasTooSlow)
+      this.#tell('not_sent', 'The network is too slow for the microphone; some of its sound is lost.');
   }
 
   #ask(): void {
@@ -229,10 +231,8 @@ export class RelayClient extends Emitter<RelayClientEvents> {
     const failure = failureIn(event);
     if (failure) this.emit('problem', failure);
     switch (event.type) {
-      case 'session.created':
       case 'session.updated':
-        this.#session = settingsOf(event);
-        this.#sound.use(this.#session.input, this.#session.output);
+        this.#noteSession(event);
         return;
       case 'input_audio_buffer.speech_started':
         if (this.#session.speechInterrupts) this.#silence();

@@ -29,6 +29,9 @@ export function settingsOf({ session }: RealtimeEvent): SessionSettings {
   };
 }
 
+/** What a session is taken for until it has shown itself, which a call never does. */
+export const unknownSession = settingsOf({ type: 'session.created' });
+
 type Failure = { readonly code?: string | null; readonly type?: string; readonly message?: string } | null;
 
 /** Why an answer failed or is incomplete, or why speech was not transcribed; null where an event tells neither. */

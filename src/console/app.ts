@@ -50,7 +50,7 @@ client.on('state', ({ state: now, retryInMs }) => {
   if (now === 'open') {
     alert.hidden = true;
     conversation.note(
-      client.detectsTurns ? 'New session' : 'New session: press the microphone again when you have said it',
+      client.detectsTurns ? 'New session' : 'New session: press the microphone again when you are done',
     );
   }
   showMicrophone();

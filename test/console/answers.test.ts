@@ -97,6 +97,17 @@ describe('a turn', () => {
     expect(types().slice(3)).toEqual(['input_audio_buffer.commit']);
   });
 
+  it('that nobody detects is known when the state says open', async () => {
+    const { client, transport } = await open();
+    const known: boolean[] = [];
+    client.on('state', ({ state }) => state === 'open' && known.push(client.detectsTurns));
+    transport.endWith('upstream_lost');
+    await vi.advanceTimersByTimeAsync(1000);
+    const { handlers } = transport.last();
+    handlers.received({ type: 'session.created', session: { audio: byHand } });
+    expect(known).toEqual([false]);
+  });
+
   it('is detected where the session says nothing else', async () => {
     const { client } = await open({}, { input: { turn_detection: { type: 'server_vad' } } });
     expect(client.detectsTurns).toBe(true);

@@ -64,6 +64,8 @@ export class FakeAudioContext extends EventTarget {
   static last: FakeAudioContext | null = null;
   readonly sources: FakeSource[] = [];
   readonly volumes: FakeVolume[] = [];
+  /** All samples that were given to be played. */
+  readonly played: number[] = [];
   readonly destination = {};
   currentTime = 0;
   outputLatency = 0;
@@ -113,6 +115,7 @@ export class FakeAudioContext extends EventTarget {
   }
 
   createBuffer(_channels: number, length: number, sampleRate: number) {
-    return { duration: length / sampleRate, copyToChannel: () => undefined };
+    const copyToChannel = (samples: Float32Array) => void this.played.push(...samples);
+    return { duration: length / sampleRate, copyToChannel };
   }
 }
