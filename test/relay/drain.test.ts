@@ -258,7 +258,8 @@ describe('a session at shutdown', () => {
 
   it('loses no answer of many', async () => {
     const emulator = await startTestEmulator({ speed: 20 });
-    const yaml = 'profiles: { default: { limits: { sessions_per_user: 100, connects_burst: 100, responses_per_second: 100 } } }';
+    const yaml =
+      'profiles: { default: { limits: { sessions_per_user: 100, connects_burst: 100, responses_per_second: 100 } } }';
     const server = await startTestRelay({ upstream: emulator.url, yaml });
     const counts = { asked: 0, refused: 0, done: 0 };
     const clients = await Promise.all(Array.from({ length: 40 }, () => server.connect()));
