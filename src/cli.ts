@@ -256,7 +256,7 @@ function options<T extends NonNullable<Parameters<typeof parseArgs>[0]>['options
 }
 
 /** What a system says of an address to listen on that it does not have. */
-const notOurs = new Set(['EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN']);
+const notOurs = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'ENOTFOUND', 'EAI_AGAIN']);
 
 async function main(): Promise<number> {
   const [name = '--help', ...args] = process.argv.slice(2);

@@ -8,13 +8,13 @@ import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { hintFor, onOrOff } from './config/advice.js';
-import { endpointProblem } from './config/endpoint.js';
 import { authSchema, bindProfiles, cookieOf, type IssuerSettings, issuersOf } from './config/identity.js';
 import { originsOf } from './config/origins.js';
+import { proxyOf, type UpstreamSettings, upstreamSchema, upstreamsOf, urlOf } from './config/resources.js';
 import { meant, misspelt } from './config/spelling.js';
 import { plain, readYaml } from './config/yaml.js';
 import { isLoopback, isNetwork } from './outbound/addresses.js';
-import { type ProxySettings, proxyFor } from './outbound/proxy.js';
+import { type ProxySettings, uselessEntries } from './outbound/proxy.js';
 import { type Profile, profileSchema } from './policy/profile.js';
 import { logLevels } from './telemetry/log.js';
 
@@ -40,8 +40,8 @@ export const environment = z.object({
       (host) => isIP(host) > 0 || /^[A-Za-z0-9][A-Za-z0-9.-]*$/.test(host),
       'must be an address of this machine, such as 0.0.0.0',
     )
-    .default('0.0.0.0')
-    .describe('Address both listeners bind to.'),
+    .optional()
+    .describe('Address both listeners bind to. Left out: all there are, of IPv6 and of IPv4.'),
   RELAY_OPS_PORT: port.default(9464).describe('Operations listener: `/metrics`, `/healthz`, `/readyz`.'),
   RELAY_WORKERS: z
     .string()
@@ -69,15 +69,22 @@ export const environment = z.object({
   AZURE_OPENAI_API_VERSION: text.optional().describe('Dated API version, used by preview upstreams only.'),
   OPENAI_API_VERSION: text.optional().describe('The same, when the name above is not set.'),
   AZURE_OPENAI_SCOPE: text
-    .default('https://cognitiveservices.azure.com/.default')
-    .describe('Entra scope of the upstream token.'),
+    .optional()
+    .describe('Entra scope of the upstream token. Left out: that of the cloud the endpoint is in, by its domain.'),
   AZURE_CLIENT_ID: text.optional().describe('Client id of a user-assigned managed identity.'),
   RELAY_ENTRA_INSTANCE_DISCOVERY: onOff
     .prefault('on')
     .describe('`off` for private clouds whose authority Microsoft does not know.'),
   RELAY_CONFIG: text.optional().describe('YAML file: upstreams, profiles, identity, limits.'),
   RELAY_JWT_SECRET: text.optional().describe("HS256 secret of your app's JWTs, at least 32 bytes."),
-  RELAY_JWT_PUBLIC_KEY: text.optional().describe('RSA or EC public key (PEM text, or the path of a PEM file).'),
+  RELAY_JWT_SECRET_ENCODING: z
+    .preprocess(lowerCase, z.enum(['text', 'base64', 'base64url']))
+    .prefault('text')
+    .transform((value) => (value === 'text' ? value : 'base64'))
+    .describe('`base64` (or `base64url`) where the secret is that of the bytes your provider signs with.'),
+  RELAY_JWT_PUBLIC_KEY: text
+    .optional()
+    .describe('RSA or EC public key or certificate: PEM, also in one line or as base64, or the path of a PEM file.'),
   RELAY_JWT_JWKS_URI: z.url().optional().describe("Address of your identity provider's key set."),
   RELAY_JWT_ISSUER: text.optional().describe('Required `iss`, compared exactly.'),
   RELAY_JWT_AUDIENCE: text.optional().describe('Required `aud`, compared exactly.'),
@@ -104,20 +111,9 @@ export const environment = z.object({
   HTTPS_PROXY: text.optional().describe('Proxy for all connections of the relay: upstreams, key set, webhook.'),
   NO_PROXY: text
     .optional()
-    .describe('Hosts that are reached without the proxy: names with their subdomains, addresses, networks.'),
-});
-
-const upstream = z.strictObject({
-  name: z
-    .string()
-    .regex(/^[a-z0-9][a-z0-9_-]{0,31}$/, 'a name is 1 to 32 of a-z, 0-9, - and _')
-    .describe('Name in metrics and logs.'),
-  endpoint: text.describe('Resource endpoint.'),
-  deployment: text.describe('Deployment of a realtime model.'),
-  dialect: z.enum(['ga', 'preview']).default('ga').describe('Protocol the endpoint speaks.'),
-  api_key: text.optional().describe('API key. Left out: Microsoft Entra.'),
-  api_version: text.optional().describe('Dated API version, preview only.'),
-  scope: text.optional().describe('Entra scope, when it differs from AZURE_OPENAI_SCOPE.'),
+    .describe(
+      'Hosts that are reached without the proxy: names with their subdomains, addresses, networks; a port may follow.',
+    ),
 });
 
 const seconds = (byDefault: number, max = 3600) => z.number().positive().max(max).default(byDefault);
@@ -213,7 +209,7 @@ const configFile = z.strictObject({
     .array(z.string().refine(isNetwork, 'must be an address or a network such as 10.0.0.0/8'))
     .default(privateNetworks)
     .describe('Where such a proxy stands: addresses or networks. Default: the private ones.'),
-  upstreams: z.array(upstream).min(1).optional(),
+  upstreams: z.array(upstreamSchema).min(1).optional(),
   profiles: z.record(z.string().regex(/^[A-Za-z0-9_-]{1,64}$/), profileSchema).default({}),
   auth: authSchema.prefault({}),
   usage: usage.prefault({}),
@@ -222,22 +218,10 @@ const configFile = z.strictObject({
 
 type InstanceLimits = Omit<z.output<typeof instanceLimits>, 'buffer_bytes'>;
 
-/** One upstream, as configured. */
-interface UpstreamSettings {
-  readonly name: string;
-  readonly endpoint: string;
-  readonly deployment: string;
-  readonly dialect: 'ga' | 'preview';
-  readonly apiKey: string | null;
-  readonly apiVersion: string;
-  readonly scope: string;
-  /** HTTP proxy to reach this endpoint through, or null. */
-  readonly proxy: string | null;
-}
-
 /** The effective configuration. */
 export interface Settings {
-  readonly host: string;
+  /** Null: all addresses there are, of both families where there are both. */
+  readonly host: string | null;
   readonly port: number;
   readonly opsPort: number;
   /** Processes that serve the public port; 1: this one, without any other. */
@@ -286,8 +270,6 @@ export function configFileSchema(): object {
   return { ...z.toJSONSchema(configFile, { io: 'input' }), patternProperties: { '^x-': {} } };
 }
 
-const previewApiVersion = '2025-04-01-preview';
-
 /**
  * Reads and checks all settings, and reports all problems at once.
  * @throws ConfigError
@@ -312,8 +294,12 @@ export function loadConfig(env: NodeJS.ProcessEnv): Settings {
     ? readYaml('RELAY_CONFIG', valid.RELAY_CONFIG, configFile, lookUp, problems)
     : configFile.parse({});
   // A file that cannot be used might have listed upstreams, so that the environment's may be missing rightly.
-  const upstreams = file ? upstreamsOf(valid, file, problems, warnings) : [];
-  const loaded = { ...combine(valid, file ?? configFile.parse({}), problems, warnings), upstreams, warnings };
+  const upstreams = file ? upstreamsOf({ ...given, ...valid }, file.upstreams, problems, warnings) : [];
+  const loaded = {
+    ...combine(valid, file ?? configFile.parse({}), problems, warnings),
+    upstreams,
+    warnings: [...new Set(warnings)],
+  };
   const isAbout = (warning: string) => problems.some((problem) => problem.startsWith(`${warning.split(':')[0]}:`));
   if (problems.length > 0) throw new ConfigError([...problems, ...warnings.filter(isAbout), ...unknown]);
   return loaded;
@@ -343,11 +329,19 @@ function combine(
     problems.push('RELAY_TLS_CERT, RELAY_TLS_KEY: set both, or neither.');
   }
   for (const name of ['RELAY_TLS_CERT', 'RELAY_TLS_KEY'] as const) {
-    const problem = env[name] ? unreadable(env[name]) : null;
-    if (problem) problems.push(`${name}: cannot read ${env[name]} (${problem}).`);
+    if (!env[name]) continue;
+    // May be a private key, which must not be shown.
+    const isPem = env[name].includes('-----BEGIN');
+    const problem = isPem ? null : unreadable(env[name]);
+    if (isPem) problems.push(`${name}: holds PEM text; it must be the path of a file with it.`);
+    if (problem) problems.push(`${name}: cannot read ${env[name].slice(0, 200)} (${problem}).`);
   }
-  if (env.HTTPS_PROXY && !/^https?:$/.test(safeUrl(env.HTTPS_PROXY)?.protocol ?? '')) {
+  if (env.HTTPS_PROXY && !/^https?:$/.test(urlOf(env.HTTPS_PROXY)?.protocol ?? '')) {
     problems.push('HTTPS_PROXY: not an address; expected something like http://proxy.example:3128.');
+  }
+  const useless = env.HTTPS_PROXY && env.NO_PROXY ? uselessEntries(env.NO_PROXY) : [];
+  for (const entry of useless) {
+    warnings.push(`NO_PROXY: "${entry.slice(0, 100)}" is no name, address or network, and matches nothing.`);
   }
   const profiles = new Map<string, Profile>();
   for (const [name, profile] of Object.entries(file.profiles)) profiles.set(name, { ...profile, name });
@@ -357,7 +351,7 @@ function combine(
   const origins = originsOf(env.RELAY_ALLOWED_ORIGINS, problems);
   if (env.RELAY_REDIS_URL) problems.push('RELAY_REDIS_URL: shared state is not part of this version; unset it.');
   return {
-    host: env.HOST,
+    host: env.HOST ?? null,
     port: env.PORT,
     opsPort: env.RELAY_OPS_PORT,
     workers: env.RELAY_WORKERS === 'auto' ? Math.min(availableParallelism(), 99) : Number(env.RELAY_WORKERS),
@@ -386,90 +380,13 @@ function limitsOf({ limits: { buffer_bytes: older, ...limits } }: z.output<typeo
 function webhookOf({ usage }: z.output<typeof configFile>, problems: string[]): Settings['usageWebhook'] {
   const { webhook } = usage;
   if (!webhook) return null;
-  const url = safeUrl(webhook.url);
+  const url = urlOf(webhook.url);
   if (url?.protocol !== 'https:' && !(url?.protocol === 'http:' && isLoopback(url.hostname))) {
     problems.push('usage.webhook.url: must be https://; plain http:// is for loopback only.');
   } else if (url.username !== '' || url.password !== '') {
     problems.push('usage.webhook.url: must not contain a credential; the signature proves who sends.');
   }
   return webhook;
-}
-
-function upstreamsOf(
-  env: Environment,
-  file: z.output<typeof configFile>,
-  problems: string[],
-  warnings: string[],
-): UpstreamSettings[] {
-  const apiVersion = env.AZURE_OPENAI_API_VERSION ?? env.OPENAI_API_VERSION ?? previewApiVersion;
-  if (file.upstreams) {
-    if (env.AZURE_OPENAI_ENDPOINT) warnings.push('AZURE_OPENAI_ENDPOINT is ignored: RELAY_CONFIG lists upstreams.');
-    const names = file.upstreams.map(({ name }) => name);
-    const twice = names.find((name, index) => names.indexOf(name) !== index);
-    if (twice) problems.push(`upstreams: the name "${twice}" is used twice.`);
-    return file.upstreams.map((one) =>
-      withEndpoint(
-        {
-          name: one.name,
-          endpoint: one.endpoint,
-          deployment: one.deployment,
-          dialect: one.dialect,
-          apiKey: one.api_key ?? null,
-          apiVersion: one.api_version ?? apiVersion,
-          scope: one.scope ?? env.AZURE_OPENAI_SCOPE,
-        },
-        env,
-        `upstreams.${one.name}.endpoint`,
-        problems,
-      ),
-    );
-  }
-  const deployment =
-    env.AZURE_OPENAI_REALTIME_DEPLOYMENT ?? env.AZURE_OPENAI_DEPLOYMENT ?? env.AZURE_OPENAI_DEPLOYMENT_NAME;
-  if (!env.AZURE_OPENAI_ENDPOINT) {
-    problems.push(
-      'AZURE_OPENAI_ENDPOINT: missing; set it to https://<resource>.openai.azure.com, or list upstreams in RELAY_CONFIG.',
-    );
-  }
-  if (!deployment) {
-    problems.push('AZURE_OPENAI_REALTIME_DEPLOYMENT: missing; set it to the name of your realtime deployment.');
-  }
-  if (!env.AZURE_OPENAI_ENDPOINT || !deployment) return [];
-  const one = {
-    name: 'default',
-    endpoint: env.AZURE_OPENAI_ENDPOINT,
-    deployment,
-    dialect: 'ga' as const,
-    apiKey: env.AZURE_OPENAI_API_KEY ?? null,
-    apiVersion,
-    scope: env.AZURE_OPENAI_SCOPE,
-  };
-  return [withEndpoint(one, env, 'AZURE_OPENAI_ENDPOINT', problems)];
-}
-
-function withEndpoint(
-  one: Omit<UpstreamSettings, 'proxy'>,
-  env: Environment,
-  where: string,
-  problems: string[],
-): UpstreamSettings {
-  const url = safeUrl(one.endpoint);
-  if (!url || !['https:', 'wss:', 'http:', 'ws:'].includes(url.protocol)) {
-    problems.push(`${where}: not an address; expected something like https://my-resource.openai.azure.com.`);
-    return { ...one, proxy: null };
-  }
-  if (['http:', 'ws:'].includes(url.protocol) && !isLoopback(url.hostname)) {
-    problems.push(
-      `${where}: must be https://; plain http:// would send the credential in the clear and is for loopback only.`,
-    );
-  }
-  const problem = endpointProblem(url, one.deployment);
-  if (problem) problems.push(`${where}: ${problem}`);
-  return { ...one, proxy: proxyFor(url, proxyOf(env)) };
-}
-
-function proxyOf({ HTTPS_PROXY, NO_PROXY }: Environment): ProxySettings {
-  return { url: HTTPS_PROXY ?? null, except: NO_PROXY ?? '' };
 }
 
 /** The system's code for why a file cannot be read, or null when it can. */
@@ -480,8 +397,4 @@ function unreadable(path: string): string | null {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code ?? 'unknown';
   }
-}
-
-function safeUrl(input: string): URL | null {
-  return URL.canParse(input) ? new URL(input) : null;
 }

@@ -153,9 +153,12 @@ export async function openOps(
   return { url: addressOf(server, 'http', host), close: () => closeServer(server) };
 }
 
-/** Resolves when a server accepts connections. */
-export async function listen(server: Server, port: number, host: string): Promise<void> {
-  server.listen(port, host);
+/**
+ * Resolves when a server accepts connections. Without a host that is at `::`, and so over IPv4 as well, or at `0.0.0.0` where
+ * there is no IPv6.
+ */
+export async function listen(server: Server, port: number, host: string | null): Promise<void> {
+  server.listen(port, host ?? undefined);
   await once(server, 'listening');
 }
 
@@ -175,8 +178,8 @@ export async function closeServer(server: Server): Promise<void> {
 }
 
 /** Where a server that listens is reached from this machine. */
-export function addressOf(server: Server, scheme: string, host: string): string {
+export function addressOf(server: Server, scheme: string, host: string | null): string {
   const { port } = server.address() as AddressInfo;
-  const name = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+  const name = host === null || host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
   return `${scheme}://${name.includes(':') ? `[${name}]` : name}:${port}`;
 }

@@ -45,7 +45,10 @@ function describeIssuer({
 /** Every secret of the settings, to keep them out of the log. */
 export function secretsOf({ upstreams, auth, redisUrl, profiles, usageWebhook, proxy }: Settings): string[] {
   const secrets = [...upstreams.map(({ apiKey }) => apiKey ?? ''), ...passwordsOf(proxy.url)];
-  for (const { source } of auth.issuers) if (source.kind === 'secrets') secrets.push(...source.secrets);
+  for (const { source } of auth.issuers) {
+    if (source.kind !== 'secrets') continue;
+    secrets.push(...source.secrets.map((secret) => (typeof secret === 'string' ? secret : secret.base64)));
+  }
   if (redisUrl) secrets.push(redisUrl);
   if (usageWebhook) secrets.push(usageWebhook.secret);
   const collect = (value: unknown, isSecret: boolean): void => {

@@ -10,12 +10,24 @@ export interface VerifyingKey {
   readonly kid: string | null;
   readonly algorithms: readonly Algorithm[];
   readonly key: KeyObject;
+  /** What the operator may have meant instead: verifies nothing, and is named in the log where it would have. */
+  readonly near?: NearMiss;
 }
+
+/** A key that is not configured, and what to do if it should be. */
+export interface NearMiss {
+  readonly key: KeyObject;
+  readonly hint: string;
+}
+
+/** A secret as text, or as base64 (or base64url) of its bytes. */
+export type SharedSecret = string | { readonly base64: string };
 
 /** Keys of which one must verify a token, and the one algorithm they do it by. */
 export interface FittingKeys {
   readonly keys: readonly KeyObject[];
   readonly algorithm: Algorithm;
+  readonly near?: readonly NearMiss[];
 }
 
 /** Where verifying keys come from. */
@@ -38,10 +50,12 @@ const minRsaBits = 2048;
 const minSecretBytes = 32;
 
 /** What is wrong with a secret for HS256, or null. At least 32 bytes (RFC 7518 section 3.2), and no PEM text. */
-export function checkSecret(secret: string): string | null {
-  if (secret.includes('-----BEGIN'))
+export function checkSecret(secret: SharedSecret): string | null {
+  if (typeof secret === 'string' ? secret.includes('-----BEGIN') : secret.base64.includes('-----BEGIN'))
     return 'The secret is a PEM key; a public key goes into the setting for public keys.';
-  if (Buffer.byteLength(secret) < minSecretBytes) return `The secret must be at least ${minSecretBytes} bytes long.`;
+  if (typeof secret !== 'string' && !isBase64(secret.base64)) return 'The secret is not base64.';
+  if ((secretKey(secret).symmetricKeySize ?? 0) < minSecretBytes)
+    return `The secret must be at least ${minSecretBytes} bytes long.`;
   return null;
 }
 
@@ -60,14 +74,40 @@ export function algorithmsOf(key: KeyObject): readonly Algorithm[] {
 }
 
 /** Shared secrets for HS256: the current one, and those that are on their way in or out. Throws when `checkSecret` objects. */
-export function secretSource(secrets: readonly string[]): KeySource {
+export function secretSource(secrets: readonly SharedSecret[]): KeySource {
   return fixedSource(
     secrets.map((secret) => {
       const problem = checkSecret(secret);
       if (problem) throw new Error(problem);
-      return { kid: null, algorithms: ['HS256'], key: createSecretKey(Buffer.from(secret)) };
+      const near = nearMissOf(secret);
+      return { kid: null, algorithms: ['HS256'], key: secretKey(secret), ...(near && { near }) };
     }),
   );
+}
+
+/** The key that a secret is. */
+export function secretKey(secret: SharedSecret): KeyObject {
+  return createSecretKey(typeof secret === 'string' ? Buffer.from(secret) : Buffer.from(secret.base64, 'base64'));
+}
+
+function isBase64(text: string): boolean {
+  return /^[A-Za-z0-9+/_-]+={0,2}$/.test(text);
+}
+
+/** Providers show secrets in base64, and some sign with the text they show, others with the bytes. */
+function nearMissOf(secret: SharedSecret): NearMiss | null {
+  if (typeof secret !== 'string') {
+    return {
+      key: secretKey(secret.base64),
+      hint: 'It does match the secret as text, without its base64 being decoded.',
+    };
+  }
+  const decoded = { base64: secret };
+  if (checkSecret(decoded) !== null) return null;
+  return {
+    key: secretKey(decoded),
+    hint: 'It does match the secret decoded from base64: set RELAY_JWT_SECRET_ENCODING=base64, or write { base64: … } in secrets.',
+  };
 }
 
 /** Public keys or certificates in PEM. Throws for one that is no such thing, a private key, or too weak. */
@@ -114,7 +154,8 @@ function isPlainKeyId(kid: string): boolean {
 export function fitting(all: readonly VerifyingKey[], alg: string): FittingKeys {
   const fit = all.filter(({ algorithms }) => algorithms.some((one) => one === alg));
   if (fit.length === 0) throw wrongAlgorithm(alg, [...new Set(all.flatMap(({ algorithms }) => algorithms))]);
-  return { keys: fit.map(({ key }) => key), algorithm: alg as Algorithm };
+  const near = fit.flatMap((one) => one.near ?? []);
+  return { keys: fit.map(({ key }) => key), algorithm: alg as Algorithm, near };
 }
 
 /** The refusal of a token whose `alg` does not fit the keys. */

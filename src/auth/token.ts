@@ -1,11 +1,11 @@
 /** Signs app tokens: for trying the relay out, and for backends that share a secret with it. */
 
 import jwt from 'jsonwebtoken';
-import { checkSecret } from './keys.js';
+import { checkSecret, type SharedSecret, secretKey } from './keys.js';
 
 /** A JWT (HS256) with the claims the relay reads. Throws an Error when `checkSecret` objects to the secret. */
 export function signToken(options: {
-  secret: string;
+  secret: SharedSecret;
   issuer: string;
   /** Left out: none. */
   audience?: string | undefined;
@@ -34,5 +34,7 @@ export function signToken(options: {
     exp: iat + options.ttlSeconds,
   };
   const given = Object.entries(named).filter(([, value]) => value !== undefined);
-  return jwt.sign({ ...options.claims, ...Object.fromEntries(given) }, options.secret, { algorithm: 'HS256' });
+  return jwt.sign({ ...options.claims, ...Object.fromEntries(given) }, secretKey(options.secret), {
+    algorithm: 'HS256',
+  });
 }

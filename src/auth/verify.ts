@@ -1,10 +1,11 @@
 /** Decides whether a token is genuine, for this relay, and still good. */
 
+import type { KeyObject } from 'node:crypto';
 import jwt from 'jsonwebtoken';
 import { RelayError } from '../errors.js';
 import { plainRules } from './claims.js';
 import { jwksSource } from './jwks.js';
-import { type FittingKeys, type KeySource, publicKeySource, secretSource } from './keys.js';
+import { type FittingKeys, type KeySource, publicKeySource, type SharedSecret, secretSource } from './keys.js';
 import { type Principal, principalFrom, type TrustedIssuer, unknownIssuer } from './principal.js';
 import { readToken } from './structure.js';
 
@@ -13,7 +14,7 @@ export type { Principal } from './principal.js';
 
 /** Where the keys of an issuer come from; the algorithms follow from this, never from a token. */
 export type KeySettings =
-  | { readonly kind: 'secrets'; readonly secrets: readonly string[] }
+  | { readonly kind: 'secrets'; readonly secrets: readonly SharedSecret[] }
   | { readonly kind: 'public_keys'; readonly pems: readonly string[] }
   | { readonly kind: 'jwks'; readonly uri: string; readonly proxy?: string | null };
 
@@ -109,16 +110,23 @@ export function keySource(source: KeySettings, { now }: VerifierOptions = {}): K
  * The library judges the signature alone. Its checks of claims pass over a missing `exp` or an odd `aud`, and tell failures
  * apart by message text only, so principal.ts holds the claims against the settings after this.
  */
-function verifySignature(token: string, { keys, algorithm }: FittingKeys): void {
-  let cause: unknown;
-  for (const key of keys) {
+function verifySignature(token: string, { keys, algorithm, near = [] }: FittingKeys): void {
+  const problemWith = (key: KeyObject): unknown => {
     try {
       jwt.verify(token, key, { algorithms: [algorithm], ignoreExpiration: true, ignoreNotBefore: true });
-      return;
+      return null;
     } catch (error) {
-      cause = error;
+      return error;
     }
+  };
+  let cause: unknown;
+  for (const key of keys) {
+    cause = problemWith(key);
+    if (cause === null) return;
   }
+  // For the log alone: whoever sent the token learns nothing of it.
+  const meant = near.find(({ key }) => problemWith(key) === null);
+  if (meant) cause = new Error(meant.hint);
   throw new RelayError('unauthorized', "The token's signature does not match the key this relay is configured for.", {
     cause,
   });

@@ -1,10 +1,9 @@
 /** Whose tokens are accepted: the part `auth` of the YAML file, or the variables that are its short form. */
 
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { isLoopback } from '../outbound/addresses.js';
 import type { Profile } from '../policy/profile.js';
 import { usesClaims } from '../policy/render.js';
+import { type KeySettings, keySet, onlyOne, pemOf, secrets } from './sources.js';
 
 const text = z.string().trim().min(1);
 const profileName = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'a profile has a name of A-Z, a-z, 0-9, - and _');
@@ -28,7 +27,12 @@ const issuer = z.strictObject({
     .optional()
     .describe('Address of the key set. Exactly one of this and the next two.'),
   public_keys: z.array(text).min(1).max(10).optional().describe('Public keys as PEM text, or paths of PEM files.'),
-  secrets: z.array(z.string()).min(1).max(10).optional().describe('HS256 secrets: the current one first.'),
+  secrets: z
+    .array(z.union([text, z.strictObject({ base64: text })]))
+    .min(1)
+    .max(10)
+    .optional()
+    .describe('HS256 secrets: the current one first. As text, or `{ base64: … }` of the bytes.'),
   claims: z
     .strictObject({
       profile: oneOrMore.optional().describe('Claims that name the profile.'),
@@ -76,12 +80,6 @@ export const authSchema = z.strictObject({
 type Auth = z.output<typeof authSchema>;
 type IssuerEntry = z.output<typeof issuer>;
 
-/** Where the keys of an issuer come from. */
-type KeySettings =
-  | { readonly kind: 'secrets'; readonly secrets: readonly string[] }
-  | { readonly kind: 'public_keys'; readonly pems: readonly string[] }
-  | { readonly kind: 'jwks'; readonly uri: string };
-
 /** One issuer, as configured. */
 export interface IssuerSettings {
   /** As it was written. */
@@ -104,6 +102,7 @@ export interface IssuerSettings {
 /** The variables that are the short form of one issuer. */
 interface IssuerVariables {
   readonly RELAY_JWT_SECRET?: string | undefined;
+  readonly RELAY_JWT_SECRET_ENCODING: 'text' | 'base64';
   readonly RELAY_JWT_PUBLIC_KEY?: string | undefined;
   readonly RELAY_JWT_JWKS_URI?: string | undefined;
   readonly RELAY_JWT_ISSUER?: string | undefined;
@@ -168,7 +167,9 @@ export function bindProfiles(
 function fromVariables(env: IssuerVariables, problems: string[]): IssuerSettings {
   const sources: [string, KeySettings][] = [];
   if (env.RELAY_JWT_SECRET) {
-    sources.push(['RELAY_JWT_SECRET', secrets([env.RELAY_JWT_SECRET], 'RELAY_JWT_SECRET', problems)]);
+    const { RELAY_JWT_SECRET: written, RELAY_JWT_SECRET_ENCODING: encoding } = env;
+    const secret = encoding === 'base64' ? { base64: written } : written;
+    sources.push(['RELAY_JWT_SECRET', secrets([secret], 'RELAY_JWT_SECRET', problems)]);
   }
   if (env.RELAY_JWT_PUBLIC_KEY) {
     const pems = [pemOf(env.RELAY_JWT_PUBLIC_KEY, 'RELAY_JWT_PUBLIC_KEY', problems)];
@@ -249,37 +250,4 @@ function controlOf({ issuer: name, claims }: IssuerEntry, isOneOfSeveral: boolea
 
 function list(value: string | readonly string[]): readonly string[] {
   return typeof value === 'string' ? [value] : value;
-}
-
-function onlyOne(sources: [string, KeySettings][], names: string, problems: string[]): [string, KeySettings] {
-  if (sources.length !== 1) {
-    const what = sources.length === 0 ? 'none is set' : `${sources.length} are set`;
-    problems.push(`${names}: set exactly one; ${what}.`);
-  }
-  return sources[0] ?? [names, { kind: 'secrets', secrets: [] }];
-}
-
-function secrets(given: readonly string[], setting: string, problems: string[]): KeySettings {
-  if (given.some((secret) => Buffer.byteLength(secret) < 32)) {
-    problems.push(`${setting}: too short; HS256 needs at least 32 bytes (RFC 7518 section 3.2).`);
-  }
-  return { kind: 'secrets', secrets: given };
-}
-
-function keySet(uri: string, setting: string, problems: string[]): KeySettings {
-  const { protocol, hostname } = new URL(uri);
-  if (protocol !== 'https:' && !(protocol === 'http:' && isLoopback(hostname))) {
-    problems.push(`${setting}: must be https://.`);
-  }
-  return { kind: 'jwks', uri };
-}
-
-function pemOf(value: string, setting: string, problems: string[]): string {
-  if (value.includes('-----BEGIN')) return value.replaceAll('\\n', '\n');
-  try {
-    return readFileSync(value, 'utf8');
-  } catch (error) {
-    problems.push(`${setting}: neither PEM text nor a readable file (${(error as NodeJS.ErrnoException).code}).`);
-    return '';
-  }
 }

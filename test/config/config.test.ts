@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { ConfigError, loadConfig, type Settings } from '../../src/config.js';
 import { describeSettings } from '../../src/masked.js';
+import { certificatePem } from '../support/pem.js';
 import { run } from '../support/process.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'relay-config-'));
@@ -59,7 +60,7 @@ describe('the environment', () => {
     expect({ port, opsPort, host, origins, tls, warnings }).toEqual({
       port: 8080,
       opsPort: 9464,
-      host: '0.0.0.0',
+      host: null,
       origins: [],
       tls: null,
       warnings: [],
@@ -166,6 +167,51 @@ describe('the endpoint', () => {
   });
 });
 
+describe('the scope of an endpoint', () => {
+  const scopeOf = (env: Record<string, string>) => {
+    const { upstreams, warnings } = load(env);
+    return [upstreams[0]?.scope, ...warnings.map((warning) => warning.split(/:? /)[0])];
+  };
+  const us = { AZURE_OPENAI_ENDPOINT: 'https://x.openai.azure.us' };
+  const ofUs = 'https://cognitiveservices.azure.us/.default';
+  const ofPublic = 'https://cognitiveservices.azure.com/.default';
+
+  it.each([
+    ['https://x.openai.azure.com', ofPublic],
+    ['https://gateway.test', ofPublic],
+    ['https://azure.us.test', ofPublic],
+    ['https://x.openai.azure.us', ofUs],
+    ['wss://X.cognitiveservices.AZURE.US./openai/v1', ofUs],
+    ['https://x.openai.azure.cn', 'https://cognitiveservices.azure.cn/.default'],
+  ])('%s is that of its cloud: %s', (AZURE_OPENAI_ENDPOINT, scope) => {
+    expect(scopeOf({ AZURE_OPENAI_ENDPOINT })).toEqual([scope]);
+  });
+
+  it('is that of its cloud in the YAML file, each for itself', () => {
+    const yaml = 'upstreams:\n  - { name: a, endpoint: "https://a.openai.azure.us", deployment: d }\n';
+    expect(load({ AZURE_OPENAI_ENDPOINT: '' }, yaml).upstreams[0]?.scope).toBe(ofUs);
+    const own = yaml.replace('deployment: d', 'deployment: d, scope: https://cognitiveservices.azure.com');
+    expect(load({ AZURE_OPENAI_ENDPOINT: '' }, own).warnings).toEqual([
+      expect.stringMatching(/^upstreams\.a\.scope: .*\/\.default/),
+      expect.stringMatching(/^upstreams\.a\.scope: .*another cloud/),
+    ]);
+  });
+
+  it('is warned of where no token would be had, or another cloud asked, but not with an API key', () => {
+    expect(scopeOf({ AZURE_OPENAI_SCOPE: ofPublic, ...us })).toEqual([ofPublic, 'AZURE_OPENAI_SCOPE']);
+    expect(scopeOf({ AZURE_OPENAI_SCOPE: 'https://ai.azure.com' })).toEqual([
+      'https://ai.azure.com',
+      'AZURE_OPENAI_SCOPE',
+    ]);
+    expect(scopeOf({ AZURE_OPENAI_SCOPE: 'https://ai.azure.com/.default' })).toHaveLength(1);
+    expect(scopeOf({ AZURE_CLIENT_SECRET: 'x', ...us })).toEqual([ofUs, 'AZURE_AUTHORITY_HOST']);
+    expect(
+      scopeOf({ AZURE_CLIENT_SECRET: 'x', AZURE_AUTHORITY_HOST: 'https://login.microsoftonline.us', ...us }),
+    ).toEqual([ofUs]);
+    expect(scopeOf({ AZURE_OPENAI_SCOPE: 'x', AZURE_OPENAI_API_KEY: 'key', ...us })).toEqual(['x']);
+  });
+});
+
 describe('an endpoint with a path that would not be used', () => {
   it.each([
     'https://gateway.test/realtime-api',
@@ -202,8 +248,28 @@ describe('the way to verify tokens', () => {
     ]);
   });
 
-  it('may be a public key as text, as text in one line, or in a file', () => {
-    const given = [pem, pem.trim().replaceAll('\n', '\\n'), file('key.pem', pem)];
+  it('may be a public key as text, in one line, with blanks for line ends, as base64, or in a file', () => {
+    const compact = pem.replace(/\s/g, '').replace(/-----[A-Z]+-----/g, '');
+    const given = [
+      ...[
+        pem,
+        pem.trim().replaceAll('\n', '\\n'),
+        pem.trim().replaceAll('\n', '\\r\\n'),
+        pem.trim().replaceAll('\n', ' '),
+      ],
+      ...[
+        pem.replaceAll('\n', ''),
+        `"${pem}"`,
+        Buffer.from(pem).toString('base64'),
+        Buffer.from(pem).toString('base64url'),
+      ],
+      ...[
+        compact,
+        compact.replace(/.{40}/g, '$&\n'),
+        file('key.pem', pem),
+        file('key.b64', Buffer.from(pem).toString('base64')),
+      ],
+    ];
     for (const RELAY_JWT_PUBLIC_KEY of given) {
       const source = load({ ...noSecret, RELAY_JWT_PUBLIC_KEY }).auth.issuers[0]?.source;
       expect(source?.kind === 'public_keys' && source.pems[0]?.trim()).toBe(pem.trim());
@@ -211,6 +277,31 @@ describe('the way to verify tokens', () => {
     expect(problems({ ...noSecret, RELAY_JWT_PUBLIC_KEY: join(folder, 'no.pem') })).toEqual([
       'RELAY_JWT_PUBLIC_KEY: neither PEM text nor a readable file (ENOENT).',
     ]);
+  });
+
+  it('may be a certificate, also as its base64', () => {
+    const text = certificatePem().cert;
+    for (const RELAY_JWT_PUBLIC_KEY of [text.replaceAll('\n', ' '), text.replace(/-----[A-Z ]+-----|\s/g, '')]) {
+      const source = load({ ...noSecret, RELAY_JWT_PUBLIC_KEY }).auth.issuers[0]?.source;
+      expect(source?.kind === 'public_keys' && source.pems[0]?.trim()).toBe(text.trim());
+    }
+  });
+
+  it('may be a secret that is given as base64 of its bytes', () => {
+    const bytes = Buffer.from(secret);
+    for (const encoding of ['base64', 'base64url'] as const) {
+      const env = { RELAY_JWT_SECRET: bytes.toString(encoding), RELAY_JWT_SECRET_ENCODING: encoding };
+      expect(load(env).auth.issuers[0]?.source).toEqual({
+        kind: 'secrets',
+        secrets: [{ base64: bytes.toString(encoding) }],
+      });
+    }
+    const short = { RELAY_JWT_SECRET: Buffer.alloc(31, 'x').toString('base64'), RELAY_JWT_SECRET_ENCODING: 'base64' };
+    expect(problems(short)[0]).toMatch(/^RELAY_JWT_SECRET: too short/);
+    expect(problems({ RELAY_JWT_SECRET_ENCODING: 'base64', RELAY_JWT_SECRET: `${secret}!` })[0]).toMatch(
+      /^RELAY_JWT_SECRET: not base64/,
+    );
+    expect(problems({ RELAY_JWT_SECRET_ENCODING: 'hex' })[0]).toMatch(/^RELAY_JWT_SECRET_ENCODING: /);
   });
 
   it('may be a key set over https, or over http on this machine', () => {
@@ -293,7 +384,7 @@ describe('what others put into the environment', () => {
   it('is told and left out: the link of Kubernetes to a Service called relay-ops, the machine of conda', () => {
     for (const HOST of ['x86_64-conda-linux-gnu', 'x86_64-conda_cos6-linux-gnu', 'arm64-apple-darwin20.0.0']) {
       const { host, opsPort, warnings } = load({ RELAY_OPS_PORT: 'tcp://10.43.7.1:9464', HOST });
-      expect({ host, opsPort }).toEqual({ host: '0.0.0.0', opsPort: 9464 });
+      expect({ host, opsPort }).toEqual({ host: null, opsPort: 9464 });
       expect(warnings.map((warning) => warning.split(' ')[0]).sort()).toEqual(['HOST', 'RELAY_OPS_PORT']);
     }
   });
@@ -388,9 +479,23 @@ describe('the proxy', () => {
     expect(proxyOf({ HTTPS_PROXY: proxy, NO_PROXY })).toBeNull();
   });
 
-  it.each(['zure.com', 'my-resource', 'x.openai.azure.com'])('is used with NO_PROXY=%s', (NO_PROXY) => {
-    expect(proxyOf({ HTTPS_PROXY: proxy, NO_PROXY })).toBe(proxy);
+  it('is told which entries of NO_PROXY match nothing', () => {
+    const NO_PROXY =
+      '10.0.0.0/8, fd00::5, [fd00::5]:443, *.a.test, .b.test:80, localhost, *, 10.0.0.*, 10.0.0, 10.0.0.0/33, ' +
+      'https://c.test, d.test/x, *e.*, 1.2.3.4.5, f.test:x';
+    const { warnings } = load({ HTTPS_PROXY: proxy, NO_PROXY });
+    expect(warnings.map((warning) => /^NO_PROXY: "([^"]+)" /.exec(warning)?.[1])).toEqual([
+      ...['10.0.0.*', '10.0.0', '10.0.0.0/33', 'https://c.test', 'd.test/x', '*e.*', '1.2.3.4.5', 'f.test:x'],
+    ]);
+    expect(load({ NO_PROXY }).warnings).toEqual([]);
   });
+
+  it.each(['zure.com', 'my-resource', 'x.openai.azure.com', 'azure.com:8443'])(
+    'is used with NO_PROXY=%s',
+    (NO_PROXY) => {
+      expect(proxyOf({ HTTPS_PROXY: proxy, NO_PROXY })).toBe(proxy);
+    },
+  );
 });
 
 // biome-ignore-start lint/suspicious/noTemplateCurlyInString: this is how the YAML file names variables
@@ -501,11 +606,17 @@ describe('the YAML file', () => {
   it('lists upstreams in place of the environment, says so, and takes from it what they leave out', () => {
     const yaml = 'upstreams: [{ name: a, endpoint: https://a.test, deployment: d, dialect: preview }]';
     const { upstreams, warnings } = load(
-      { AZURE_OPENAI_API_VERSION: '2024-10-01-preview', AZURE_OPENAI_SCOPE: 's' },
+      { AZURE_OPENAI_API_VERSION: '2024-10-01-preview', AZURE_OPENAI_SCOPE: 'https://s.test/.default' },
       yaml,
     );
     expect(upstreams).toMatchObject([
-      { name: 'a', dialect: 'preview', apiVersion: '2024-10-01-preview', scope: 's', apiKey: null },
+      {
+        name: 'a',
+        dialect: 'preview',
+        apiVersion: '2024-10-01-preview',
+        scope: 'https://s.test/.default',
+        apiKey: null,
+      },
     ]);
     expect(warnings).toEqual(['AZURE_OPENAI_ENDPOINT is ignored: RELAY_CONFIG lists upstreams.']);
   });
@@ -561,6 +672,11 @@ describe('realtime-relay check', () => {
   it.each([
     ['a misspelt key', { RELAY_CONFIG: file('typo.yaml', 'profiles:\n  default:\n    limit: {}\n') }, 'typo.yaml:3: '],
     ['a certificate that is not there', { RELAY_TLS_CERT: '/no.crt', RELAY_TLS_KEY: '/no.key' }, 'RELAY_TLS_CERT: '],
+    [
+      'PEM text for a path',
+      { RELAY_TLS_CERT: '-----BEGIN canary', RELAY_TLS_KEY: '-----BEGIN canary' },
+      'RELAY_TLS_KEY: holds',
+    ],
     ['a password in the endpoint', { AZURE_OPENAI_ENDPOINT: 'https://user:canary@a.test' }, 'user name or password'],
   ])('exits 78 and names %s', async (_, wrong, said) => {
     const command = run(['check'], { ...minimal, ...wrong });

@@ -218,3 +218,31 @@ describe('client secrets for browsers', () => {
     expect(await response.json()).toHaveProperty('error.message');
   });
 });
+
+describe('a secret that is the base64 of the key', () => {
+  const secret = Buffer.from(jwt.secret).toString('base64');
+  const byBytes = signToken({ ...jwt, subject: 'alice', ttlSeconds: 60 });
+  const byText = signToken({ ...jwt, secret, subject: 'alice', ttlSeconds: 60 });
+
+  it('verifies what was signed with the key where the settings say so', async () => {
+    const emulator = await startTestEmulator();
+    const env = { RELAY_JWT_SECRET: secret, RELAY_JWT_SECRET_ENCODING: 'base64' };
+    const { connect } = await startTestRelay({ upstream: emulator.url, env });
+    const client = await connect({ token: byBytes });
+    await client.next('session.created');
+  });
+
+  it.each([
+    ['with the bytes, and text is configured', {}, byBytes, /RELAY_JWT_SECRET_ENCODING=base64/],
+    ['with the text, and base64 is configured', { RELAY_JWT_SECRET_ENCODING: 'base64' }, byText, /as text/],
+  ])('is hinted at in the log, and there alone: signed %s', async (_, more, token, hint) => {
+    const emulator = await startTestEmulator();
+    const server = await startTestRelay({ upstream: emulator.url, env: { RELAY_JWT_SECRET: secret, ...more } });
+    const { status, body } = await refused(`${server.address}${path}`, { headers: { 'api-key': token } });
+    expect(status).toBe(401);
+    expect(JSON.stringify(body)).not.toMatch(/base64|as text/);
+    const line = JSON.stringify(await server.logged('session.refused'));
+    expect(line).toMatch(hint);
+    expect(line).not.toContain(secret);
+  });
+});
