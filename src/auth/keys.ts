@@ -15,7 +15,7 @@ export interface VerifyingKey {
 }
 
 /** A key that is not configured, and what to do if it should be. */
-export interface NearMiss {
+interface NearMiss {
   readonly key: KeyObject;
   readonly hint: string;
 }
