@@ -2,6 +2,7 @@
 
 import { workerVariable } from './cluster/crew.js';
 import { startPrimary } from './cluster/primary.js';
+import { beatMs } from './cluster/pulse.js';
 import { runWorker } from './cluster/worker.js';
 import { loadConfig, type Settings } from './config.js';
 import { searchHeapLessOften } from './heap.js';
@@ -10,12 +11,15 @@ import type { SettingsSource } from './reload.js';
 import { createLog, endLog, flushLog, type Log } from './telemetry/log.js';
 import { flushTraces } from './telemetry/trace.js';
 
-/** Serves until it is told to end; resolves to whether all came to a good end. */
-export async function serve(env: NodeJS.ProcessEnv): Promise<boolean> {
+/**
+ * Serves until it is told to end; resolves to whether all came to a good end.
+ * @param everyMs how often workers say that they live
+ */
+export async function serve(env: NodeJS.ProcessEnv, everyMs = beatMs): Promise<boolean> {
   searchHeapLessOften();
   const worker = env[workerVariable];
   if (worker && process.send) {
-    await runWorker(Number(worker));
+    await runWorker(Number(worker), everyMs);
     return true;
   }
   const settings = loadConfig(env);
@@ -28,7 +32,9 @@ export async function serve(env: NodeJS.ProcessEnv): Promise<boolean> {
   const source = { path, load: () => loadConfig(env) };
   // From here on, so that one that comes while the relay starts is heard, too.
   const told = untilSignal();
-  const isClean = await (settings.workers > 1 ? serveWithWorkers : serveAlone)(settings, log, source, told);
+  const isClean = await (settings.workers > 1
+    ? serveWithWorkers(settings, log, source, told, everyMs)
+    : serveAlone(settings, log, source, told));
   log.info('relay.stopped');
   await endLog(log);
   return isClean;
@@ -52,8 +58,9 @@ async function serveWithWorkers(
   log: Log,
   source: SettingsSource,
   told: Promise<void>,
+  everyMs: number,
 ): Promise<boolean> {
-  const primary = await startPrimary(settings, log, source);
+  const primary = await startPrimary(settings, log, source, everyMs);
   process.on('SIGHUP', primary.reload);
   const upstreams = settings.upstreams.map(({ name }) => name);
   log.info({ url: primary.url, ops: primary.opsUrl, upstreams, workers: settings.workers }, 'relay.started');

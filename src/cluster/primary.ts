@@ -61,10 +61,16 @@ const graceMs = 3000;
 
 /**
  * Starts the workers; resolves when all of them listen.
+ * @param beatMs how often each of them says that it lives
  * @throws ConfigError
  * @throws WorkerFailed
  */
-export async function startPrimary(settings: Settings, log: Log, source: SettingsSource): Promise<Primary> {
+export async function startPrimary(
+  settings: Settings,
+  log: Log,
+  source: SettingsSource,
+  beatMs: number,
+): Promise<Primary> {
   let current = settings;
   let isDraining = false;
   let isClean = true;
@@ -82,7 +88,7 @@ export async function startPrimary(settings: Settings, log: Log, source: Setting
     room: { sessions: () => current.limits.sessions },
     filled: (isFull) => tellAll({ say: 'full', isFull }),
   });
-  const pulses = new Pulses(log, () => metrics.workerHung());
+  const pulses = new Pulses(log, () => metrics.workerHung(), beatMs);
   const metrics = createMetrics({ linesDropped: () => backlogOf(log).dropped, workersSilent: () => pulses.silent });
   metrics.countSecrets(() => memory.unusedSecrets);
   const store = watchStore(memory, storeObserver(metrics, log));

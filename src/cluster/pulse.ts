@@ -2,7 +2,7 @@
 
 import type { Log } from '../telemetry/log.js';
 
-/** How often a worker says that it lives. */
+/** How often a worker says that it lives, unless a test is in a hurry. */
 export const beatMs = 1000;
 
 /** Looks without a word: no new connections from here on, and a line in the log. */
@@ -37,13 +37,19 @@ interface Watched extends Patient {
 export class Pulses {
   readonly #log: Log;
   readonly #hung: () => void;
+  readonly #everyMs: number;
   readonly #watched = new Set<Watched>();
-  readonly #timer = setInterval(() => this.look(), beatMs);
+  readonly #timer: NodeJS.Timeout;
 
-  /** @param hung told of each worker that is killed because it hangs */
-  constructor(log: Log, hung: () => void) {
+  /**
+   * @param hung told of each worker that is killed because it hangs
+   * @param everyMs between two looks: as often as workers say something
+   */
+  constructor(log: Log, hung: () => void, everyMs: number) {
     this.#log = log;
     this.#hung = hung;
+    this.#everyMs = everyMs;
+    this.#timer = setInterval(() => this.look(), everyMs);
   }
 
   /** Workers that listen and are not heard. */
@@ -65,7 +71,7 @@ export class Pulses {
       },
       beat: () => {
         if (isSilent(one))
-          this.#log.info({ worker: one.worker, pid: one.pid, seconds: secondsOf(one) }, 'worker.heard');
+          this.#log.info({ worker: one.worker, pid: one.pid, seconds: this.#secondsOf(one) }, 'worker.heard');
         one.looks = 0;
       },
       listens: () => {
@@ -75,11 +81,11 @@ export class Pulses {
     };
   }
 
-  /** Once a second. It counts looks and no time: when this process stood still, the others need not have. */
+  /** As often as they beat. It counts looks and no time: when this process stood still, the others need not have. */
   look(): void {
     for (const one of this.#watched) {
       one.looks++;
-      const what = { worker: one.worker, pid: one.pid, seconds: secondsOf(one) };
+      const what = { worker: one.worker, pid: one.pid, seconds: this.#secondsOf(one) };
       if (one.listens && one.looks === silentLooks) this.#log.warn(what, 'worker.silent');
       if (one.looks < (one.listens ? hungLooks : startLooks)) continue;
       this.#log.error(what, 'worker.hung');
@@ -92,12 +98,12 @@ export class Pulses {
   close(): void {
     clearInterval(this.#timer);
   }
+
+  #secondsOf({ looks }: Watched): number {
+    return (looks * this.#everyMs) / 1000;
+  }
 }
 
 function isSilent({ listens, looks }: Watched): boolean {
   return listens && looks >= silentLooks;
-}
-
-function secondsOf({ looks }: Watched): number {
-  return (looks * beatMs) / 1000;
 }

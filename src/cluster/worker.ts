@@ -11,14 +11,14 @@ import { createLog, endLog, type Log } from '../telemetry/log.js';
 import { flushTraces } from '../telemetry/trace.js';
 import { Line } from './line.js';
 import { primaryNotice, primaryQuestion, revoked, type WorkerNotice, type WorkerQuestion } from './notices.js';
-import { beatMs } from './pulse.js';
 
 /**
  * Runs a worker until the primary lets it drain. When the primary is no more, Node itself ends it (`disconnect` of a
  * cluster's worker).
  * @param number which one it is, for the log
+ * @param beatMs how often it says that it lives
  */
-export async function runWorker(number: number): Promise<void> {
+export async function runWorker(number: number, beatMs: number): Promise<void> {
   // A terminal and some process managers signal every process; what is to happen is for the primary to say.
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => undefined);
 

@@ -7,9 +7,18 @@ import { onTestFinished } from 'vitest';
 import { jwt } from './relay.js';
 
 const cli = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
+/** It serves as well, in a hurry; see there. */
+export const hurried = fileURLToPath(new URL('hurried.mjs', import.meta.url));
 
 /** A machine that is busy with other tests must not turn clients away. */
 const unhurried = fileURLToPath(new URL('unhurried.yaml', import.meta.url));
+
+/** What is run, and what is put in front of it. */
+interface How {
+  readonly program?: string;
+  /** Such as `['prlimit', '--nofile=100']`. */
+  readonly through?: readonly string[];
+}
 
 export interface Running {
   readonly child: ChildProcess;
@@ -24,8 +33,14 @@ export interface Running {
  * Runs `realtime-relay <args>`; the process is killed when the test is over.
  * @param output a descriptor for its standard output, in place of `lines`
  */
-export function run(args: string[], env: Record<string, string> = {}, output: 'pipe' | number = 'pipe'): Running {
-  const child = spawn(process.execPath, [cli, ...args], {
+export function run(
+  args: string[],
+  env: Record<string, string> = {},
+  output: 'pipe' | number = 'pipe',
+  { program = cli, through = [] }: How = {},
+): Running {
+  const [command = '', ...rest] = [...through, process.execPath, program, ...args];
+  const child = spawn(command, rest, {
     env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...env },
     stdio: ['ignore', output, 'pipe'],
   });
@@ -80,8 +95,11 @@ export function relayEnv(upstream: string, env: Record<string, string> = {}): Re
 }
 
 /** Runs `realtime-relay serve` and waits until it listens. */
-export async function serve(env: Record<string, string>): Promise<Running & { url: string; ops: string }> {
-  const running = run(['serve'], env);
+export async function serve(
+  env: Record<string, string>,
+  how: How = {},
+): Promise<Running & { url: string; ops: string }> {
+  const running = run(['serve'], env, 'pipe', how);
   const started = JSON.parse(await running.line((line) => line.includes('relay.started'))) as {
     url: string;
     ops: string;
