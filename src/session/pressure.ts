@@ -1,7 +1,7 @@
 /** What an instance does when it is short of time, memory or descriptors: it takes nobody new, and lets go of as few as it must. */
 
 import { userKey } from '../auth/principal.js';
-import { descriptorsUsed } from '../telemetry/descriptors.js';
+import { countDescriptors, type Descriptors } from '../telemetry/descriptors.js';
 import type { Log } from '../telemetry/log.js';
 import { type LoopLook, watchLoop } from '../telemetry/loop.js';
 import type { Metrics } from '../telemetry/metrics.js';
@@ -21,8 +21,8 @@ export interface PressureServices {
     readonly busy_percent: number;
     readonly buffered_bytes?: number | undefined;
   };
-  /** The share of descriptors in use; left out: what the system says. */
-  readonly descriptors?: () => number;
+  /** Left out: what the system says. */
+  readonly descriptors?: () => Descriptors;
 }
 
 interface Candidate extends Weighed {
@@ -40,8 +40,10 @@ interface Mark {
 const weighMs = 250;
 /** Not only just under the limit again, or the next look would shed the next. */
 const afterShedding = 0.9;
-/** What is left is for those who are there already. */
+/** What is left is for those who are there already, and for operators. */
 const mostDescriptors = 0.9;
+/** A client's and an upstream's connection. */
+const descriptorsOfSession = 2;
 /** A loop that stood still for longer is worth a line: everybody waited. */
 const stallMs = 1000;
 
@@ -53,6 +55,7 @@ export class Pressure {
   /** What sessions had cost when the loop began to be late. */
   #workBefore = new Map<Registered, number>();
   #load: Load = calm;
+  #wasShort = false;
   readonly #loop: { close(): void };
   readonly #timer: NodeJS.Timeout;
 
@@ -76,23 +79,26 @@ export class Pressure {
 
   /** Once a second: how the loop does. */
   look(look: LoopLook): void {
-    const { registry, metrics, log, limits, descriptors = descriptorsUsed } = this.#services;
+    const { registry, metrics, log, limits, descriptors = countDescriptors } = this.#services;
     if (look.lateMs > stallMs) log.warn({ seconds: look.lateMs / 1000 }, 'relay.stalled');
     metrics.loopDelayed(look.delayMs / 1000);
     const before = this.#load;
     this.#load = judge(before, look, limits(), performance.now());
-    const lacksDescriptors = descriptors() > mostDescriptors;
-    const wasShort = registry.isShort;
-    registry.isShort = isBusy(this.#load) || lacksDescriptors;
-    if (registry.isShort !== wasShort) {
+    const { open, most } = descriptors();
+    const room = Math.floor((most * mostDescriptors - open) / descriptorsOfSession);
+    const lacksDescriptors = room <= 0;
+    const isShort = isBusy(this.#load) || lacksDescriptors;
+    registry.letIn(isShort ? 0 : room);
+    if (isShort !== this.#wasShort) {
       const what = {
         delayMs: Math.round(look.delayMs),
         percent: Math.round(look.utilisation * 100),
         descriptors: lacksDescriptors,
       };
-      if (wasShort) log.info(what, 'relay.relieved');
-      else log.warn(what, 'relay.busy');
+      if (isShort) log.warn(what, 'relay.busy');
+      else log.info(what, 'relay.relieved');
     }
+    this.#wasShort = isShort;
     this.#shedForTime(look, before);
   }
 

@@ -30,14 +30,14 @@ const tickMs = 1000;
 const renewTicks = 20;
 
 export class SessionRegistry {
-  /** The instance is short of something: nobody is admitted for now. */
-  isShort = false;
   readonly #sessions = new Set<Registered>();
   /** Those that have come since the last tick. */
   readonly #fresh = new Set<Registered>();
   readonly #isRevoked: (principal: Principal) => boolean;
   #limit: number;
   #pending = 0;
+  /** How many more the instance has means for, until somebody looks again. */
+  #means = Number.POSITIVE_INFINITY;
   #ticks = 0;
   #tickedAt = 0;
   #draining = false;
@@ -66,6 +66,17 @@ export class SessionRegistry {
     return this.#sessions.size + this.#pending >= this.#limit;
   }
 
+  /** The instance is short of something: nobody is admitted for now. */
+  get isShort(): boolean {
+    return this.#means < 1;
+  }
+
+  /** Has means for so many from now on, and for those who are being admitted; called again about once a second. */
+  letIn(count: number): void {
+    // Half of what they need they have: their client's connection.
+    this.#means = count - this.#pending / 2;
+  }
+
   get isDraining(): boolean {
     return this.#draining;
   }
@@ -78,12 +89,14 @@ export class SessionRegistry {
   reserve(): boolean {
     if (this.isFull) return false;
     this.#pending++;
+    this.#means--;
     return true;
   }
 
   /** Gives back a reserved place that no session came to use. */
   giveUp(): void {
     this.#pending--;
+    this.#means++;
   }
 
   /** Puts a session into its reserved place; one clock runs while there is any. */

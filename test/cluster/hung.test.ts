@@ -28,7 +28,7 @@ it('gives a worker that hangs no new connections, kills and replaces it, and giv
   timeout: 60_000,
 }, async () => {
   const emulator = await startTestEmulator();
-  const relay = await serve(relayEnv(emulator.url, { RELAY_WORKERS: '2' }), { program: hurried });
+  const relay = await serve(relayEnv(emulator.url, { RELAY_WORKERS: '2' }), hurried);
   await relay.line(() => logged(relay, 'worker.started').length === 2);
   for (let i = 0; i < 4; i++) await knock(relay, `user-${i}`).next('session.created');
   // All places of this user, some of which the worker has that will hang.
@@ -62,7 +62,7 @@ it('gives a worker that hangs no new connections, kills and replaces it, and giv
 
 it('takes a worker that was slow for a while back, without ending anybody', { timeout: 60_000 }, async () => {
   const emulator = await startTestEmulator();
-  const relay = await serve(relayEnv(emulator.url, { RELAY_WORKERS: '2' }), { program: hurried });
+  const relay = await serve(relayEnv(emulator.url, { RELAY_WORKERS: '2' }), hurried);
   const clients = ['a', 'b'].map((subject) => knock(relay, subject));
   for (const client of clients) await client.next('session.created');
   const { pid, worker } = JSON.parse(await relay.line((line) => line.includes('"worker.started"')));
@@ -79,7 +79,7 @@ it('takes a worker that was slow for a while back, without ending anybody', { ti
 
 it('replaces workers within a second that a user kills again and again', { timeout: 60_000 }, async () => {
   const emulator = await startTestEmulator();
-  const relay = await serve(relayEnv(emulator.url, { RELAY_WORKERS: '2' }), { program: hurried });
+  const relay = await serve(relayEnv(emulator.url, { RELAY_WORKERS: '2' }), hurried);
   for (let round = 1; round <= 3; round++) {
     await relay.line(() => logged(relay, 'worker.started').length === round + 1);
     const { pid } = logged(relay, 'worker.started').findLast((line) => line.worker === 1) as { pid: number };

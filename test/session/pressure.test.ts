@@ -15,7 +15,7 @@ function bench(limits: { busy_delay_ms: number; busy_percent: number; buffered_b
     metrics: { shed: (want) => void shed.push(want), loopDelayed: () => undefined },
     workers: 1,
     limits: () => limits,
-    descriptors: () => descriptors,
+    descriptors: () => ({ open: descriptors * 1000, most: 1000 }),
   });
   const ended: string[] = [];
   onTestFinished(async () => {

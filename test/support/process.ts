@@ -13,13 +13,6 @@ export const hurried = fileURLToPath(new URL('hurried.mjs', import.meta.url));
 /** A machine that is busy with other tests must not turn clients away. */
 const unhurried = fileURLToPath(new URL('unhurried.yaml', import.meta.url));
 
-/** What is run, and what is put in front of it. */
-interface How {
-  readonly program?: string;
-  /** Such as `['prlimit', '--nofile=100']`. */
-  readonly through?: readonly string[];
-}
-
 export interface Running {
   readonly child: ChildProcess;
   readonly lines: string[];
@@ -37,10 +30,9 @@ export function run(
   args: string[],
   env: Record<string, string> = {},
   output: 'pipe' | number = 'pipe',
-  { program = cli, through = [] }: How = {},
+  program = cli,
 ): Running {
-  const [command = '', ...rest] = [...through, process.execPath, program, ...args];
-  const child = spawn(command, rest, {
+  const child = spawn(process.execPath, [program, ...args], {
     env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...env },
     stdio: ['ignore', output, 'pipe'],
   });
@@ -97,9 +89,9 @@ export function relayEnv(upstream: string, env: Record<string, string> = {}): Re
 /** Runs `realtime-relay serve` and waits until it listens. */
 export async function serve(
   env: Record<string, string>,
-  how: How = {},
+  program = cli,
 ): Promise<Running & { url: string; ops: string }> {
-  const running = run(['serve'], env, 'pipe', how);
+  const running = run(['serve'], env, 'pipe', program);
   const started = JSON.parse(await running.line((line) => line.includes('relay.started'))) as {
     url: string;
     ops: string;
