@@ -20,6 +20,7 @@ export class Answer {
   readonly #audio: Buffer[] = [];
   readonly #texts: string[] = [];
   #audioBytes = 0;
+  #isInWriting = false;
 
   #current: string | null = null;
   #interrupted: string | null = null;
@@ -36,9 +37,14 @@ export class Answer {
     return this.#current !== null;
   }
 
-  /** Whether a spoken response has come to its end. */
-  get isSpoken(): boolean {
-    return this.#audio.length > 0;
+  /** Whether a response with an answer has come to its end. */
+  get isThere(): boolean {
+    return this.#texts.length > 0;
+  }
+
+  /** The session answers in writing alone. */
+  expectWriting(): void {
+    this.#isInWriting = true;
   }
 
   /** Everything that came, also of a response that has not ended. */
@@ -99,7 +105,7 @@ export class Answer {
       return { kind: 'interrupted' };
     }
     if (response.status === 'incomplete') this.#print(`the answer is incomplete (${why})`);
-    if (isSpoken) {
+    if (isSpoken || (this.#isInWriting && this.#written)) {
       this.#audio.push(...this.#spoken);
       this.#texts.push(this.#said || this.#written);
       return { kind: 'answered' };

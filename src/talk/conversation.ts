@@ -174,6 +174,8 @@ export class Conversation {
       answersTurns: child(input, 'turn_detection').create_response !== false,
       onlyTranscribes: session.type === 'transcription',
     };
+    const modalities = session.output_modalities;
+    if (Array.isArray(modalities) && !modalities.includes('audio')) this.#answer.expectWriting();
     if (this.#sound.onlyTranscribes && this.#options.text !== undefined) {
       this.#settle('The profile of this token transcribes speech and answers nothing; say a recording.');
       return;
@@ -270,7 +272,7 @@ export class Conversation {
   }
 
   get #isAnswered(): boolean {
-    return this.#answer.isSpoken && !this.#answer.isUnderWay && !this.#responseDue;
+    return this.#answer.isThere && !this.#answer.isUnderWay && !this.#responseDue;
   }
 
   #settle(reason: string | null): void {

@@ -38,7 +38,7 @@ export interface TalkOptions {
 }
 
 export interface TalkResult {
-  /** Whether a spoken answer came, whole, and was saved; or where the session only transcribes, all that was said. */
+  /** Whether the answer came, whole, and was saved where it is spoken; or all words, where the session only transcribes. */
   readonly ok: boolean;
   /** One line on what failed and what to do; it has been printed. */
   readonly reason?: string;

@@ -176,6 +176,18 @@ describe('a conversation', () => {
     expect(await say(url)).toMatchObject({ ok: true, answer: 'Yes.' });
   });
 
+  it('of a profile that answers in writing ends well with the written answer', async () => {
+    const url = await scripted(async (peer) => {
+      peer.send({ type: 'session.created', session: { id: 'sess_1', output_modalities: ['text'], audio: {} } });
+      await peer.next(append);
+      const words = { type: 'response.output_text.delta', response_id: 'resp_1', delta: 'Tomorrow.' };
+      peer.send(...heard, began(), words, done());
+    });
+    const result = await say(url);
+    expect(result).toMatchObject({ ok: true, answer: 'Tomorrow.', answerSeconds: 0, out: null });
+    expect(result.lines).toContain('answer: Tomorrow.');
+  });
+
   describe('of a profile that transcribes and answers nothing', () => {
     const transcribing = (input: JsonObject) => ({
       type: 'session.created',
