@@ -290,16 +290,17 @@ export function loadConfig(env: NodeJS.ProcessEnv): Settings {
   const unknown = misspelt(given, settings);
   warnings.push(...unknown);
 
-  const file = valid.RELAY_CONFIG
-    ? readYaml('RELAY_CONFIG', valid.RELAY_CONFIG, configFile, lookUp, problems)
-    : configFile.parse({});
+  const path = valid.RELAY_CONFIG;
+  const file = path ? readYaml('RELAY_CONFIG', path, configFile, lookUp, problems) : nothingWritten();
+  const wrong: string[] = [];
+  const odd: string[] = [];
   // A file that cannot be used might have listed upstreams, so that the environment's may be missing rightly.
-  const upstreams = file ? upstreamsOf({ ...given, ...valid }, file.upstreams, problems, warnings) : [];
-  const loaded = {
-    ...combine(valid, file ?? configFile.parse({}), problems, warnings),
-    upstreams,
-    warnings: [...new Set(warnings)],
-  };
+  const upstreams = file ? upstreamsOf({ ...given, ...valid }, file.data.upstreams, wrong, odd) : [];
+  const combined = combine(valid, file?.data ?? null, wrong, odd);
+  const { locate } = file ?? nothingWritten();
+  problems.push(...wrong.map(locate));
+  warnings.push(...odd.map(locate));
+  const loaded = { ...combined, upstreams, warnings: [...new Set(warnings)] };
   const isAbout = (warning: string) => problems.some((problem) => problem.startsWith(`${warning.split(':')[0]}:`));
   if (problems.length > 0) throw new ConfigError([...problems, ...warnings.filter(isAbout), ...unknown]);
   return loaded;
@@ -319,12 +320,18 @@ function problemOf(issue: z.core.$ZodIssue, given: Readonly<Record<string, strin
   return `${name}: ${plain(issue.message)}${hint === null ? '' : `; ${hint}.`}`;
 }
 
+function nothingWritten() {
+  return { data: configFile.parse({}), locate: (sentence: string) => sentence };
+}
+
+/** @param written null: there is a file, but it cannot be used */
 function combine(
   env: Environment,
-  file: z.output<typeof configFile>,
+  written: z.output<typeof configFile> | null,
   problems: string[],
   warnings: string[],
 ): Omit<Settings, 'upstreams' | 'warnings'> {
+  const file = written ?? nothingWritten().data;
   if (!env.RELAY_TLS_CERT !== !env.RELAY_TLS_KEY) {
     problems.push('RELAY_TLS_CERT, RELAY_TLS_KEY: set both, or neither.');
   }
@@ -346,7 +353,9 @@ function combine(
   const profiles = new Map<string, Profile>();
   for (const [name, profile] of Object.entries(file.profiles)) profiles.set(name, { ...profile, name });
   if (!profiles.has('default')) profiles.set('default', { ...profileSchema.parse({}), name: 'default' });
-  const issuers = issuersOf(file.auth, env, problems, warnings);
+  const hasKeys = env.RELAY_JWT_SECRET ?? env.RELAY_JWT_PUBLIC_KEY ?? env.RELAY_JWT_JWKS_URI;
+  // Such a file might have listed issuers, so that the environment's may be missing rightly.
+  const issuers = issuersOf(file.auth, env, written || hasKeys ? problems : [], warnings);
   bindProfiles(profiles, issuers, problems);
   const origins = originsOf(env.RELAY_ALLOWED_ORIGINS, problems);
   if (env.RELAY_REDIS_URL) problems.push('RELAY_REDIS_URL: shared state is not part of this version; unset it.');

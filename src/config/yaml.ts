@@ -28,6 +28,13 @@ const maxAliases = 1000;
 /** Where credentials stand: blanks and line ends around them are never meant. */
 const credentials = new Set<PropertyKey>(['authorization', 'headers', 'api_key', 'secret', 'secrets', 'bearer']);
 
+/** What a file holds, and where. */
+interface YamlFile<Data> {
+  readonly data: Data;
+  /** A sentence that begins with a setting of the file, with its line. */
+  locate(sentence: string): string;
+}
+
 /**
  * Reads a YAML file by a schema, with references replaced by `lookUp`. Anchors and merge keys work; what is called `x-…` at
  * the top is only there to be referred to. What is wrong is added to `problems`, each with its line; null when the file cannot
@@ -39,7 +46,7 @@ export function readYaml<Schema extends z.ZodType>(
   schema: Schema,
   lookUp: Lookup,
   problems: string[],
-): z.output<Schema> | null {
+): YamlFile<z.output<Schema>> | null {
   const shown = path.slice(0, 200);
   const file = readText(path);
   if ('problem' in file) {
@@ -76,7 +83,16 @@ export function readYaml<Schema extends z.ZodType>(
       }
     }
   }
-  return parsed.success && wrong.size === 0 ? parsed.data : null;
+  if (!parsed.success || wrong.size > 0) return null;
+  return {
+    data: parsed.data,
+    locate(sentence) {
+      const [setting = ''] = /^[a-z_]+(?:\.[\w-]+)*(?=[: ])/.exec(sentence) ?? [];
+      const [top = '', ...rest] = setting.split('.');
+      if (pairOf(document, document.contents, top) === undefined) return sentence;
+      return `${sentence.replace(/\.$/, '')} (${at(offsetOf(document, [top, ...rest]))}).`;
+    },
+  };
 }
 
 /** Replaces the references in all texts; alone and without quotes one may become a number or a boolean. */
@@ -151,7 +167,7 @@ function offsetOf(document: Document, path: Path): number | undefined {
       offset = (pair.key as Scalar).range?.[0] ?? offset;
       node = pair.value;
     } else if (isSeq(node)) {
-      node = node.items[Number(step)] ?? null;
+      node = node.items[Number(step)] ?? node.items.find((item) => isNamed(document, item, step)) ?? null;
       offset = (node as Node | null)?.range?.[0] ?? offset;
     } else {
       return offset;
@@ -167,6 +183,12 @@ function pairOf(document: Document, map: unknown, key: PropertyKey): { key: unkn
   if (!isMap(node)) return undefined;
   const named = (name: string) => node.items.find((pair) => nameOf(pair.key) === name);
   return named(String(key)) ?? pairOf(document, named('<<')?.value, key);
+}
+
+/** Whether an item of a list has this `name`, by which sentences call it. */
+function isNamed(document: Document, item: unknown, name: PropertyKey): boolean {
+  const value = pairOf(document, item, 'name')?.value;
+  return isScalar(value) && value.value === name;
 }
 
 function nameOf(key: unknown): string | undefined {

@@ -623,7 +623,9 @@ describe('the YAML file', () => {
 
   it('names each upstream once', () => {
     const one = '{ name: a, endpoint: https://a.test, deployment: d }';
-    expect(problems({}, `upstreams: [${one}, ${one}]`)).toEqual(['upstreams: the name "a" is used twice.']);
+    expect(problems({}, `upstreams: [${one}, ${one}]`)).toEqual([
+      'upstreams: the name "a" is used twice (relay.yaml:1).',
+    ]);
   });
 });
 

@@ -272,6 +272,51 @@ describe('a value of another type than its setting has', () => {
   });
 });
 
+describe('what the YAML file says that does not fit together', () => {
+  it('is told with its line', () => {
+    const yaml = [
+      'auth:', // 1
+      '  issuers:', // 2
+      '    - issuer: https://a.test', // 3
+      '      audience: relay', // 4
+      '      jwks_uri: http://a.test/keys', // 5
+      'usage:', // 6
+      '  webhook:', // 7
+      '    secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', // 8
+      '    url: http://billing.test', // 9
+      'upstreams:', // 10
+      '  - { name: a, endpoint: https://a.test, deployment: d }', // 11
+      '  - name: b', // 12
+      '    deployment: d', // 13
+      '    endpoint: http://b.test', // 14
+      '    scope: https://cognitiveservices.azure.com', // 15
+      'profiles:', // 16
+      '  other:', // 17
+      '    issuers: [https://b.test]', // 18
+    ].join('\n');
+    const found = problems({ RELAY_LOG_LEVEL: 'loud' }, yaml);
+    const said = found.map((problem) => [problem.split(': ')[0], /\((relay\.yaml:\d+)\)\.$/.exec(problem)?.[1]]);
+    expect(said).toEqual([
+      ['RELAY_LOG_LEVEL', undefined],
+      ['upstreams.b.endpoint', 'relay.yaml:14'],
+      ['auth.issuers.0.jwks_uri', 'relay.yaml:5'],
+      ['profiles.other.issuers', 'relay.yaml:18'],
+      ['usage.webhook.url', 'relay.yaml:9'],
+    ]);
+    const odd = 'upstreams:\n  - name: b\n    endpoint: https://b.test\n    deployment: d\n    scope: https://x.test\n';
+    expect(load({ AZURE_OPENAI_ENDPOINT: '' }, odd).warnings.map((one) => one.replaceAll(`${folder}/`, ''))).toEqual([
+      expect.stringMatching(/^upstreams\.b\.scope: .*\(relay\.yaml:5\)\.$/),
+    ]);
+  });
+
+  it('is not told of what a file that cannot be used may have said', () => {
+    const env = { RELAY_JWT_SECRET: '', RELAY_JWT_ISSUER: '', RELAY_JWT_AUDIENCE: '', AZURE_OPENAI_ENDPOINT: '' };
+    expect(problems(env, 'limits: { sessions: 0 }')).toEqual([
+      expect.stringMatching(/^relay\.yaml:1: limits\.sessions/),
+    ]);
+  });
+});
+
 describe('a name that is none of a setting', () => {
   const noSecret = { RELAY_JWT_SECRET: '' };
 
