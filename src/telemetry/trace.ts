@@ -38,9 +38,10 @@ export interface SessionTrace {
   end(reason: ExitId, at: number, attributes: TraceAttributes): void;
 }
 
-/** Ends that come by the clock, by a goodbye or by an operator's hand: not an error of anybody's. */
+/** Ends that come by the clock, by a goodbye, by a phone in a tunnel or by an operator's hand: not an error of anybody's. */
 const expected: ReadonlySet<ExitId> = new Set([
   'normal',
+  'client_lost',
   'idle_timeout',
   'session_expired',
   'token_expired',
