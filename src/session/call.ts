@@ -38,6 +38,7 @@ import {
 import type { Settlements } from './settle.js';
 import { createWatchdog, heartbeatOf } from './silence.js';
 import { Leg } from './socket.js';
+import { surely } from './surely.js';
 
 /** The parts of the instance that every call uses. */
 export interface CallServices {
@@ -145,7 +146,7 @@ export class Call {
       listen: (heard) => {
         this.#listener = heard;
       },
-      closed: (complete) => this.#closeSideband(complete),
+      closed: (complete) => surely(() => this.#closeSideband(complete)),
     });
     this.#watchdog = createWatchdog(this.#meter.turns, services.limits.answer_seconds);
     this.#trace = traceSession(admission.traceparent, this.#started.wall, traced.session(admission));
@@ -180,10 +181,11 @@ export class Call {
           signal,
           dialSeconds: limits.dial_seconds,
           secondDialMs: limits.second_dial_ms,
-          onDial: (event) => {
-            reportDial(event, this.admission, this.#services.log);
-            this.#trace.part('dial', traced.dial(event, wallOf(this.#started, performance.now())));
-          },
+          onDial: (event) =>
+            surely(
+              () => reportDial(event, this.admission, this.#services.log),
+              () => this.#trace.part('dial', traced.dial(event, wallOf(this.#started, performance.now()))),
+            ),
         },
         (target, options) => mintKey(target, this.#session, keySeconds, options),
         'ga',
@@ -444,18 +446,34 @@ export class Call {
       if (initiator !== 'client') this.#account.finish();
       return;
     }
-    const { metrics, log, settlements } = this.#services;
+    const { settlements } = this.#services;
     const wasConfiguring = this.#state === 'configuring';
     const now = performance.now();
     this.#state = 'closed';
     this.#endedAt = now;
     this.#stop.abort();
     this.#drain?.stop();
-    const { message, cause, phase, retryAfterMs, closeCode } = ending;
-    this.#refused(new RelayError(id, message ?? exits[id].meaning, { retryAfterMs, cause }));
-    this.admission.release();
-    this.#services.ended(this);
-    this.#logActivity();
+    const { message, cause, retryAfterMs } = ending;
+    surely(
+      () => this.#refused(new RelayError(id, message ?? exits[id].meaning, { retryAfterMs, cause })),
+      () => this.admission.release(),
+      () => this.#services.ended(this),
+      () => this.#logActivity(),
+      () => this.#report(id, initiator, ending, wasConfiguring),
+      // First of all asks for the last answer's end, which the call may not outlive.
+      () => this.#account.close(now, initiator !== 'upstream' && this.#readyAt > 0 ? settlements : null),
+      // Also when upstream has said goodbye on the sideband, which is not proof that the call is over.
+      () => {
+        if (this.#created) this.#services.hangUp(this.#created, this.admission);
+      },
+    );
+  }
+
+  /** Says everywhere how it ended. */
+  #report(id: ExitId, initiator: Initiator, ending: Ending, wasConfiguring: boolean): void {
+    const { metrics, log } = this.#services;
+    const { message, cause, phase, closeCode } = ending;
+    const now = this.#endedAt;
     const end: End = {
       reason: id,
       initiator,
@@ -479,10 +497,6 @@ export class Call {
       this.#trace.part('configure', { from, to, attributes, failure: id });
     }
     this.#trace.end(id, wallOf(this.#started, now), traced.end(end, this.#dialed));
-    // First of all asks for the last answer's end, which the call may not outlive.
-    this.#account.close(now, initiator !== 'upstream' && this.#readyAt > 0 ? settlements : null);
-    // Also when upstream has said goodbye on the sideband, which is not proof that the call is over.
-    if (this.#created) this.#services.hangUp(this.#created, this.admission);
   }
 
   /**

@@ -21,6 +21,7 @@ import { type Request, whoOf } from './recognise.js';
 import type { SessionRegistry } from './registry.js';
 import { Session, type SessionServices } from './session.js';
 import { Leg } from './socket.js';
+import { surely } from './surely.js';
 
 /** One upgrade request, as the HTTP server hands it over, and the id it is known by from here on. */
 interface Knock {
@@ -120,9 +121,11 @@ export function createGateway(services: GatewayServices) {
     } catch (error) {
       admission.release();
       if (!ws) throw error;
-      const refusal = RelayError.from(error);
-      note(refusal, knock);
-      tell(ws, socket, refusal);
+      const [refusal, opened] = [RelayError.from(error), ws];
+      surely(
+        () => note(refusal, knock),
+        () => tell(opened, socket, refusal),
+      );
       return;
     }
     void session.dial();
@@ -140,14 +143,15 @@ export function createGateway(services: GatewayServices) {
   }
 
   function refuse(error: RelayError, browser: boolean, knock: Knock): void {
-    note(error, knock);
-    if (!browser) {
-      answerPlainly(knock.socket, httpRefusal(error), { [requestIdHeader]: knock.requestId });
-      return;
-    }
-    // A page cannot read the status of a failed handshake, so it learns the reason on an open socket.
-    const ws = upgrade(knock, refusedBytes);
-    if (ws) tell(ws, knock.socket, error);
+    surely(
+      () => note(error, knock),
+      () => {
+        // A page cannot read the status of a failed handshake, so it learns the reason on an open socket.
+        const ws = browser ? upgrade(knock, refusedBytes) : null;
+        if (ws) tell(ws, knock.socket, error);
+        else if (!browser) answerPlainly(knock.socket, httpRefusal(error), { [requestIdHeader]: knock.requestId });
+      },
+    );
   }
 
   return async function gateway(message: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {

@@ -44,6 +44,7 @@ import { connect, type Route } from './route.js';
 import type { Settlements } from './settle.js';
 import { createWatchdog, heartbeatOf, heartbeatOfClient } from './silence.js';
 import { Leg } from './socket.js';
+import { surely } from './surely.js';
 
 /** The parts of the instance that every session uses. */
 export interface SessionServices {
@@ -140,7 +141,7 @@ export class Session {
       cancel: (id) => this.#route?.cancel(id),
       end: ({ id, message, retryAfterMs }) => this.end(id, 'relay', { message, retryAfterMs }),
       listen: (heard) => this.#route?.listen(heard),
-      closed: (complete) => this.#closeUpstream(complete),
+      closed: (complete) => surely(() => this.#closeUpstream(complete)),
     });
     this.#watchdog = createWatchdog(this.#meter.turns, services.limits.answer_seconds);
     this.#trace = traceSession(admission.traceparent, this.#started.wall, traced.session(admission));
@@ -228,8 +229,10 @@ export class Session {
   }
 
   #onDial(event: DialEvent): void {
-    reportDial(event, this.admission, this.#services.log);
-    this.#trace.part('dial', traced.dial(event, wallOf(this.#started, performance.now())));
+    surely(
+      () => reportDial(event, this.admission, this.#services.log),
+      () => this.#trace.part('dial', traced.dial(event, wallOf(this.#started, performance.now()))),
+    );
   }
 
   /** Connects the legs and waits, as a step between them, for upstream to accept the profile. */
@@ -545,17 +548,28 @@ export class Session {
     }
     const before = this.#state;
     this.#state = 'closed';
+    this.#endedAt = performance.now();
     this.#dialing?.abort();
     this.#drain?.stop();
     this.#up.close();
-    this.#replies.farewell(id, ending.message, ending.retryAfterMs);
-    if (ending.clientIsClosing) this.#client.finish();
-    else this.#client.close(exits[id].close, id);
-    this.admission.release();
-    this.#services.ended(this);
-    this.#logActivity();
+    surely(
+      () => this.#replies.farewell(id, ending.message, ending.retryAfterMs),
+      () => (ending.clientIsClosing ? this.#client.finish() : this.#client.close(exits[id].close, id)),
+      () => this.admission.release(),
+      () => this.#services.ended(this),
+      () => this.#logActivity(),
+      () => this.#report(id, initiator, ending, before),
+      () => {
+        const isSound = initiator !== 'upstream' && this.#readyAt > 0 && this.#upstream?.full === false;
+        this.#account.close(this.#endedAt, isSound ? this.#services.settlements : null);
+      },
+    );
+  }
+
+  /** Says everywhere how it ended. */
+  #report(id: ExitId, initiator: Initiator, ending: Ending, before: State): void {
     const { metrics, log } = this.#services;
-    const now = performance.now();
+    const now = this.#endedAt;
     const end: End = {
       reason: id,
       initiator,
@@ -579,9 +593,6 @@ export class Session {
       this.#trace.part('configure', { from, to, attributes, failure: id });
     }
     this.#trace.end(id, wallOf(this.#started, now), traced.end(end, this.#dialed));
-    this.#endedAt = now;
-    const isSound = initiator !== 'upstream' && this.#readyAt > 0 && this.#upstream?.full === false;
-    this.#account.close(now, isSound ? this.#services.settlements : null);
   }
 
   /** Lets go of upstream, and reports what the session cost. */

@@ -166,11 +166,14 @@ export class Leg {
   #gone(code: number, reason: string): void {
     if (this.#isGone) return;
     this.#isGone = true;
-    this.#inbox.end(() => {
-      const told = this.#handlers;
-      this.#handlers = null;
-      told?.closed(code, reason);
-    });
+    // What still waits may be passed on much later.
+    this.#inbox.end(
+      this.#safely(() => {
+        const told = this.#handlers;
+        this.#handlers = null;
+        told?.closed(code, reason);
+      }),
+    );
   }
 
   /** Bytes that came in and wait to be passed on. */

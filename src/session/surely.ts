@@ -1,0 +1,12 @@
+/** For ends, which must not stay half done: whatever one part of one throws, the others are done, and the process lives. */
+
+/** Does each of these, in order. What is thrown was foreseen by nobody, and may be thrown by what would log it. */
+export function surely(...parts: readonly (() => void)[]): void {
+  for (const part of parts) {
+    try {
+      part();
+    } catch (unforeseen) {
+      process.emitWarning(unforeseen instanceof Error ? unforeseen : String(unforeseen));
+    }
+  }
+}
