@@ -151,7 +151,9 @@ describe('a reader that reads nothing', () => {
     expect(client.events.at(-1)).toMatchObject({ type: 'error', error: { code: 'slow_consumer', retryable: true } });
   });
 
-  it('costs as little upstream under a flood of the client, and ends as slow_consumer', async () => {
+  it('costs as little upstream under a flood of the client, and ends as slow_consumer', {
+    timeout: 30_000,
+  }, async () => {
     const emulator = await startTestEmulator({ recordEvents: 0 });
     const relay = await measured(emulator.url, '{ stall_seconds: 1, hold_bytes: 1048576 }');
     const other = await join(relay, 'other');
