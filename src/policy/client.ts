@@ -3,6 +3,7 @@
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject } from '../protocol/event.js';
 import { checkField, permittedUpdate } from './configuration.js';
+import { exclusionFault } from './excluded.js';
 import { type Fault, invalid, missing, quoted, unknownItem } from './faults.js';
 import { idFault, permittedItem } from './items.js';
 import { root } from './leading.js';
@@ -174,6 +175,8 @@ function createResponse(body: JsonObject, memory: Memory): Ruling {
   const given = own(body, 'response') ?? null;
   if (given !== null && !isObject(given)) return { fault: invalid('response', 'an object') };
   const wish = given ?? {};
+  const excluded = exclusionFault(wish);
+  if (excluded !== null) return { fault: excluded };
   const response: JsonObject = {};
   for (const field of ['output_modalities', 'max_output_tokens'] as const) {
     const value = own(wish, field);

@@ -600,8 +600,8 @@ describe('response.create of an end user', () => {
         tools: [{ type: 'mcp', server_url: 'https://evil.test' }],
         tool_choice: 'required',
         prompt: { id: 'x' },
-        input: [],
-        conversation: 'none',
+        input: null,
+        conversation: 'auto',
         reasoning: { effort: 'xhigh' },
         parallel_tool_calls: true,
         temperature: 2,
@@ -613,6 +613,21 @@ describe('response.create of an end user', () => {
     );
     expect(sent?.response).toEqual({ output_modalities: ['text'], max_output_tokens: 100, metadata: { rly: '1' } });
     expect(session.refusals).toEqual([]);
+  });
+
+  it.each<[string, Json]>([
+    ['conversation', 'none'],
+    ['conversation', 'conv_1'],
+    ['conversation', {}],
+    ['input', []],
+    ['input', [{ type: 'message', role: 'user', content: [inputText] }]],
+    ['tools', []],
+    ['tool_choice', 'none'],
+  ])('is refused where without %s %j it would do what the client excluded', (field, value) => {
+    const session = bench();
+    expect(session.up({ ...respond({ [field]: value }), event_id: 'c_1' })).toBeNull();
+    expect(session.refusals).toMatchObject([{ code: 'invalid_value', param: `response.${field}`, eventId: 'c_1' }]);
+    expect(session.up(respond({ [field]: null }))).not.toBeNull();
   });
 
   const clamped: [string, Json, Json | undefined, Json | undefined][] = [

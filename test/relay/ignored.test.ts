@@ -75,8 +75,8 @@ describe('relay.ignored_fields', () => {
   it.each([
     [
       'a response',
-      { type: 'response.create', response: { instructions: 'evil', conversation: 'none' } },
-      ['response.instructions', 'response.conversation'],
+      { type: 'response.create', response: { instructions: 'evil', tool_choice: 'required' } },
+      ['response.instructions', 'response.tool_choice'],
     ],
     [
       'a value that is cut',
