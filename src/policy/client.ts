@@ -9,7 +9,7 @@ import { idFault, permittedItem } from './items.js';
 import { root } from './leading.js';
 import type { Memory } from './memory.js';
 import { seedFault } from './seeds.js';
-import { isExactBase64, isObject, own } from './shape.js';
+import { exactBase64For, isExactBase64, isObject, own } from './shape.js';
 import { maxUpdates } from './updates.js';
 
 /** An event that may go upstream, rebuilt and still without an `event_id`, or what is wrong with it. */
@@ -83,7 +83,8 @@ export function sessionType(memory: Memory): string {
 function appendAudio(body: JsonObject): Ruling {
   const audio = own(body, 'audio');
   if (audio === undefined) return { fault: missing('audio') };
-  if (typeof audio !== 'string' || !isExactBase64(audio)) return { fault: invalid('audio', 'exact base64') };
+  if (typeof audio !== 'string') return { fault: invalid('audio', 'exact base64') };
+  if (!isExactBase64(audio)) return { fault: invalid('audio', exactBase64For(audio)) };
   return { body: { type: 'input_audio_buffer.append', audio } };
 }
 

@@ -9,6 +9,7 @@ import { assistantMessage } from './seeds.js';
 import {
   anything,
   either,
+  exactBase64For,
   type Fields,
   fieldsOf,
   flag,
@@ -30,6 +31,8 @@ const maxParts = 64;
 
 const itemId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/);
 
+const sound = z.string().refine(isExactBase64, { error: ({ input }) => `must be ${exactBase64For(String(input))}` });
+
 const userMessage = z.object({
   id: itemId.nullish(),
   type: z.literal('message'),
@@ -38,7 +41,7 @@ const userMessage = z.object({
     .array(
       z.discriminatedUnion('type', [
         z.object({ type: z.literal('input_text'), text: z.string().max(maxText) }),
-        z.object({ type: z.literal('input_audio'), audio: z.string().refine(isExactBase64, 'must be exact base64') }),
+        z.object({ type: z.literal('input_audio'), audio: sound }),
       ]),
     )
     .min(1)

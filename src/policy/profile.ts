@@ -183,7 +183,7 @@ export const profileSchema = z
       .min(1)
       .optional()
       .describe('Issuers (auth.issuers) whose tokens may have this profile. Left out: all.'),
-    aliases: z.array(z.string().regex(/^[A-Za-z0-9_.:-]{1,128}$/)).default([]),
+    aliases: z.array(z.string().regex(/^[A-Za-z0-9_.:/-]{1,128}$/)).default([]),
     session: session.prefault({}),
     tools: z.array(clientTool).default([]),
     client: client.prefault({}),

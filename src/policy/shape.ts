@@ -113,3 +113,20 @@ export function isExactBase64(value: string): boolean {
   if (Buffer.from(value, 'base64').length !== (value.length / 4) * 3 - padding) return false;
   return !value.includes('-') && !value.includes('_');
 }
+
+const flaws: readonly (readonly [RegExp, string])[] = [
+  [/^data:/, 'without the beginning of a data: URL'],
+  [/[^\w+/=\s-]/, 'without other characters'],
+  [/[-_]/, 'in the alphabet with + and /, not in the one for URLs with - and _'],
+  [/[\r\n]/, 'without line ends'],
+  [/\s/, 'without blanks'],
+  [/=/, 'without padding before its end'],
+];
+
+/** What text that is not exact base64 should be, in words by which an encoder can be set. */
+export function exactBase64For(value: string): string {
+  const letters = value.replace(/={1,2}$/, '');
+  const [, flaw] = flaws.find(([seen]) => seen.test(letters)) ?? [];
+  if (flaw) return `exact base64 ${flaw}`;
+  return letters.length % 4 === 1 ? 'exact base64 of whole bytes' : 'exact base64 with its padding (=)';
+}

@@ -591,6 +591,27 @@ describe('the event_id of a client', () => {
   });
 });
 
+describe('speech that is refused', () => {
+  it.each([
+    ['AA-_', 'URLs with - and _'],
+    ['AA AA AA', 'without blanks'],
+    ['AAEC\r\nAwQ=\r\n', 'without line ends'],
+    ['AAEC\nAwQF', 'without line ends'],
+    ['AAECAwQ', 'with its padding'],
+    ['AAECAw=', 'with its padding'],
+    ['AA==AAAA', 'without padding before its end'],
+    ['data:audio/wav;base64,AAAA', 'data: URL'],
+    ['A*AA', 'without other characters'],
+    ['AAAAA', 'of whole bytes'],
+  ])('is told what is wrong with it: %j', (audio, why) => {
+    const session = bench();
+    session.up({ type: 'input_audio_buffer.append', audio });
+    session.up(createItem(message([{ type: 'input_audio', audio }])));
+    for (const { message: said } of session.refusals) expect(said).toMatch(new RegExp(`exact base64 .*${why}`));
+    expect(session.refusals).toHaveLength(2);
+  });
+});
+
 describe('response.create of an end user', () => {
   it('keeps modalities and tokens, and drops everything else', () => {
     const session = bench();
