@@ -18,9 +18,10 @@ import { whoOf } from '../session/recognise.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { logRepeated } from '../telemetry/repeats.js';
+import { bodyError, isBodyError, jsonBody } from './body.js';
 import { callPaths, callRoutes } from './calls.js';
 import { type ConsoleFiles, consoleRoutes, type DemoDesk } from './console.js';
-import { askedOf, identify, jsonBody } from './guest.js';
+import { askedOf, identify } from './guest.js';
 import {
   type Form,
   mintEphemeralKey,
@@ -122,7 +123,8 @@ export function createApp(services: AppServices): Express {
     if (isDoor(request.path)) {
       const isHandshake = request.headers['sec-websocket-key'] !== undefined;
       if (isHandshake) note(services, request, response, new RelayError('bad_event', lostUpgrade));
-      const message = isHandshake ? lostUpgrade : 'This path is a WebSocket; connect with ws:// or wss://.';
+      const otherwise = request.method === 'POST' ? ' An SDP offer for WebRTC goes to /v1/realtime/calls.' : '';
+      const message = isHandshake ? lostUpgrade : `This path is a WebSocket; connect with ws:// or wss://.${otherwise}`;
       refuse(response, notServed(426, message));
     } else if (posts.includes(unslashed(request.path))) {
       refuse(response.set('Allow', 'POST'), notServed(405, 'Use POST.'));
@@ -217,11 +219,10 @@ function onError(services: AppServices): ErrorRequestHandler {
       next(thrown);
       return;
     }
-    const error = isBodyError(thrown)
-      ? bodyError(thrown)
-      : RelayError.from(thrown instanceof URIError ? pathError() : thrown);
-    note(services, request, response, error);
-    refuse(response, httpRefusal(error));
+    const error = thrown instanceof URIError ? pathError() : isBodyError(thrown) ? bodyError(thrown) : thrown;
+    const refusal = RelayError.from(error);
+    note(services, request, response, refusal);
+    refuse(response, httpRefusal(refusal));
   };
 }
 
@@ -240,22 +241,4 @@ function note(services: AppServices, request: Request, response: Response, error
 /** Express decodes the parts of a path that have names. */
 function pathError(): RelayError {
   return new RelayError('bad_event', 'The path is not valid percent-encoding.');
-}
-
-/** The body parsers' own errors: they carry a status, and most of them a type. */
-interface BodyError extends Error {
-  readonly statusCode: number;
-  readonly type?: string;
-  readonly limit?: number;
-}
-
-function isBodyError(error: unknown): error is BodyError {
-  const { statusCode } = (error ?? {}) as { statusCode?: unknown };
-  return error instanceof Error && typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500;
-}
-
-function bodyError(error: BodyError): RelayError {
-  if (error.type === 'entity.too.large') return new RelayError('too_big', `The body is over ${error.limit} bytes.`);
-  const what = error.type === 'entity.parse.failed' ? 'is not valid JSON' : 'could not be read';
-  return new RelayError('bad_event', `The body ${what}.`, { cause: error });
 }

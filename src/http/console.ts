@@ -4,7 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { type Express, type RequestHandler, Router } from 'express';
 import helmet from 'helmet';
 import { RelayError } from '../errors.js';
-import { jsonBody } from './guest.js';
+import { jsonBody } from './body.js';
 
 /** The page's files by name. */
 export type ConsoleFiles = ReadonlyMap<string, Buffer>;

@@ -19,14 +19,20 @@ const crlf = '\r\n';
  */
 export function fieldOf(body: Buffer, contentType: string, name: string): string | null {
   const boundary = parameterOf(contentType, 'boundary');
-  if (boundary === null || !boundaryText.test(boundary)) throw unreadable();
+  if (boundary === null) throw unreadable('The Content-Type of the form names no boundary.');
+  if (!boundaryText.test(boundary)) throw unreadable();
   const delimiter = `${crlf}--${boundary}`;
   const opening = delimiter.slice(crlf.length);
+  if (!startsAt(body, opening, 0) && !body.includes(delimiter, 0, 'latin1')) {
+    throw unreadable('The boundary that the Content-Type names is not in the form.');
+  }
   let at = startsAt(body, opening, 0) ? opening.length : behind(body, delimiter, 0);
   for (let parts = 0; !startsAt(body, '--', at); parts++) {
     if (parts === mostParts) {
       throw new RelayError('too_big', `The form has over ${mostParts} parts; "sdp" and "session" are enough.`);
     }
+    // Transport padding.
+    while (body[at] === 0x20 || body[at] === 0x09) at++;
     if (!startsAt(body, crlf, at)) throw unreadable();
     const start = behind(body, `${crlf}${crlf}`, at);
     if (start - at > mostHeadBytes) throw unreadable();
@@ -39,7 +45,8 @@ export function fieldOf(body: Buffer, contentType: string, name: string): string
 }
 
 function nameIn(head: string): string | null {
-  const line = head.split(crlf).find((one) => /^content-disposition:/i.test(one));
+  const unfolded = head.replace(/\r\n[ \t]+/g, ' ');
+  const line = unfolded.split(crlf).find((one) => /^content-disposition:/i.test(one));
   return line === undefined ? null : parameterOf(line, 'name');
 }
 
@@ -61,6 +68,6 @@ function behind(body: Buffer, text: string, from: number): number {
   return at + text.length;
 }
 
-function unreadable(): RelayError {
-  return new RelayError('bad_event', 'The form could not be read.');
+function unreadable(why = 'The form could not be read.'): RelayError {
+  return new RelayError('bad_event', why);
 }

@@ -1,6 +1,6 @@
 /** Who asks at a door, known by the headers alone: nobody's body is read before. */
 
-import express, { type Request, type RequestHandler, type Response } from 'express';
+import type { Request, RequestHandler, Response } from 'express';
 import { type Request as Asked, authenticate, type Guest, type Recognition } from '../session/recognise.js';
 
 /** Lets in who has a credential for this purpose; everybody else is refused with their body unread. */
@@ -26,9 +26,4 @@ export function askedOf(response: Response): Asked | null {
 /** The address that was asked for, also behind a router. */
 export function urlOf(request: Request): URL {
   return new URL(request.originalUrl, 'http://relay');
-}
-
-/** Reads a body of JSON, whatever type it claims to be. */
-export function jsonBody(bytes: number): RequestHandler {
-  return express.json({ limit: bytes, strict: true, type: () => true });
 }

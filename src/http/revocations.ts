@@ -9,7 +9,8 @@ import { checkOrigin } from '../session/origin.js';
 import type { Revocation } from '../store/revocations.js';
 import { audit, type Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
-import { guestOf, identify, jsonBody } from './guest.js';
+import { jsonBody } from './body.js';
+import { guestOf, identify } from './guest.js';
 
 export const revocationPath = '/v1/relay/revocations';
 

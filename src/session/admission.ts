@@ -93,7 +93,7 @@ export function profileOf(principal: Principal, profiles: ReadonlyMap<string, Pr
 
 /** The model's public name; what the client asks for is only a wish, unless the profile lists aliases. */
 export function modelOf(profile: Profile, url: URL): string {
-  const wishes = [...url.searchParams.getAll('model'), ...url.searchParams.getAll('deployment')];
+  const wishes = [...url.searchParams.getAll('model'), ...url.searchParams.getAll('deployment')].filter(Boolean);
   const { aliases } = profile;
   if (aliases.length === 0) return 'realtime';
   const unknown = wishes.find((wish) => !aliases.includes(wish));
