@@ -117,6 +117,7 @@ describe.skipIf(noBrowser)('in Chromium', { timeout: 30_000 }, () => {
 
   async function connect(url: string, token: string) {
     page = await browser.open(url);
+    await page.waitForFunction(() => 'relay' in window);
     await page.evaluate(note);
     await page.getByLabel('App token').fill(token);
     await page.getByRole('button', { name: 'Connect', exact: true }).click();
