@@ -134,11 +134,17 @@ export function misspelt(variables: Readonly<Record<string, string>>, settings: 
   });
 }
 
-/** The name that is reached with the fewest changes of a letter, at most `most`; or null. */
+/**
+ * The name that goes on where this one ends, or that is reached with the fewest changes of a letter, at most `most` and one in
+ * three behind the first word, which all have; or null.
+ */
 function nearest(name: string, names: readonly string[], most: number): string | null {
+  const limit = Math.min(most, Math.floor(name.replace(/^[A-Z]+_/, '').length / 3));
+  const begun = names.filter((one) => one.startsWith(`${name}_`));
+  if (begun.length === 1) return begun[0] as string;
   const [best] = names
     .map((one) => ({ one, changes: changesBetween(name, one) }))
-    .filter(({ changes }) => changes <= most)
+    .filter(({ changes }) => changes <= limit)
     .sort((a, b) => a.changes - b.changes);
   return best?.one ?? null;
 }
