@@ -292,10 +292,10 @@ export async function startRelay(
 /** What the users of an issuer may have together, or null where nothing is said of it. */
 function limitsOf(issuers: Settings['auth']['issuers'], iss: string, all: number): IssuerLimits | null {
   const issuer = issuers.find(({ names }) => names.has(iss));
-  const { sessions, tokens_per_day } = issuer?.limits ?? {};
-  if (!issuer || (sessions === undefined && tokens_per_day === undefined)) return null;
+  if (!issuer || Object.values(issuer.limits).every((limit) => limit === undefined)) return null;
+  const { sessions, connects_per_second, tokens_per_day } = issuer.limits;
   const most = sessions === 'half' ? Math.ceil(all / 2) : (sessions ?? all);
-  return { key: issuer.issuer, sessions: most, tokens_per_day };
+  return { key: issuer.issuer, sessions: most, connects_per_second, tokens_per_day };
 }
 
 /**

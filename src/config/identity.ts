@@ -62,6 +62,14 @@ const issuer = z.strictObject({
         .min(1)
         .optional()
         .describe('Sessions of all its users at the same time. Left out: of several issuers half of limits.sessions.'),
+      connects_per_second: z
+        .number()
+        .positive()
+        .max(10_000)
+        .optional()
+        .describe(
+          'Sessions that all its users may begin, at a process; ten seconds of them at once. Left out: no limit.',
+        ),
       tokens_per_day: z.number().int().min(1).optional().describe('Tokens of all its users in a UTC day.'),
     })
     .prefault({}),
@@ -96,7 +104,11 @@ export interface IssuerSettings {
   readonly scopes: ReadonlyMap<string, string>;
   readonly control: 'none' | 'tenant' | 'all';
   /** Of all its users together. `sessions` may be a half of what the instance has. */
-  readonly limits: { readonly sessions?: number | 'half' | undefined; readonly tokens_per_day?: number | undefined };
+  readonly limits: {
+    readonly sessions?: number | 'half' | undefined;
+    readonly connects_per_second?: number | undefined;
+    readonly tokens_per_day?: number | undefined;
+  };
 }
 
 /** The variables that are the short form of one issuer. */

@@ -74,6 +74,7 @@ export interface IssuerLimits {
   readonly key: string;
   /** Sessions at the same time. */
   readonly sessions: number;
+  readonly connects_per_second?: number | undefined;
   readonly tokens_per_day?: number | undefined;
 }
 
@@ -144,7 +145,7 @@ export async function admit(
     isUsedUp = secret !== null;
     const budget = await stay.enter();
     // Counted last: who is told that there is no place did not begin a session.
-    connects.enter(principal, profile);
+    connects.enter(principal, profile, services.issuerLimits?.(principal.issuer));
     return { id, principal, profile, model, ...wishes, budget, ...stay.admission };
   } catch (error) {
     stay.admission.release();

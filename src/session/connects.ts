@@ -9,8 +9,8 @@ import { Buckets, type Rate } from './buckets.js';
 export interface Connects {
   /** A user knocks, whatever becomes of it. Throws `rate_limited` for who is refused and comes again without pause. */
   knock(user: User, profile: Profile): void;
-  /** A session begins, which is dialled for. Throws `rate_limited` over the profile's rate. */
-  enter(user: User, profile: Profile): void;
+  /** A session begins, which is dialled for. Throws `rate_limited` over the profile's rate, and over that of the user's issuer. */
+  enter(user: User, profile: Profile, issuer?: IssuerRate | null): void;
   /** A user asks for a secret. Throws `rate_limited` over the profile's rate. */
   mint(user: User, profile: Profile): void;
   /** A genuine token ran out or was withdrawn: it counts for its user, who is told that. */
@@ -22,6 +22,15 @@ export interface Connects {
   stranger(address: string, error: RelayError, hasCredential: boolean): RelayError;
 }
 
+/** How often the users of one issuer may begin sessions, all together. */
+export interface IssuerRate {
+  /** The name of the issuer in keys. */
+  readonly key: string;
+  readonly connects_per_second?: number | undefined;
+}
+
+/** What may come at once where only a rate is given, in seconds of it. */
+const burstSeconds = 10;
 /** Refusals are cheap, and an honest app may need some before it gets in. */
 const knocksPerConnect = 10;
 /** Clients that were refused together should not come back together. */
@@ -31,6 +40,7 @@ const jitter = 0.2;
 export function createConnects(profiles: () => ReadonlyMap<string, Profile>, now?: () => number): Connects {
   const knocks = new Buckets(now);
   const connects = new Buckets(now);
+  const issuers = new Buckets(now);
   const mints = new Buckets(now);
   const anonymous = new Buckets(now);
   const invalid = new Buckets(now);
@@ -42,8 +52,13 @@ export function createConnects(profiles: () => ReadonlyMap<string, Profile>, now
     knock(user, { limits }) {
       orRefuse(knocks.add(userKey(user), knockRate(limits)), 'This user connects too often');
     },
-    enter(user, { limits }) {
+    enter(user, { limits }, issuer) {
       orRefuse(connects.add(userKey(user), connectRate(limits)), 'This user connects too often');
+      // After that of the user: who is refused by it uses up nothing of the others'.
+      const perSecond = issuer?.connects_per_second;
+      if (!issuer || perSecond === undefined) return;
+      const rate = { perSecond, burst: Math.max(1, burstSeconds * perSecond) };
+      orRefuse(issuers.add(issuer.key, rate), "Users of this token's issuer connect too often");
     },
     mint(user, { limits }) {
       const rate = { perSecond: limits.client_secrets_per_second, burst: limits.client_secrets_burst };

@@ -50,6 +50,21 @@ function revoke(relay: TestRelay, token: string, body: object) {
 }
 
 describe('several issuers', () => {
+  it('rate_limited: begin sessions each at a rate of their own, of which a single user cannot take all', async () => {
+    const limits = 'limits: { connects_per_second: 0.2 }';
+    const relay = await started(
+      two.replace('control: all', `control: all, ${limits}`),
+      'profiles: { default: { limits: { connects_per_second: 0.001, connects_burst: 1 } } }',
+    );
+    const as = (sub: string) => answer(relay, signed(current, acme, { sub }));
+    expect(await as('one')).toBe('open');
+    // Is refused for a rate of their own.
+    for (let i = 0; i < 5; i++) expect(await as('one')).toBe('rate_limited');
+    expect(await as('two')).toBe('open');
+    expect(await as('three')).toBe('rate_limited');
+    expect(await answer(relay, signed(umbrellas, umbrella, { sub: 'three' }))).toBe('open');
+  });
+
   it('each have their own keys, audiences and users', async () => {
     const relay = await started(two, 'profiles: { default: { limits: { sessions_per_user: 1 } } }');
     expect(await answer(relay, signed(current, acme))).toBe('open');
