@@ -86,7 +86,7 @@ describe('resample', () => {
   });
 
   it('agrees with SoX where that is installed', (context) => {
-    if (spawnSync('sox', ['--version']).error) context.skip('SoX is not installed');
+    if (spawnSync('sox', ['--version']).error) context.skip('SoX is not installed: apt-get install sox');
     const samples = Int16Array.from({ length: 12_000 }, (_, i) =>
       Math.round(8000 * Math.sin((i * i) / 40_000) + 8000 * Math.sin(i / 9)),
     );

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import type { Page } from 'playwright-core';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { noBrowser, paddedSpeech, startBrowser } from '../support/browser.js';
+import { noBrowser, shareBrowser } from '../support/browser.js';
 import { makeCertificate } from '../support/certificate.js';
 import { startTestEmulator, startTestRelay } from '../support/relay.js';
 
@@ -73,6 +73,9 @@ async function startSite(script: string, alias: Record<string, string> = {}) {
   return { allowed: `http://localhost:${port}`, foreign: `http://127.0.0.1:${port}` };
 }
 
+/** One question, and then silence for as long as a test takes. */
+const shared = shareBrowser('question-order', 30, { ignoreHTTPSErrors: true });
+
 async function opened(script: string, alias: Record<string, string> = {}) {
   const site = await startSite(script, alias);
   const emulator = await startTestEmulator();
@@ -81,12 +84,7 @@ async function opened(script: string, alias: Record<string, string> = {}) {
   const env = { RELAY_ALLOWED_ORIGINS: site.allowed, RELAY_TLS_CERT: cert, RELAY_TLS_KEY: key };
   const yaml = `profiles: { default: { session: { instructions: Keep this to yourself. } } }`;
   const relay = await startTestRelay({ upstream: emulator.url, env, yaml });
-  // One question, and then silence for as long as a test takes.
-  const microphone = paddedSpeech('question-order', 30);
-  onTestFinished(() => microphone.remove());
-  const browser = await startBrowser(microphone.path, { ignoreHTTPSErrors: true });
-  onTestFinished(() => browser.close());
-  return { site, emulator, relay, browser };
+  return { site, emulator, relay, browser: shared() };
 }
 
 const speak = (tab: Page, relay: string, key: string) =>
@@ -94,7 +92,7 @@ const speak = (tab: Page, relay: string, key: string) =>
 
 describe.skipIf(noBrowser)('the official openai class for browsers', { timeout: 60_000 }, () => {
   it.for(['openai', 'openai-v7'])('%s speaks from a page on an allowed origin', async (openai, { skip }) => {
-    if (openai !== 'openai' && !isInstalled) skip();
+    if (openai !== 'openai' && !isInstalled) skip('not installed: npm ci --prefix test/clients --ignore-scripts');
     const { site, relay, browser } = await opened('page-openai.mjs', { openai });
     const tab = await browser.open(site.allowed);
     const secret = await tab.evaluate(

@@ -153,7 +153,7 @@ it.runIf(required)('the real clients are installed where CI is set', () => {
 describe.skipIf(!isInstalled)('a real client, of which only address and key are changed', () => {
   it.for(clients)('%s', async ([, { driver, sdk, node, sessions = 1, ...client }], { skip }) => {
     const program = node === 22 ? node22 : process.execPath;
-    if (program === null && !required) skip('needs Node 22');
+    if (program === null && !required) skip(`needs Node 22: ${install}`);
     const certificate = makeCertificate();
     const pair = await startPair(certificate);
     const key = pair[0].token();
@@ -168,7 +168,7 @@ describe.skipIf(!isInstalled)('a real client, of which only address and key are 
   });
 
   it('openai 7, ga, ws, transcription only', async ({ skip }) => {
-    if (node22 === null && !required) skip('needs Node 22');
+    if (node22 === null && !required) skip(`needs Node 22: ${install}`);
     const certificate = makeCertificate();
     const pair = await startPair(certificate);
     const key = pair[0].token({ profile: 'dictation' });

@@ -76,7 +76,8 @@ const patched = base().map((document) =>
     .reduce((result, patch) => merged(result, patch), document),
 );
 const kubectl = programAt('kubectl');
-if (kubectl === null) console.warn('kustomize is not run without kubectl in PATH');
+if (kubectl === null)
+  console.warn('kustomize is not run without kubectl in PATH: https://kubernetes.io/docs/tasks/tools');
 const sets = [
   ['the base', base()],
   ['the base with the patches of the overlay for Azure', patched],

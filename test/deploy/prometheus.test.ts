@@ -16,7 +16,10 @@ import { alerts, asSent, board, programAt, recordings, startPrometheus } from '.
 const prometheus = programAt('prometheus');
 const promtool = programAt('promtool');
 const missing = Object.entries({ prometheus, promtool }).filter(([, path]) => path === null);
-if (missing.length > 0) console.warn(`skipped without ${missing.map(([name]) => name).join(' and ')} in PATH`);
+if (missing.length > 0)
+  console.warn(
+    `skipped without ${missing.map(([name]) => name).join(' and ')} in PATH; .ci/run shows how to have them`,
+  );
 
 /** Expressions that rightly find nothing in a relay at work, and why. */
 const empty = new Map([

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import { afterAll, beforeAll, beforeEach } from 'vitest';
 import { readWav, writeWav } from '../../src/audio/wav.js';
 
 const executablePath = '/usr/bin/chromium';
@@ -14,7 +15,8 @@ const executablePath = '/usr/bin/chromium';
  * missing there is a failure.
  */
 export const noBrowser = !process.env.CI && !existsSync(executablePath);
-if (noBrowser) console.warn(`${executablePath} is missing: tests in a browser are skipped.`);
+if (noBrowser)
+  console.warn(`${executablePath} is missing: tests in a browser are skipped. To have them: apt-get install chromium`);
 
 const quiet = [
   '--no-sandbox',
@@ -72,6 +74,32 @@ export async function startBrowser(microphone: string, options: BrowserContextOp
       await context.close();
       rmSync(folder, { recursive: true, force: true });
     },
+  };
+}
+
+/** One browser for all tests of a file, which hears this recording and then silence; what it tells begins anew with each test. */
+export function shareBrowser(recording: string, silenceSeconds: number, options?: BrowserContextOptions) {
+  let browser: TestBrowser | null = null;
+  let microphone: ReturnType<typeof paddedSpeech> | null = null;
+  beforeAll(async () => {
+    if (noBrowser) return;
+    microphone = paddedSpeech(recording, silenceSeconds);
+    browser = await startBrowser(microphone.path, options);
+  }, 30_000);
+  beforeEach(async () => {
+    if (browser === null) return;
+    // The page of the test before ends its calls and gives its microphone back.
+    await browser.open('about:blank');
+    browser.complaints.length = 0;
+    browser.requests.length = 0;
+  });
+  afterAll(async () => {
+    await browser?.close();
+    microphone?.remove();
+  }, 30_000);
+  return (): TestBrowser => {
+    if (browser === null) throw new Error('there is no browser');
+    return browser;
   };
 }
 

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { noBrowser, paddedSpeech, startBrowser } from '../support/browser.js';
+import { noBrowser, shareBrowser } from '../support/browser.js';
 import { startTestEmulator, startTestRelay } from '../support/relay.js';
 
 /** What the page of an app does, on an origin of its own; it tells of itself in `window.told`. */
@@ -47,6 +47,8 @@ interface Told {
 }
 declare const window: { told: Told; start(url: string, token: string): Promise<void> };
 
+const shared = shareBrowser('question-order', 3);
+
 /** A tab of the page, on an origin that a relay allows, which has begun to call with a voice that asks for its order. */
 async function callingTab() {
   const server = createServer((_request, response) => response.setHeader('content-type', 'text/html').end(page));
@@ -56,10 +58,7 @@ async function callingTab() {
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const emulator = await startTestEmulator();
   const relay = await startTestRelay({ upstream: emulator.url, env: { RELAY_ALLOWED_ORIGINS: origin } });
-  const microphone = paddedSpeech('question-order', 3);
-  onTestFinished(() => microphone.remove());
-  const browser = await startBrowser(microphone.path);
-  onTestFinished(() => browser.close());
+  const browser = shared();
   const tab = await browser.open(origin);
 
   const url = `${relay.relay.url}/v1/realtime/calls`;
