@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config';
+
+/** `npm run endure`: what takes minutes, each within a time of its own, one after the other. */
+export default defineConfig({
+  test: {
+    include: ['test/endure.ts'],
+    globalSetup: 'test/support/build.ts',
+    pool: 'forks',
+    reporters: ['verbose'],
+    testTimeout: 180_000,
+    hookTimeout: 15_000,
+  },
+});
