@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type FaultName, faultNames } from '../../src/emulator/faults.js';
 import { refusals } from '../../src/emulator/refusals.js';
 import { refused, type TestClient } from '../support/client.js';
+import { holdTime } from '../support/clock.js';
 import { end, endOf } from '../support/ends.js';
 import { startTestEmulator, startTestRelay, type TestRelay } from '../support/relay.js';
 import { startUpstream } from '../support/upstream.js';
@@ -216,12 +217,16 @@ describe('an upstream that fails', () => {
   });
 
   it('ends a session as idle when an answer never comes', async () => {
+    const time = holdTime();
     const emulator = await startTestEmulator();
     const idle = 'profiles: { default: { limits: { idle_seconds: 1 } } }';
     const server = await startTestRelay({ upstream: emulator.url, yaml: idle });
     const client = await server.connect();
+    await client.next('session.created');
     emulator.control.faults.arm('mute');
     client.send({ type: 'response.create' });
+    await emulator.control.received.waitFor((received) => received.events('response.create').length === 1);
+    await time.live(3);
     expect(await endOf(server, client)).toEqual(end('idle_timeout', 1000, 'relay'));
     expect(client.types()).not.toContain('error');
   });
