@@ -232,8 +232,10 @@ limits: { busy_delay_ms: 0, busy_percent: 0 }`,
   const staying = Array.from({ length: 20 }, (_, index) => stay(`user-${index}`));
   for (let round = 1; round <= 10; round++) {
     await relay.line(() => logged(relay, 'worker.started').length === round + 1);
-    const { pid } = logged(relay, 'worker.started').at(-1) as { pid: number };
     await pause(2000);
+    // The one that has been there for longer, which is where the sessions are.
+    const dead = logged(relay, 'worker.died').map(({ pid }) => pid);
+    const { pid } = logged(relay, 'worker.started').find((line) => !dead.includes(line.pid)) as { pid: number };
     process.kill(pid, 'SIGKILL');
     await relay.line(() => logged(relay, 'worker.died').length === round);
   }
@@ -243,7 +245,7 @@ limits: { busy_delay_ms: 0, busy_percent: 0 }`,
   const died = logged(relay, 'worker.died');
   report('restarts: workers that were killed', died.length, '=', 10);
   report('restarts: users of twenty who are back', await active(), '=', 20);
-  report('restarts: times that somebody came back', returns, '>=', 10);
+  report('restarts: times that somebody came back', returns, '>=', 100);
   report(
     'restarts: the longest until the next is started',
     Math.max(...died.map((line) => Number(line.restart_ms))),
