@@ -55,8 +55,8 @@ class Bucket {
 
 /** Who is held is held for a moment at least: a timer for each event would cost more than the event. */
 const grainMs = 10;
-/** A page that sends each AudioWorklet quantum sends 187 a second. */
-const audioEventsPerSecond = 1000;
+/** A page that sends each AudioWorklet quantum sends 187 a second; a profile may allow more events than this, but not fewer of sound. */
+const leastAudioEvents = 1000;
 /** What a client did not say so far it may say at once, but no more than this. */
 const audioCreditSeconds = 600;
 /** What there must be before an event of sound that is larger may overdraw. */
@@ -90,7 +90,10 @@ export function createLimits(
   const bucket = (perSecond: number, burst: number, most = burst) => new Bucket(perSecond, burst, most, start);
   const { audio_burst_seconds: burst } = rates;
   const audio = bucket(rates.audio_realtime_factor, burst, Math.max(burst, audioCreditSeconds));
-  const audioEvents = bucket(audioEventsPerSecond, audioEventsPerSecond);
+  const audioEvents = bucket(
+    Math.max(leastAudioEvents, rates.events_per_second),
+    Math.max(leastAudioEvents, rates.events_burst),
+  );
   const events = bucket(rates.events_per_second, rates.events_burst);
   const slow = bucket(slowBytesPerSecond, slowBurstBytes);
   const responses = bucket(rates.responses_per_second, rates.responses_burst);
