@@ -1,10 +1,11 @@
 /** Verifying keys from a JWKS endpoint: cached, refetched seldom, and kept through an outage. */
 
+import type { KeyObject } from 'node:crypto';
 import { RelayError } from '../errors.js';
 import { isLoopback } from '../outbound/addresses.js';
 import { type Outbound, request } from '../outbound/request.js';
 import { type KeySet, keysIn } from './jwk.js';
-import { fitting, type KeySource, wrongAlgorithm } from './keys.js';
+import { type FittingKeys, fitting, type KeySource, wrongAlgorithm } from './keys.js';
 
 const freshMs = 10 * 60_000;
 const usableMs = 4 * 3600_000;
@@ -90,14 +91,14 @@ export function jwksSource(uri: string, options: JwksOptions = {}): KeySource {
   return {
     async find({ alg, kid }, issuedAt) {
       // Before anything is fetched for it: no key of a JWKS serves `none` or a shared secret.
-      if (!asymmetric.some((one) => one === alg)) throw wrongAlgorithm(alg, asymmetric);
+      if (!asymmetric.some((one) => one === alg)) throw wrongAlgorithm(alg, asymmetric, 'A key set has keys for');
       const arrivedAt = wallClock();
       const before = answeredAt;
       await ready();
       if (kid === null) return only(fitting(set.keys, alg));
       const named = () => set.keys.filter((key) => key.kid === kid);
       if (named().length === 0 && (answeredAt === before || setOf < arrivedAt)) await refetch();
-      if (named().length > 0) return only(fitting(named(), alg));
+      if (named().length > 0) return distinct(fitting(named(), alg, 'The keys of its name (kid) verify'));
       const unusable = set.leftOut.get(kid);
       if (unusable !== undefined) {
         throw refusal(`The key that the token names (kid) is one that this relay cannot use: ${unusable}.`);
@@ -111,10 +112,16 @@ export function jwksSource(uri: string, options: JwksOptions = {}): KeySource {
   };
 }
 
+/** Each key once. A set may have several under one name, of which one must verify (RFC 7517 section 4.5). */
+function distinct({ keys, algorithm }: FittingKeys): FittingKeys {
+  const isFirst = (key: KeyObject, index: number) => keys.findIndex((other) => other.equals(key)) === index;
+  return { keys: keys.filter(isFirst), algorithm };
+}
+
 /** The one key, which may be in the set several times. */
-function only(fit: ReturnType<typeof fitting>): ReturnType<typeof fitting> {
-  const [first, ...more] = fit.keys;
-  if (first && more.every((key) => key.equals(first))) return { ...fit, keys: [first] };
+function only(fit: FittingKeys): FittingKeys {
+  const one = distinct(fit);
+  if (one.keys.length === 1) return one;
   throw refusal('The token must name its key (kid), since the issuer has more than one.');
 }
 

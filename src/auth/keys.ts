@@ -150,21 +150,24 @@ function isPlainKeyId(kid: string): boolean {
   return /^[\w.:=+@~#-][\w.:=+/@~#-]*$/.test(kid) && !/\.\.|\/\/|^__/.test(kid);
 }
 
-/** The keys that verify this algorithm. Throws `unauthorized` when none does, and names those that would be verified. */
-export function fitting(all: readonly VerifyingKey[], alg: string): FittingKeys {
+/**
+ * The keys that verify this algorithm. Throws `unauthorized` when none does, and names those that would be verified.
+ * @param whose the beginning of the sentence that names them
+ */
+export function fitting(all: readonly VerifyingKey[], alg: string, whose = "The issuer's keys verify"): FittingKeys {
   const fit = all.filter(({ algorithms }) => algorithms.some((one) => one === alg));
-  if (fit.length === 0) throw wrongAlgorithm(alg, [...new Set(all.flatMap(({ algorithms }) => algorithms))]);
+  if (fit.length === 0) throw wrongAlgorithm(alg, [...new Set(all.flatMap(({ algorithms }) => algorithms))], whose);
   const near = fit.flatMap((one) => one.near ?? []);
   return { keys: fit.map(({ key }) => key), algorithm: alg as Algorithm, near };
 }
 
 /** The refusal of a token whose `alg` does not fit the keys. */
-export function wrongAlgorithm(alg: string, wanted: readonly Algorithm[]): RelayError {
+export function wrongAlgorithm(alg: string, wanted: readonly Algorithm[], whose: string): RelayError {
   // Names of algorithms are short and plain (RFC 7518 section 3.1); anything else was not meant as one.
   const named = /^[A-Za-z0-9+-]{1,16}$/.test(alg) ? alg : 'something that names no algorithm';
   return refusal(
     `The token is signed with an algorithm (alg) that this relay is not configured for: ${named}. ` +
-      `The issuer's keys verify ${wanted.join(', ')}.`,
+      `${whose} ${wanted.join(', ')}.`,
   );
 }
 

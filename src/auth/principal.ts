@@ -92,6 +92,7 @@ export function principalFrom(
 
 /** The refusal of an issuer that is not configured. */
 export function unknownIssuer(iss: Json | undefined): RelayError {
+  if (iss === undefined || iss === null) return refusal('The token names no issuer (iss).', iss);
   return refusal("The token's issuer (iss) does not match; expected an issuer this relay is configured for.", iss);
 }
 
@@ -105,6 +106,8 @@ function checkAudience({ aud, client_id, azp, appid }: JsonObject, { audiences, 
         aud,
       );
     }
+  } else if (aud === undefined || aud === null) {
+    throw refusal('The token names no audience (aud), and this relay is configured for one.', aud);
   } else if (!named.every((one) => typeof one === 'string') || !audiences.some((one) => named.includes(one))) {
     throw refusal(
       "The token's audience (aud) does not match; expected the audience this relay is configured for.",

@@ -56,7 +56,8 @@ function object(bytes: Buffer, name: string): JsonObject {
   try {
     return parseStrict(bytes);
   } catch (cause) {
-    throw new RelayError('unauthorized', `The token's ${name} must be an unambiguous JSON object.`, { cause });
+    const why = cause instanceof TypeError ? `: ${cause.message}` : '';
+    throw new RelayError('unauthorized', `The token's ${name} must be an unambiguous JSON object${why}.`, { cause });
   }
 }
 

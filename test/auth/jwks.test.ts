@@ -252,6 +252,21 @@ describe('a valid key in another spelling verifies', () => {
     await verified(verifier, rs256(undefined));
   });
 
+  it('another under the same name, of which the right one verifies', async () => {
+    const { verifier } = await relay(
+      keySet(
+        jwk(otherRsaKeys.publicKey, { kid: 'one' }),
+        jwk(rsaKeys.publicKey, { kid: 'one' }),
+        jwk(rsaKeys.publicKey, { kid: 'one', alg: 'RS256', use: 'sig' }),
+        jwk(ecKeys.ES256.publicKey, { kid: 'one' }),
+      ),
+    );
+    await verified(verifier, one);
+    await verified(verifier, rs256('one', otherRsaKeys));
+    await expect(verifier.verify(rs256('one', weakRsaKeys))).rejects.toThrow(/signature/);
+    await expect(verifier.verify(rs256(undefined))).rejects.toThrow(/must name its key/);
+  });
+
   it('beside one that breaks when it is read', async () => {
     const { verifier } = await relay(
       keySet(

@@ -184,6 +184,23 @@ describe('claims that can be read in two ways are refused', () => {
     expect((await refusal(withSecret, credential)).message).toMatch(/unambiguous JSON object/);
   });
 
+  it.each<[string, string | object]>([
+    ['it has over 512 keys', Object.fromEntries(Array.from({ length: 520 }, (_, i) => [`k${i}`, i]))],
+    ['it has a key twice', text.replace('{', '{"sub":"bob",')],
+    ['it is nested over 16 levels deep', text.replace('{', `{"a":${'['.repeat(17)}${']'.repeat(17)},`)],
+    ['it is not valid JSON', text.replace('{', '{,')],
+    ['it is JSON of another kind', '[1]'],
+    ['it has the key __proto__', text.replace('{', '{"__proto__":1,')],
+  ])('and are told why: %s', async (why, wrong) => {
+    const { message } = await refusal(withSecret, token(HS256, wrong));
+    expect(message).toBe(`The token's claims must be an unambiguous JSON object: ${why}.`);
+  });
+
+  it('but 512 keys are not too many', async () => {
+    const many = Object.fromEntries(Array.from({ length: 512 - Object.keys(claims).length }, (_, i) => [`k${i}`, i]));
+    await expect(withSecret.verify(token(HS256, { ...claims, ...many }))).resolves.toMatchObject({ subject: 'alice' });
+  });
+
   it('but values that look like keys are not', async () => {
     const odd = { ...claims, a: ['sub', 'sub', ',"sub":', { sub: '{"x":"x"}' }], b: '\\","sub":"bob' };
     await expect(withSecret.verify(token(HS256, odd))).resolves.toMatchObject({ subject: 'alice' });
@@ -257,6 +274,18 @@ describe('claims that do not hold are refused', () => {
     const error = await refusal(withSecret, credential);
     expect(error.id).toBe('unauthorized');
     expect(error.message).toMatch(new RegExp(`\\b${claim}\\b`));
+  });
+
+  it('says of a claim that is missing that it is missing, not that it is wrong', async () => {
+    for (const [name, what] of [
+      ['iss', 'no issuer'],
+      ['aud', 'no audience'],
+      ['sub', 'no subject'],
+    ] as const) {
+      for (const credential of [token(HS256, without(name)), token(HS256, { ...claims, [name]: null })]) {
+        expect((await refusal(withSecret, credential)).message).toContain(what);
+      }
+    }
   });
 
   it('tells a token that ran out from one that is not valid', async () => {
