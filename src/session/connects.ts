@@ -23,7 +23,7 @@ export interface Connects {
 }
 
 /** How often the users of one issuer may begin sessions, all together. */
-export interface IssuerRate {
+interface IssuerRate {
   /** The name of the issuer in keys. */
   readonly key: string;
   readonly connects_per_second?: number | undefined;
