@@ -7,12 +7,15 @@ import type { Registered } from './registry.js';
 const quietMs = 15_000;
 /** For a sign of life, once it is asked for. */
 const answerMs = 2000;
+/** Who waits holds a place of the instance's, and no more than one becomes free. */
+const mostWaiting = 2;
 
 /** What finds ghosts. */
 export interface Ghosts {
   /**
    * Ends the session of a user that was not heard for longest, once nothing at all has come from its client in answer to a
-   * ping either; resolves to whether a place has become free by that. Who asks meanwhile for the same user shares the answer.
+   * ping either; resolves to whether a place has become free by that. Who asks meanwhile for the same user
+   * shares the answer; of many, most are told at once that there is none.
    */
   end(user: User): Promise<boolean>;
 }
@@ -20,7 +23,7 @@ export interface Ghosts {
 /** Looks for ghosts among these sessions. */
 export function createGhosts(sessions: Iterable<Registered>): Ghosts {
   /** By user; each is over after `answerMs`. */
-  const asked = new Map<string, Promise<boolean>>();
+  const asked = new Map<string, { readonly answer: Promise<boolean>; waiting: number }>();
 
   function quietest(key: string): Registered | null {
     const now = performance.now();
@@ -39,11 +42,13 @@ export function createGhosts(sessions: Iterable<Registered>): Ghosts {
     end(user) {
       const key = userKey(user);
       const running = asked.get(key);
-      if (running !== undefined) return running;
+      if (running !== undefined) {
+        return ++running.waiting > mostWaiting ? Promise.resolve(false) : running.answer;
+      }
       const ghost = quietest(key);
       if (!ghost) return Promise.resolve(false);
       const answer = laid(ghost).finally(() => asked.delete(key));
-      asked.set(key, answer);
+      asked.set(key, { answer, waiting: 1 });
       return answer;
     },
   };

@@ -12,10 +12,10 @@ import { jwt, startTestEmulator, startTestRelay } from '../support/relay.js';
 const path = '/openai/v1/realtime?model=x';
 const limits = (places: number) => `profiles: { default: { limits: { sessions_per_user: ${places} } } }`;
 
-async function start(places: number, subject = 'alice') {
+async function start(places: number, subject = 'alice', more = '') {
   const time = holdTime();
   const emulator = await startTestEmulator();
-  const server = await startTestRelay({ upstream: emulator.url, yaml: limits(places) });
+  const server = await startTestRelay({ upstream: emulator.url, yaml: `${limits(places)}\n${more}` });
   const token = server.token({ subject, ttlSeconds: 3600 });
   /** Somebody whose network may be gone without a word. */
   const open = async (answersPings: boolean) => {
@@ -61,6 +61,20 @@ describe('a user whose places are full comes back', () => {
     await time.live(seconds);
     expect(await turnedAway()).toMatchObject({ status: 429 });
     expect(server.relay.sessions.size).toBe(1);
+  });
+
+  it('and again and again, which keeps nobody else out meanwhile', async () => {
+    const { time, server, open, turnedAway } = await start(1, 'alice', 'limits: { sessions: 5 }');
+    const quiet = await open(true);
+    await time.live(20);
+    const pinged = quiet.frame(({ opcode }) => opcode === 9);
+    const all = Array.from({ length: 9 }, () => turnedAway());
+    await pinged;
+    await Promise.race(all);
+    const bob = await connectRaw(server.address, server.token({ subject: 'bob', ttlSeconds: 3600 }));
+    await bob.event('session.created');
+    const answers = (await Promise.all(all)).map(({ body }) => body.error.code);
+    expect(answers).toContain('rate_limited');
   });
 
   it('and does not take the place of somebody else', async () => {
