@@ -13,8 +13,8 @@ import type { Log } from '../telemetry/log.js';
 import type { Initiator, Metrics, Odd } from '../telemetry/metrics.js';
 import { type SessionTrace, traceSession } from '../telemetry/trace.js';
 import type { UsageRecord } from '../telemetry/usage.js';
-import { type Dialed, mostMessageBytes } from '../upstream/dial.js';
-import type { DialEvent, OpenOptions } from '../upstream/pool.js';
+import { mostMessageBytes } from '../upstream/dial.js';
+import type { DialEvent, Opened, OpenOptions } from '../upstream/pool.js';
 import { Account } from './account.js';
 import { type Activity, createActivity } from './activity.js';
 import type { Admission } from './admission.js';
@@ -49,7 +49,7 @@ import { surely } from './surely.js';
 /** The parts of the instance that every session uses. */
 export interface SessionServices {
   readonly upstreams: {
-    open(options: OpenOptions): Promise<Dialed & { attempts: number }>;
+    open(options: OpenOptions): Promise<Opened>;
   };
   readonly metrics: Metrics;
   readonly log: Log;
@@ -112,7 +112,7 @@ export class Session {
   #upstream: Leg | null = null;
   #route: Route | null = null;
   #drain: Drain | null = null;
-  #dialed: (Dialed & { attempts: number }) | null = null;
+  #dialed: Opened | null = null;
   #dialedAt = 0;
   #configureBy = Number.POSITIVE_INFINITY;
   #configureSent = false;
@@ -236,7 +236,7 @@ export class Session {
   }
 
   /** Connects the legs and waits, as a step between them, for upstream to accept the profile. */
-  #configure(dialed: Dialed & { attempts: number }): void {
+  #configure(dialed: Opened): void {
     const { metrics, limits } = this.#services;
     const { profile, principal } = this.admission;
     this.#state = 'configuring';
@@ -310,6 +310,7 @@ export class Session {
     this.#state = 'open';
     this.#readyAt = now;
     this.#meter.configured(effective);
+    this.#dialed?.heard();
     this.#deadline = deadlineOf(profile, startedAt, at, effective.expires_at);
     this.#services.opened();
     metrics.sessionReady((now - startedAt) / 1000);
@@ -457,6 +458,7 @@ export class Session {
     if (!this.isOpen) return;
     const due = overdue(now, facts);
     if (due) {
+      if (due.phase !== undefined) this.#dialed?.silent();
       this.end(due.id, due.initiator, { message: due.message, phase: due.phase });
       return;
     }

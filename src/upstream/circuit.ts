@@ -1,4 +1,4 @@
-/** When an upstream is left alone: after it asked for it, or after it failed several times in a row. */
+/** When an upstream is left alone: after it asked for it, or after it failed or stayed silent several times in a row. */
 
 /** The health of one upstream; times are milliseconds. */
 export interface Circuit {
@@ -6,6 +6,10 @@ export interface Circuit {
   wait(): number;
   /** Call before a dial, and exactly one of the answer's functions after it. */
   begin(): Outcome;
+  /** It runs a session that was opened there. */
+  heard(): void;
+  /** It was opened, and then let the time pass in which a session begins. */
+  silent(): void;
 }
 
 interface Outcome {
@@ -22,6 +26,8 @@ interface Outcome {
 const failuresToOpen = 5;
 const shortestMs = 1000;
 const longestMs = 30_000;
+/** A dial that succeeds is no sign that one that stays silent has found its words. */
+const trialEveryMs = 10_000;
 
 /** After five failures in a row: a pause of 1 s, doubled to 30 s, with a single dial after each as a probe. */
 export function createCircuit(now: () => number): Circuit {
@@ -29,6 +35,8 @@ export function createCircuit(now: () => number): Circuit {
   let pauses = 0;
   let openUntil = 0;
   let probing = false;
+  let silences = 0;
+  const isMute = () => silences >= failuresToOpen;
   return {
     wait() {
       const remaining = openUntil - now();
@@ -38,6 +46,8 @@ export function createCircuit(now: () => number): Circuit {
     begin() {
       const isProbe = failures >= failuresToOpen;
       if (isProbe) probing = true;
+      // Nobody has to say how the trial went: until it was heard, the next one waits for its time.
+      if (isMute()) openUntil = Math.max(openUntil, now() + trialEveryMs);
       const end = () => {
         if (isProbe) probing = false;
       };
@@ -46,7 +56,7 @@ export function createCircuit(now: () => number): Circuit {
           end();
           failures = 0;
           pauses = 0;
-          openUntil = 0;
+          if (!isMute()) openUntil = 0;
           probing = false;
         },
         failed(coolDownMs, weight) {
@@ -65,6 +75,15 @@ export function createCircuit(now: () => number): Circuit {
         },
         abandoned: end,
       };
+    },
+    heard() {
+      if (isMute()) openUntil = 0;
+      silences = 0;
+    },
+    silent() {
+      const wasMute = isMute();
+      silences += 2;
+      if (isMute() && !wasMute) openUntil = Math.max(openUntil, now() + shortestMs);
     },
   };
 }

@@ -39,6 +39,11 @@ export interface OpenOptions extends Pick<Purpose, 'intent'> {
   onDial?: (event: DialEvent) => void;
 }
 
+/** A session's connection, and what it tells the health of its upstream when that was heard, or was not. */
+export interface Opened extends Dialed, Pick<Circuit, 'heard' | 'silent'> {
+  readonly attempts: number;
+}
+
 /** What is asked of an upstream; rejects as `dial` does. */
 type Ask<T> = (target: UpstreamTarget, options: DialOptions) => Promise<T>;
 
@@ -79,10 +84,15 @@ export class UpstreamPool {
    * Opens a session on the first healthy upstream, in at most two attempts. Rejects as `dial` does, and with
    * `upstream_unavailable` without dialling while every upstream is cooling down.
    */
-  async open(options: OpenOptions): Promise<Dialed & { attempts: number }> {
+  async open(options: OpenOptions): Promise<Opened> {
     const { answer, attempts } = await this.reach(options, dial, undefined, ({ socket }) => socket.terminate());
     const { socket, stream, upstream, requestIds } = answer;
-    return { socket, stream, upstream, requestIds, attempts };
+    const circuit = this.#members.find(({ target }) => target === upstream)?.circuit;
+    return {
+      ...{ socket, stream, upstream, requestIds, attempts },
+      heard: () => circuit?.heard(),
+      silent: () => circuit?.silent(),
+    };
   }
 
   /**

@@ -44,3 +44,26 @@ limits: { second_dial_ms: 150 }`;
     );
   });
 });
+
+describe('two upstreams, the first of which takes connections and begins no session', () => {
+  it.each(['silent', 'ignore_update'] as const)('fail three sessions by %s, and no more', async (fault) => {
+    const [mute, good] = [await startTestEmulator(), await startTestEmulator()];
+    mute.control.faults.arm(fault, 99);
+    const yaml = `
+upstreams:
+  - { name: mute, endpoint: '${mute.url}', deployment: gpt-realtime, api_key: emulator-key }
+  - { name: good, endpoint: '${good.url}', deployment: gpt-realtime, api_key: emulator-key }
+limits: { configure_seconds: 0.1 }`;
+    const { connect, logged } = await startTestRelay({ upstream: mute.url, yaml });
+    const first = await Promise.all([connect(), connect(), connect()]);
+    for (const client of first) {
+      expect(await client.closed).toMatchObject({ code: 1011, reason: 'upstream_configuration_failed' });
+    }
+    for (const session of [1, 2, 3]) {
+      const client = await connect();
+      await client.next('session.created');
+      expect(await logged('session.opened', session)).toMatchObject({ upstream: 'good' });
+      client.ws.close();
+    }
+  });
+});
