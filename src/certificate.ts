@@ -5,6 +5,9 @@ import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { ConfigError, type Settings } from './config.js';
 
+/** How a certificate begins that is not in PEM (RFC 5280 section 4.1), which Node reads and its TLS does not. */
+const derSequence = 0x30;
+
 /** What a listener needs of it. */
 export interface Certificate {
   readonly cert: Buffer;
@@ -20,6 +23,7 @@ export interface Certificate {
 export function readCertificate(tls: NonNullable<Settings['tls']>): Certificate {
   const cert = given('RELAY_TLS_CERT', () => readFileSync(tls.cert), 'cannot be read');
   const key = given('RELAY_TLS_KEY', () => readFileSync(tls.key), 'cannot be read');
+  if (cert[0] === derSequence) throw problem('RELAY_TLS_CERT', 'is a certificate in DER; convert it to PEM');
   const leaf = given('RELAY_TLS_CERT', () => new X509Certificate(cert), 'is not a certificate in PEM');
   if (!leaf.checkPrivateKey(privateKey(key))) {
     throw problem(

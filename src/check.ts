@@ -143,8 +143,15 @@ async function checkUpstream(
 
 /** As whom an upstream is asked: what an Entra token says of itself, never the token. */
 async function identityOf({ authorize }: UpstreamTarget): Promise<string> {
+  let header: Awaited<ReturnType<typeof authorize.header>>;
   try {
-    const { name, value } = await authorize.header();
+    header = await authorize.header();
+  } catch {
+    // Why, and what to do about it, the dial says better.
+    return 'Microsoft Entra, which gave no token';
+  }
+  const { name, value } = header;
+  try {
     if (name === 'api-key') return 'API key';
     const [, payload = ''] = value.split('.');
     const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as Record<string, unknown>;
@@ -153,7 +160,7 @@ async function identityOf({ authorize }: UpstreamTarget): Promise<string> {
     );
     return ['Microsoft Entra', ...known].join(', ');
   } catch {
-    // Why there is no token, and what to do about it, the dial says better; of one that cannot be read nothing is known.
+    // Of one that cannot be read nothing is known.
     return 'Microsoft Entra, of a token that does not say';
   }
 }

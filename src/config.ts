@@ -19,7 +19,7 @@ import { type Profile, profileSchema } from './policy/profile.js';
 import { logLevels } from './telemetry/log.js';
 
 const text = z.string().trim().min(1);
-const port = z.coerce.number().int().min(0).max(65535);
+const port = z.coerce.number({ error: 'must be a number from 0 to 65535' }).int().min(0).max(65535);
 const lowerCase = (value: unknown) => (typeof value === 'string' ? value.trim().toLowerCase() : value);
 /** `on` and `off`, and what else people write for them. */
 const onOff = z
@@ -85,7 +85,10 @@ export const environment = z.object({
   RELAY_JWT_PUBLIC_KEY: text
     .optional()
     .describe('RSA or EC public key or certificate: PEM, also in one line or as base64, or the path of a PEM file.'),
-  RELAY_JWT_JWKS_URI: z.url().optional().describe("Address of your identity provider's key set."),
+  RELAY_JWT_JWKS_URI: z
+    .url('not an address; expected something like https://login.example.com/keys.')
+    .optional()
+    .describe("Address of your identity provider's key set."),
   RELAY_JWT_ISSUER: text.optional().describe('Required `iss`, compared exactly.'),
   RELAY_JWT_AUDIENCE: text.optional().describe('Required `aud`, compared exactly.'),
   RELAY_JWT_MAX_SECONDS: z.coerce

@@ -2,6 +2,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { exits, RelayError } from './errors.js';
+import { oneLine } from './terminal.js';
 import { DialFailure } from './upstream/failure.js';
 import { faultOf } from './upstream/faults.js';
 
@@ -144,9 +145,14 @@ function isOurs(problem: unknown): boolean {
 function because(problem: unknown): string {
   if (problem === null) return '';
   const failure = failureOf(problem);
-  if (!failure) return `: ${problem instanceof Error ? problem.message : 'for no known reason'}`;
+  if (!failure) return `: ${problem instanceof Error ? reasonOf(problem) : 'for no known reason'}`;
   const status = failure.status === undefined ? '' : `, HTTP ${failure.status}`;
   return `: ${failure.kind}${status}. ${failure.advice}`;
+}
+
+/** What a client may not know, such as what is wrong with the key set, is for the operator the reason. */
+function reasonOf({ message, cause }: Error): string {
+  return cause instanceof Error ? `${message} ${oneLine(cause.message, 500)}` : message;
 }
 
 function failureOf(problem: unknown): DialFailure | null {

@@ -104,7 +104,10 @@ export function jwksSource(uri: string, options: JwksOptions = {}): KeySource {
         throw refusal(`The key that the token names (kid) is one that this relay cannot use: ${unusable}.`);
       }
       if (mayBeNewer(arrivedAt, issuedAt))
-        throw unavailable(failure, Math.max(1000, refetchedAt + refetchEveryMs - now()));
+        throw unavailable(
+          failure ?? new Error(`no key ${JSON.stringify(kid)} yet; they are asked for again soon`),
+          Math.max(1000, refetchedAt + refetchEveryMs - now()),
+        );
       throw refusal("The token's key id (kid) is not among the issuer's keys.");
     },
     warm: ready,

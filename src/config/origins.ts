@@ -22,7 +22,12 @@ export function originsOf(value: string | undefined, problems: string[]): readon
 
 function problemOf(text: string): string | null {
   const [, scheme = '', star, host = ''] = origin.exec(text) ?? [];
-  if (host === '') return 'is not an origin; write scheme://host[:port] in lower case, without a path.';
+  if (host === '' && text.includes('*')) {
+    return 'has a star that stands for something else than one whole label; write https://*.example.com.';
+  }
+  if (host === '') {
+    return 'is not an origin; write scheme://host[:port] in lower case, without a path, and a comma between two.';
+  }
   // Whoever registers a name there would be let in.
   if (star !== undefined && !host.includes('.'))
     return 'has its star in place of a domain; write https://*.example.com.';

@@ -12,7 +12,7 @@ import helmet from 'helmet';
 import { httpRefusal, notServed, RelayError } from '../errors.js';
 import type { AdmissionServices } from '../session/admission.js';
 import type { Calls } from '../session/calls.js';
-import { doorPaths, isDoor, targetOf, unslashed } from '../session/doors.js';
+import { doorPaths, isDoor, noSuchPath, targetOf, unslashed } from '../session/doors.js';
 import { checkOrigin } from '../session/origin.js';
 import { whoOf } from '../session/recognise.js';
 import type { Log } from '../telemetry/log.js';
@@ -129,7 +129,7 @@ export function createApp(services: AppServices): Express {
     } else if (posts.includes(unslashed(request.path))) {
       refuse(response.set('Allow', 'POST'), notServed(405, 'Use POST.'));
     } else {
-      refuse(response, notServed(404, 'No such path.'));
+      refuse(response, notServed(404, noSuchPath));
     }
   });
   app.use(onError(services));
@@ -150,7 +150,7 @@ const posts = [...secretPaths, ...sessionPaths, ...transcriptionPaths, ...callPa
 const readdress: RequestHandler = (request, response, next) => {
   const url = targetOf(request);
   if (!url) {
-    refuse(response, notServed(404, 'No such path.'));
+    refuse(response, notServed(404, noSuchPath));
     return;
   }
   request.url = url.pathname + url.search;

@@ -112,8 +112,8 @@ export function checkIntent(profile: Profile, url: URL): void {
   if (!url.searchParams.getAll('intent').includes('transcription') || profile.session.type === 'transcription') return;
   throw new RelayError(
     'forbidden',
-    'intent=transcription was asked for, but the profile of the token is for conversations; ' +
-      'leave intent out, or use a token whose profile has a session of type transcription.',
+    'A transcription was asked for (intent=transcription), but the profile of the token is for conversations; ' +
+      'ask for a conversation, or use a token whose profile has a session of type transcription.',
   );
 }
 

@@ -15,6 +15,9 @@ const doors: ReadonlyMap<string, Dialect | null> = new Map([
 /** The paths that are upgraded to a WebSocket. */
 export const doorPaths: readonly string[] = [...doors.keys()];
 
+/** What is said of any other path. */
+export const noSuchPath = `No such path; connect to ${doorPaths.join(' or ')}.`;
+
 /** Whether a path is one that is upgraded to a WebSocket. */
 export function isDoor(path: string): boolean {
   return doors.has(unslashed(path));

@@ -14,7 +14,7 @@ import { mostPendingPongs } from '../upstream/dial.js';
 import { type Admission, type AdmissionServices, admit } from './admission.js';
 import { sdkOf } from './census.js';
 import { ClientSocket } from './client-socket.js';
-import { dialectOf, doorPaths, isDoor, targetOf } from './doors.js';
+import { dialectOf, isDoor, noSuchPath, targetOf } from './doors.js';
 import { checkOrigin, isListedLiterally } from './origin.js';
 import { eventBytesOf } from './readers.js';
 import { type Request, whoOf } from './recognise.js';
@@ -167,7 +167,7 @@ export function createGateway(services: GatewayServices) {
       checkHandshake(message);
       browser = checkOrigin(message, services.admission.origins) !== null;
       if (!url || !isDoor(url.pathname)) {
-        throw new RelayError('not_found', `No such path; connect to ${doorPaths.join(' or ')}.`);
+        throw new RelayError('not_found', noSuchPath);
       }
       const request: Request = { message, url, cookie: cookieFor(message, url, services.admission) };
       knock.request = request;

@@ -154,7 +154,11 @@ describe('keys from a JWKS endpoint', () => {
     endpoint.answer = keySet(jwk(otherRsaKeys.publicKey, { kid: 'two' }));
     clock.seconds += 5;
     const fresh = issuedAt('two', clock.seconds, otherRsaKeys);
-    await expect(verifier.verify(fresh)).rejects.toMatchObject({ id: 'overloaded', retryAfterMs: 25_000 });
+    await expect(verifier.verify(fresh)).rejects.toMatchObject({
+      id: 'overloaded',
+      retryAfterMs: 25_000,
+      cause: { message: expect.stringContaining('no key "two" yet') },
+    });
     clock.seconds += 24;
     await expect(verifier.verify(fresh)).rejects.toMatchObject({ id: 'overloaded', retryAfterMs: 1000 });
     clock.seconds += 1;

@@ -1,4 +1,4 @@
-import { createPrivateKey } from 'node:crypto';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { readCertificate } from '../../src/certificate.js';
@@ -43,12 +43,17 @@ describe('a certificate that cannot serve', () => {
     ['that is not valid yet', 'RELAY_TLS_CERT', (files) => replace(files, [1, 30])],
     ['with an encrypted key', 'RELAY_TLS_KEY', (files) => encrypted(files.key)],
     ['that is none', 'RELAY_TLS_CERT', (files) => writeFileSync(files.cert, 'x')],
+    [
+      'in DER instead of PEM',
+      'RELAY_TLS_CERT: is a certificate in DER; convert it to PEM.',
+      (files) => writeFileSync(files.cert, new X509Certificate(readFileSync(files.cert)).raw),
+    ],
     ['with a key that is none', 'RELAY_TLS_KEY', (files) => writeFileSync(files.key, readFileSync(files.cert))],
   ])('%s is refused by the name of its setting', async (_name, setting, spoil) => {
     const files = makeCertificate();
     spoil(files);
     expect(() => readCertificate(files)).toThrow(
-      expect.objectContaining({ problems: [expect.stringMatching(`^${setting}: `)] }),
+      expect.objectContaining({ problems: [expect.stringContaining(setting)] }),
     );
   });
 

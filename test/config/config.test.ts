@@ -110,6 +110,20 @@ describe('the environment', () => {
     );
   });
 
+  it('says of a port that is none what one is', () => {
+    for (const PORT of ['tcp://10.0.0.1:8080', 'eighty', '80a']) {
+      expect(problems({ PORT })).toEqual(['PORT: must be a number from 0 to 65535']);
+    }
+  });
+
+  it('says of a star where it may stand', () => {
+    for (const origin of ['https://*.*.example.com', 'https://app*.example.com', 'https://*']) {
+      expect(problems({ RELAY_ALLOWED_ORIGINS: origin })).toEqual([
+        expect.stringMatching(/whole label.*https:\/\/\*\.example\.com/),
+      ]);
+    }
+  });
+
   it('says what is missing when nothing is set', () => {
     expect(() => loadConfig({})).toThrow('The configuration has 5 problems.');
   });
@@ -311,6 +325,12 @@ describe('the way to verify tokens', () => {
     expect(problems({ ...noSecret, RELAY_JWT_JWKS_URI: 'http://issuer.test/jwks' })).toEqual([
       'RELAY_JWT_JWKS_URI: must be https://.',
     ]);
+  });
+
+  it('is told of an address that is none what one is like', () => {
+    expect(problems({ ...noSecret, RELAY_JWT_JWKS_URI: 'id.example.com/keys' })).toContain(
+      'RELAY_JWT_JWKS_URI: not an address; expected something like https://login.example.com/keys.',
+    );
   });
 });
 

@@ -64,6 +64,14 @@ describe('the public HTTP doors', () => {
     expect(response.headers['x-powered-by']).toBeUndefined();
   });
 
+  it('say of a wrong path which ones there are', async () => {
+    const { http } = app();
+    for (const path of ['/realtime', '/v1/realtme', '/openai/v1']) {
+      const { body } = await request(http).get(path).expect(404);
+      expect(body.error.message).toContain('connect to /openai/v1/realtime or');
+    }
+  });
+
   it('say at the root what this is', async () => {
     const answer = await request(app().http).get('/').expect(200);
     expect(answer.body).toMatchObject({

@@ -92,6 +92,17 @@ describe('an instance that was just started', () => {
     expect((await readiness(test)).status).toBe(200);
   });
 
+  it('says what is wrong with the address of the keys', async () => {
+    const emulator = await startTestEmulator();
+    const endpoint = await serveKeys((_request, response) => {
+      response.end('{"issuer":"a","jwks_uri":"https://id.example.com/keys"}');
+    });
+    onTestFinished(endpoint.close);
+    const env = { RELAY_JWT_SECRET: '', RELAY_JWT_JWKS_URI: endpoint.uri };
+    const test = await startTestRelay({ upstream: emulator.url, env });
+    expect((await readiness(test)).detail).toMatch(/discovery document.*https:\/\/id\.example\.com\/keys/);
+  });
+
   it('is not ready before it has the keys of tokens, and stays ready when they are out of reach later', async () => {
     const emulator = await startTestEmulator();
     const endpoint = await serveKeys(outage);
