@@ -54,13 +54,13 @@ export class Delivery {
     this.#options = options;
   }
 
-  /** Records that are neither delivered nor given up. */
   /** Bytes of what waits. */
   get bytes(): number {
     const all = [...this.#ready, ...this.#waiting.keys(), ...this.#sending.keys()];
     return all.reduce((sum, { body }) => sum + body.length, 0);
   }
 
+  /** Records that are neither delivered nor given up. */
   get pending(): number {
     return this.#ready.length + this.#waiting.size + this.#sending.size;
   }
