@@ -1,6 +1,7 @@
 /** The sending side of a leg: what waits for the peer, what waits for the system, and what the peer has taken of it. */
 
 import type { Duplex } from 'node:stream';
+import { headBytes } from './frames.js';
 import { Outbox } from './outbox.js';
 import { Pings } from './pings.js';
 import { Window } from './window.js';
@@ -25,6 +26,8 @@ interface SendingPorts {
 /** A message that waits for the window. */
 interface Waiting {
   readonly payload: Buffer;
+  /** Whether it stands in its frame, with room for the head before it. */
+  readonly framed: boolean;
   /** The response whose speech it is; null for what is no speech. */
   readonly speech: string | null;
 }
@@ -81,7 +84,7 @@ export class Sending {
   /** Takes a message, whose bytes may be changed. */
   add(payload: Buffer, speech: string | null): void {
     if (this.#mustWait(speech)) {
-      this.#park(payload, speech);
+      this.#park(payload, speech, false);
       return;
     }
     const before = this.#outbox.bytes;
@@ -92,7 +95,7 @@ export class Sending {
   /** The same for a message that still stands in the frame in which it came in on another leg. */
   forward(payload: Buffer, speech: string | null): void {
     if (this.#mustWait(speech)) {
-      this.#park(payload, speech);
+      this.#park(payload, speech, true);
       return;
     }
     const before = this.#outbox.bytes;
@@ -113,24 +116,26 @@ export class Sending {
     this.#outbox.ping(this.#window?.ask(now) ?? this.#pings.ask(0, now, 0));
   }
 
-  #park(payload: Buffer, speech: string | null): void {
-    // A copy: what it came with may be much larger than what is counted here.
-    const own = Buffer.allocUnsafeSlow(payload.length);
-    payload.copy(own);
-    this.#waiting.push({ payload: own, speech });
-    this.#waitingBytes += own.length + waitingOverhead;
+  #park(payload: Buffer, speech: string | null, framed: boolean): void {
+    // A copy: what it came with may be much larger than what is counted here. Its head comes along, so that none is made.
+    const head = framed ? headBytes(payload.length, this.#ports.masked) : 0;
+    const frame = Buffer.allocUnsafeSlow(head + payload.length);
+    frame.set(framed ? Buffer.from(payload.buffer, payload.byteOffset - head, frame.length) : payload);
+    this.#waiting.push({ payload: framed ? frame.subarray(head) : frame, framed, speech });
+    this.#waitingBytes += payload.length + waitingOverhead;
     if (this.#window?.needsPing) this.#pingNow();
   }
 
   /** Lets go what there is room for. */
   #pump(): void {
     let count = 0;
-    for (const { payload, speech } of this.#waiting) {
+    for (const { payload, framed, speech } of this.#waiting) {
       if (speech !== null && this.#window?.isShut) break;
       count++;
       this.#waitingBytes -= payload.length + waitingOverhead;
       const before = this.#outbox.bytes;
-      this.#outbox.add(payload);
+      if (framed) this.#outbox.forward(payload);
+      else this.#outbox.add(payload);
       this.#count(before);
     }
     if (count > 0) this.#waiting = this.#waiting.slice(count);
