@@ -146,11 +146,17 @@ export async function openOps(
   { opsPort, host, limits }: Settings,
   source: MetricsSource,
   health: Health,
-): Promise<{ readonly url: string; close(): Promise<void> }> {
+): Promise<{ readonly url: string; keepIdle(seconds: number): void; close(): Promise<void> }> {
   const keepAliveTimeout = limits.keep_alive_seconds * 1000;
   const server = createServer({ maxHeaderSize: maxHeaderBytes, keepAliveTimeout }, createOpsApp(source, health));
   await listen(server, opsPort, host);
-  return { url: addressOf(server, 'http', host), close: () => closeServer(server) };
+  return {
+    url: addressOf(server, 'http', host),
+    keepIdle(seconds) {
+      server.keepAliveTimeout = seconds * 1000;
+    },
+    close: () => closeServer(server),
+  };
 }
 
 /**

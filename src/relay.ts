@@ -243,6 +243,7 @@ export async function startRelay(
     if (!shared) revocations.resize(next.limits.revocations);
     http.server.headersTimeout = next.limits.handshake_seconds * 1000;
     http.server.requestTimeout = http.server.headersTimeout;
+    ops?.keepIdle(next.limits.keep_alive_seconds);
     if (!registry.isDraining) http.server.keepAliveTimeout = next.limits.keep_alive_seconds * 1000;
   }
 

@@ -191,6 +191,7 @@ export async function startPrimary(
     current = next;
     memory.resized();
     revocations.resize(next.limits.revocations);
+    ops.keepIdle(next.limits.keep_alive_seconds);
     tellAll({ say: 'settings', settings: next });
   }
 

@@ -345,9 +345,11 @@ describe('a connection that a balancer keeps', () => {
     }
     test.rewrite(yaml(7));
     await test.logged('config.reloaded');
-    const { socket, said } = await kept(test.relay.url);
-    expect(said).toBe('timeout=7');
-    socket.destroy();
+    for (const url of [test.relay.url, test.relay.opsUrl]) {
+      const { socket, said } = await kept(url);
+      expect(said).toBe('timeout=7');
+      socket.destroy();
+    }
   });
 
   it('ends at once when the relay drains', async () => {
