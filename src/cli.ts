@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+
 /** The commands of `realtime-relay`. */
 
 import { createReadStream } from 'node:fs';
@@ -7,11 +8,12 @@ import { parseArgs } from 'node:util';
 import { signToken } from './auth/token.js';
 import { checkAll, checkSettings, hintsOf } from './check.js';
 import { WorkerFailed } from './cluster/primary.js';
-import { ConfigError, configFileSchema, loadConfig, type Settings } from './config.js';
+import { configFileSchema, loadConfig, type Settings } from './config.js';
 import { runDemo } from './demo.js';
 import { startEmulator } from './emulator/emulator.js';
 import { explain, NotAnId } from './explain/explain.js';
 import { describeSettings } from './masked.js';
+import { ConfigError } from './problems.js';
 import { onSignal, serve, untilSignal } from './serve.js';
 import { talk } from './talk/talk.js';
 import { visible } from './terminal.js';

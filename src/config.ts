@@ -16,6 +16,7 @@ import { plain, readYaml } from './config/yaml.js';
 import { isLoopback, isNetwork } from './outbound/addresses.js';
 import { type ProxySettings, uselessEntries } from './outbound/proxy.js';
 import { type Profile, profileSchema } from './policy/profile.js';
+import { ConfigError } from './problems.js';
 import { logLevels } from './telemetry/log.js';
 
 const text = z.string().trim().min(1);
@@ -258,14 +259,6 @@ export interface Settings {
   readonly usageWebhook: { readonly url: string; readonly secret: string } | null;
   /** Things that are probably not meant, for the log. */
   readonly warnings: readonly string[];
-}
-
-/** All that is wrong with the configuration, each problem naming its setting or line. */
-export class ConfigError extends Error {
-  constructor(readonly problems: readonly string[]) {
-    super(`The configuration has ${problems.length} problem${problems.length === 1 ? '' : 's'}.`);
-    this.name = 'ConfigError';
-  }
 }
 
 /** JSON Schema of the YAML file, for editors. */

@@ -6,7 +6,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { readCertificate } from './certificate.js';
-import { ConfigError, type Settings } from './config.js';
+import type { Settings } from './config.js';
 import { RelayError } from './errors.js';
 import { createOpsApp, type Health, type MetricsSource } from './http/app.js';
 import {
@@ -18,6 +18,7 @@ import {
   type Trace,
   type Upgrade,
 } from './http/early.js';
+import { ConfigError } from './problems.js';
 import type { Log } from './telemetry/log.js';
 
 const certificatePollMs = 1000;

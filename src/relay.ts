@@ -12,6 +12,7 @@ import type { Revoked } from './http/revocations.js';
 import { addressOf, closeServer, createListener, endIdle, listen, openOps } from './listener.js';
 import { secretsOf } from './masked.js';
 import { proxyFor } from './outbound/proxy.js';
+import { orConfigError } from './problems.js';
 import { createReadiness } from './readiness.js';
 import { followSettings, type SettingsSource } from './reload.js';
 import { createAddressOf } from './session/address.js';
@@ -36,7 +37,7 @@ import type { UsageRecord } from './telemetry/usage.js';
 import type { TokenEvent } from './upstream/entra.js';
 import type { DialEvent, OpenOptions } from './upstream/pool.js';
 import { probe } from './upstream/probe.js';
-import { createUpstreams, orConfigError } from './upstreams.js';
+import { createUpstreams } from './upstreams.js';
 
 /** A running relay. */
 export interface Relay {

@@ -2,7 +2,8 @@
 
 import { statSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
-import { ConfigError, type Settings } from './config.js';
+import type { Settings } from './config.js';
+import { ConfigError } from './problems.js';
 import type { Log } from './telemetry/log.js';
 import type { ReloadOutcome } from './telemetry/metrics.js';
 

@@ -1,10 +1,27 @@
 /** The upstreams a relay has now, which the operator may replace while sessions run. */
 
-import { ConfigError, type Settings } from './config.js';
+import { orConfigError } from './problems.js';
+import type { Dialect } from './protocol/catalogue.js';
 import { type Authorizer, authorizeWithEntra, authorizeWithKey } from './upstream/authorizer.js';
 import { createCredential, createTokenCache, type TokenCache, type TokenEvent } from './upstream/entra.js';
 import { type DialEvent, UpstreamPool } from './upstream/pool.js';
 import { parseEndpoint, type UpstreamTarget } from './upstream/target.js';
+
+/** What is set of upstreams; those of a relay hold more. */
+export interface UpstreamsSettings {
+  readonly upstreams: readonly {
+    readonly name: string;
+    readonly endpoint: string;
+    readonly deployment: string;
+    readonly dialect: Dialect;
+    readonly apiKey: string | null;
+    readonly apiVersion: string;
+    readonly scope: string;
+    /** HTTP proxy to reach this endpoint through, or null. */
+    readonly proxy: string | null;
+  }[];
+  readonly entra: { readonly clientId: string | null; readonly instanceDiscovery: boolean };
+}
 
 /** Told of every dial, and of every request for a token with its Entra scope; must not throw. */
 interface Observers {
@@ -15,7 +32,7 @@ interface Observers {
 /** One list of upstreams as it was configured. */
 interface Fleet {
   readonly pool: UpstreamPool;
-  readonly settings: Settings;
+  readonly settings: UpstreamsSettings;
 }
 
 export interface Upstreams extends Pick<UpstreamPool, 'open' | 'reach' | 'ready' | 'unavailable'> {
@@ -27,7 +44,7 @@ export interface Upstreams extends Pick<UpstreamPool, 'open' | 'reach' | 'ready'
    * Dials these from now on. Dials under way go on; a token cache stays while anybody needs its scope.
    * @throws ConfigError, and then nothing has changed
    */
-  replace(settings: Settings): void;
+  replace(settings: UpstreamsSettings): void;
   /** Aborts the dials under way and lets go of all tokens. */
   close(): void;
 }
@@ -36,12 +53,12 @@ export interface Upstreams extends Pick<UpstreamPool, 'open' | 'reach' | 'ready'
  * Makes the upstreams of these settings.
  * @throws ConfigError
  */
-export function createUpstreams(settings: Settings, observers: Observers): Upstreams {
+export function createUpstreams(settings: UpstreamsSettings, observers: Observers): Upstreams {
   const caches = new Map<string, TokenCache>();
   const retiring = new Set<Fleet>();
   const { onDial } = observers;
 
-  const build = (from: Settings): Fleet => {
+  const build = (from: UpstreamsSettings): Fleet => {
     const { targets } = createTargets(from, observers.onToken, caches);
     return { settings: from, pool: new UpstreamPool(targets, onDial ? { onDial } : {}) };
   };
@@ -96,7 +113,7 @@ export function createUpstreams(settings: Settings, observers: Observers): Upstr
   };
 }
 
-function scopesOf({ upstreams }: Settings): string[] {
+function scopesOf({ upstreams }: UpstreamsSettings): string[] {
   return upstreams.filter(({ apiKey }) => apiKey === null).map(({ scope }) => scope);
 }
 
@@ -106,7 +123,7 @@ function scopesOf({ upstreams }: Settings): string[] {
  * @throws ConfigError
  */
 export function createTargets(
-  { upstreams, entra }: Settings,
+  { upstreams, entra }: UpstreamsSettings,
   onToken: Observers['onToken'],
   caches: Map<string, TokenCache> = new Map(),
 ): { targets: UpstreamTarget[]; caches: ReadonlyMap<string, TokenCache> } {
@@ -140,13 +157,4 @@ export function createTargets(
       })),
   );
   return { targets, caches };
-}
-
-/** What a part says about its settings when it is made becomes a problem of the configuration. */
-export function orConfigError<T>(setting: string, make: () => T): T {
-  try {
-    return make();
-  } catch (error) {
-    throw new ConfigError([`${setting}: ${(error as Error).message}`]);
-  }
 }

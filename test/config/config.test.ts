@@ -1,9 +1,10 @@
+import { ConfigError } from '../../src/problems.js';
 import { generateKeyPairSync } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { ConfigError, loadConfig, type Settings } from '../../src/config.js';
+import { loadConfig, type Settings } from '../../src/config.js';
 import { describeSettings } from '../../src/masked.js';
 import { certificatePem } from '../support/pem.js';
 import { run } from '../support/process.js';

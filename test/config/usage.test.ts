@@ -1,8 +1,9 @@
+import { ConfigError } from '../../src/problems.js';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { ConfigError, loadConfig, type Settings } from '../../src/config.js';
+import { loadConfig, type Settings } from '../../src/config.js';
 import { describeSettings, secretsOf } from '../../src/masked.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'relay-usage-'));

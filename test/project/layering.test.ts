@@ -5,7 +5,7 @@ import { textOf } from './tables.js';
 
 /** From the innermost outwards; a file may import from its own folder and from layers before its own. */
 const layers = [
-  ['errors.ts', 'heap.ts', 'terminal.ts', 'version.ts'],
+  ['errors.ts', 'heap.ts', 'problems.ts', 'terminal.ts', 'version.ts'],
   ['plain.ts'],
   ['protocol', 'audio', 'outbound'],
   ['policy', 'store', 'telemetry', 'client'],
