@@ -2,42 +2,42 @@
 
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
+import { createAddressOf } from './admission/address.js';
+import type { AdmissionServices, IssuerLimits } from './admission/admission.js';
+import { createConnects } from './admission/connects.js';
 import type { User } from './auth/principal.js';
 import { createClientSecrets } from './auth/secrets.js';
 import { createVerifierOf, keySource, type Verifier } from './auth/verify.js';
-import type { Settings } from './config.js';
-import { createApp, type Health } from './http/app.js';
-import { type DemoDesk, loadConsole } from './http/console.js';
-import type { Revoked } from './http/revocations.js';
-import { addressOf, closeServer, createListener, endIdle, listen, openOps } from './listener.js';
-import { secretsOf } from './masked.js';
+import type { Settings } from './config/load.js';
+import { secretsOf } from './config/redact.js';
+import { followSettings, type SettingsSource } from './config/reload.js';
+import { createApp, type Health } from './doors/app.js';
+import { type DemoDesk, loadConsole } from './doors/console.js';
+import { addressOf, closeServer, createListener, endIdle, listen, openOps } from './doors/listener.js';
+import type { Revoked } from './doors/revocations.js';
+import { createGateway } from './doors/upgrade.js';
 import { proxyFor } from './outbound/proxy.js';
 import { orConfigError } from './problems.js';
-import { createReadiness } from './readiness.js';
-import { followSettings, type SettingsSource } from './reload.js';
-import { createAddressOf } from './session/address.js';
-import type { AdmissionServices, IssuerLimits } from './session/admission.js';
 import { Calls, type OwnedCall } from './session/calls.js';
-import { createConnects } from './session/connects.js';
-import { createGateway } from './session/gateway.js';
 import { createGhosts } from './session/ghosts.js';
 import { Pressure } from './session/pressure.js';
 import { SessionRegistry } from './session/registry.js';
 import { originOfDial } from './session/report.js';
-import { Settlements } from './session/settle.js';
+import { Settlements } from './session/settlement.js';
 import { createMemoryStore, type MemoryStore } from './store/memory.js';
 import { concerns, type Revocation, Revocations } from './store/revocations.js';
 import type { Store } from './store/store.js';
 import { type StoreCallName, watchStore } from './store/watched.js';
-import { Delivery } from './telemetry/delivery.js';
 import { backlogOf, conceal, createLog, type Log } from './telemetry/log.js';
 import { createMetrics, type Metrics } from './telemetry/metrics.js';
 import { flushRepeated, logRepeated } from './telemetry/repeats.js';
 import type { UsageRecord } from './telemetry/usage.js';
+import { createUpstreams } from './upstream/configured.js';
 import type { TokenEvent } from './upstream/entra.js';
 import type { DialEvent, OpenOptions } from './upstream/pool.js';
 import { probe } from './upstream/probe.js';
-import { createUpstreams } from './upstreams.js';
+import { createReadiness } from './upstream/readiness.js';
+import { Delivery } from './webhooks/delivery.js';
 
 /** A running relay. */
 export interface Relay {

@@ -2,24 +2,22 @@
 
 import type { Worker } from 'node:cluster';
 import type { z } from 'zod';
-import { readCertificate } from '../certificate.js';
-import type { Settings } from '../config.js';
+import { readCertificate } from '../config/certificate.js';
+import type { Settings } from '../config/load.js';
+import { secretsOf } from '../config/redact.js';
+import { followSettings, type SettingsSource } from '../config/reload.js';
+import type { Health } from '../doors/app.js';
+import { openOps } from '../doors/listener.js';
 import { RelayError } from '../errors.js';
-import type { Health } from '../http/app.js';
-import { openOps } from '../listener.js';
-import { secretsOf } from '../masked.js';
 import { createTokenVerifier, storeObserver } from '../relay.js';
-import { followSettings, type SettingsSource } from '../reload.js';
 import { createMemoryStore } from '../store/memory.js';
 import { answerCall } from '../store/remote.js';
 import { type Revocation, Revocations } from '../store/revocations.js';
 import { watchStore } from '../store/watched.js';
 import { backlogOf, conceal, type Log } from '../telemetry/log.js';
 import { createMetrics } from '../telemetry/metrics.js';
-import { createTargets } from '../upstreams.js';
-import { Crew } from './crew.js';
+import { createTargets } from '../upstream/configured.js';
 import { watchHandover } from './handover.js';
-import { Line } from './line.js';
 import {
   type PrimaryNotice,
   type PrimaryQuestion,
@@ -28,8 +26,10 @@ import {
   snapshot,
   workerNotice,
   workerQuestion,
-} from './notices.js';
+} from './messages.js';
+import { Crew } from './processes.js';
 import { Pulses } from './pulse.js';
+import { Line } from './rpc.js';
 import { Totals } from './totals.js';
 
 /** Several relays behind one port. */

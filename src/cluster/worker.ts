@@ -2,15 +2,15 @@
 
 import { EventEmitter, once } from 'node:events';
 import { z } from 'zod';
-import type { Settings } from '../config.js';
+import type { Settings } from '../config/load.js';
 import { RelayError } from '../errors.js';
 import { type Relay, type Shared, startRelay } from '../relay.js';
 import { createRemoteStore } from '../store/remote.js';
 import { Revocations } from '../store/revocations.js';
 import { createLog, endLog, type Log } from '../telemetry/log.js';
 import { flushTraces } from '../telemetry/trace.js';
-import { Line } from './line.js';
-import { primaryNotice, primaryQuestion, revoked, type WorkerNotice, type WorkerQuestion } from './notices.js';
+import { primaryNotice, primaryQuestion, revoked, type WorkerNotice, type WorkerQuestion } from './messages.js';
+import { Line } from './rpc.js';
 
 /**
  * Runs a worker until the primary lets it drain. When the primary is no more, Node itself ends it (`disconnect` of a

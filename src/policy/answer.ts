@@ -5,9 +5,9 @@ import type { Json, JsonObject } from '../protocol/event.js';
 import { clientEventId } from './client.js';
 import { type PublicSession, publicSession } from './configuration.js';
 import { publicError, publicParam } from './faults.js';
-import type { Memory, Sent } from './memory.js';
 import { sessionFields } from './profile.js';
 import { isObject, own, setAt, valueAt } from './shape.js';
+import type { Memory, Sent } from './state.js';
 import type { Settled } from './updates.js';
 
 /** The answers of one session. */

@@ -7,9 +7,9 @@ import { exclusionFault } from './excluded.js';
 import { type Fault, invalid, missing, quoted, unknownItem } from './faults.js';
 import { idFault, permittedItem } from './items.js';
 import { root } from './leading.js';
-import type { Memory } from './memory.js';
 import { seedFault } from './seeds.js';
 import { exactBase64For, isExactBase64, isObject, own } from './shape.js';
+import type { Memory } from './state.js';
 import { maxUpdates } from './updates.js';
 
 /** An event that may go upstream, rebuilt and still without an `event_id`, or what is wrong with it. */

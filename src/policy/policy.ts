@@ -12,13 +12,13 @@ import {
 } from '../protocol/catalogue.js';
 import { eventOf, type Json, type JsonObject, type RealtimeEvent, type Refusal, type Step } from '../protocol/event.js';
 import { type Answers, createAnswers, serverEventId } from './answer.js';
-import { type Asking, createAsking } from './ask.js';
 import { clientEventId, judgeEndUser, notWhileDraining } from './client.js';
 import { ignoredFields } from './ignored.js';
-import { createMemory, type Memory } from './memory.js';
+import { type Asking, createAsking } from './outgoing.js';
 import type { Profile } from './profile.js';
 import { views } from './server.js';
 import { own } from './shape.js';
+import { createMemory, type Memory } from './state.js';
 import { judgeTrusted } from './trusted.js';
 import { isHarmless } from './unknown.js';
 

@@ -3,7 +3,6 @@
 import type { Json, JsonObject } from '../protocol/event.js';
 import { publicError } from './faults.js';
 import { kindOf, publicItem } from './items.js';
-import { judgeItem, type Memory } from './memory.js';
 import {
   either,
   type Fields,
@@ -18,6 +17,7 @@ import {
   text,
   whole,
 } from './shape.js';
+import { judgeItem, type Memory } from './state.js';
 
 /** More than any service counts of one answer. */
 const countsKept = 32;

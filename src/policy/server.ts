@@ -4,7 +4,6 @@ import { heardDown, relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject } from '../protocol/event.js';
 import { publicTranscriptionError } from './faults.js';
 import { kindOf, publicItem } from './items.js';
-import { judgeItem, type Memory } from './memory.js';
 import { responseOf, transcriptionUsage } from './response.js';
 import {
   either,
@@ -19,6 +18,7 @@ import {
   text,
   whole,
 } from './shape.js';
+import { judgeItem, type Memory } from './state.js';
 
 /** The client's version of an event, without `type` and `event_id`; null when it may not see it. */
 export type View = (body: JsonObject, memory: Memory) => JsonObject | null;

@@ -7,8 +7,8 @@ import { checkField, trustedUpdate } from './configuration.js';
 import { invalid, missing } from './faults.js';
 import { idFault } from './items.js';
 import { withoutLocked } from './locks.js';
-import type { Memory } from './memory.js';
 import { isObject, own } from './shape.js';
+import type { Memory } from './state.js';
 
 const known: ReadonlySet<string> = new Set(clientEvents);
 

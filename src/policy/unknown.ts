@@ -3,8 +3,8 @@
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject } from '../protocol/event.js';
 import { kindOf, looksLikeItem } from './items.js';
-import { judgeItem, type Memory } from './memory.js';
 import { isObject, own } from './shape.js';
+import { judgeItem, type Memory } from './state.js';
 
 /** Fields that carry the server's configuration, its tools or its credentials, wherever they occur. */
 const serverOwned: ReadonlySet<string> = new Set([

@@ -3,8 +3,11 @@
  * sideband. Its life is creating → attaching → configuring → open → draining → closed; any state may go to closed.
  */
 
+import type { Admission } from '../admission/admission.js';
 import { type ExitId, exitOfUpstreamClose, exits, RelayError } from '../errors.js';
-import { createWatch } from '../policy/drift.js';
+import { upstreamReader } from '../legs/read.js';
+import { Leg } from '../legs/websocket.js';
+import { createWatch } from '../policy/conformance.js';
 import { renderSession } from '../policy/render.js';
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { JsonObject, RealtimeEvent, Step } from '../protocol/event.js';
@@ -15,16 +18,13 @@ import type { UsageRecord } from '../telemetry/usage.js';
 import { attach, type CreatedCall, createCall, type EphemeralKey, mintKey } from '../upstream/calls.js';
 import { type Dialed, mostMessageBytes } from '../upstream/dial.js';
 import type { UpstreamPool } from '../upstream/pool.js';
-import { Account } from './account.js';
 import { type Activity, createActivity } from './activity.js';
-import type { Admission } from './admission.js';
 import { type Deadline, deadlineOf, type Moment, moment, wallOf } from './deadline.js';
 import { createDrain, type Drain } from './drain.js';
 import { createGuard } from './guard.js';
 import { createMeter, type Totals } from './meter.js';
 import { createOddities, oddityOf } from './oddities.js';
 import { type Facts, overdue } from './overdue.js';
-import { upstreamReader } from './readers.js';
 import {
   type End,
   identityOf,
@@ -35,9 +35,9 @@ import {
   traced,
   usageOf,
 } from './report.js';
-import type { Settlements } from './settle.js';
+import type { Settlements } from './settlement.js';
 import { createWatchdog, heartbeatOf } from './silence.js';
-import { Leg } from './socket.js';
+import { Account } from './spending.js';
 import { surely } from './surely.js';
 
 /** The parts of the instance that every call uses. */

@@ -1,6 +1,9 @@
 /** The door for WebRTC clients: all calls of this instance, and what is still to be hung up. */
 
 import type { IncomingMessage } from 'node:http';
+import { type Admission, type AdmissionServices, admit, drainingError, profileOf } from '../admission/admission.js';
+import type { Guest, Request } from '../admission/recognise.js';
+import { sdkOf } from '../admission/sdk.js';
 import { type Principal, type User, userKey } from '../auth/principal.js';
 import { RelayError } from '../errors.js';
 import type { Profile } from '../policy/profile.js';
@@ -8,10 +11,7 @@ import { renderSession } from '../policy/render.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { type CreatedCall, type EphemeralKey, hangUp, mintKey } from '../upstream/calls.js';
-import { type Admission, type AdmissionServices, admit, drainingError, profileOf } from './admission.js';
 import { Call, type CallServices } from './call.js';
-import { sdkOf } from './census.js';
-import type { Guest, Request } from './recognise.js';
 import type { SessionRegistry } from './registry.js';
 
 /** A call, and whose it must be. */

@@ -1,6 +1,6 @@
 /** The end of a session at shutdown: what has begun is finished, and nothing new begins. */
 
-import type { Turns } from './turns.js';
+import type { Turns } from './pending.js';
 
 /** What a drain needs of its session. */
 export interface DrainPorts {

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { exits, RelayError } from '../errors.js';
-import type { Watch } from '../policy/drift.js';
+import type { Watch } from '../policy/conformance.js';
 import { relayPrefix } from '../protocol/catalogue.js';
 import { isObject, type JsonObject, type RealtimeEvent } from '../protocol/event.js';
 import { rejectionOf } from './rejection.js';

@@ -1,6 +1,6 @@
 /** Says of a side that is held for long that it is: once for each time. */
 
-import type { Hold, Inbox } from './inbox.js';
+import type { Hold, Inbox } from '../legs/inbox.js';
 
 const toldAfterMs = 5000;
 

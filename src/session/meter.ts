@@ -7,7 +7,7 @@ import type { Metrics, Origin } from '../telemetry/metrics.js';
 import { createLedger, type Ledger, type Usage } from '../telemetry/usage.js';
 import { type CourseTotals, createCourse } from './course.js';
 import { bytesPerSecond } from './limits.js';
-import { createTurns, type Turns } from './turns.js';
+import { createTurns, type Turns } from './pending.js';
 
 /** Totals for the session's last log line. */
 export interface Totals extends CourseTotals {

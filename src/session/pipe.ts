@@ -1,9 +1,9 @@
 /** One direction of a session: a message comes in, is read, passes the steps in order, and leaves on the other leg. */
 
+import type { Leg } from '../legs/websocket.js';
 import { encode, eventOf, type JsonObject, type RealtimeEvent, type Step } from '../protocol/event.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Limits } from './limits.js';
-import type { Leg } from './socket.js';
 
 /** What a pipe needs of its session. */
 export interface Flow {

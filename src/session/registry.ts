@@ -1,9 +1,9 @@
 /** All sessions of this instance: how many there may be, their one clock, and how they end at shutdown. */
 
+import type { Admission } from '../admission/admission.js';
 import type { Principal } from '../auth/principal.js';
 import type { ExitId } from '../errors.js';
 import type { Initiator } from '../telemetry/metrics.js';
-import type { Admission } from './admission.js';
 import { type Moment, moment } from './deadline.js';
 
 /** A session, whichever way its client is connected. */

@@ -1,10 +1,10 @@
 /** What the relay itself says to the client of a session: refusals, acks, errors and `relay.*` events. */
 
 import { type ExitId, errorBody, exits, RelayError } from '../errors.js';
+import type { Leg } from '../legs/websocket.js';
 import type { Policy } from '../policy/policy.js';
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { JsonObject, Refusal } from '../protocol/event.js';
-import type { Leg } from './socket.js';
 import { settleUnsaid } from './unsaid.js';
 
 /** What the replies need of their session. */

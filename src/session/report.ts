@@ -1,5 +1,6 @@
 /** What the log and the metrics say about one session: a line when it opens, a line when it ends. */
 
+import type { Admission } from '../admission/admission.js';
 import { userKey } from '../auth/principal.js';
 import { type ExitId, isRetryable } from '../errors.js';
 import type { Log } from '../telemetry/log.js';
@@ -11,7 +12,6 @@ import type { Dialed } from '../upstream/dial.js';
 import { DialFailure } from '../upstream/failure.js';
 import { faultOf } from '../upstream/faults.js';
 import type { DialEvent } from '../upstream/pool.js';
-import type { Admission } from './admission.js';
 import type { Totals } from './meter.js';
 import { rejectedOf } from './rejection.js';
 

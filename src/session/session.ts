@@ -4,7 +4,12 @@
  */
 
 import type { Duplex } from 'node:stream';
+import type { Admission } from '../admission/admission.js';
 import { type ExitId, exitOfUpstreamClose, exitOfViolation, exits, RelayError, tooManyFrames } from '../errors.js';
+import type { ClientSocket } from '../legs/client-socket.js';
+import type { Hold } from '../legs/inbox.js';
+import { eventBytesOf } from '../legs/read.js';
+import { Leg } from '../legs/websocket.js';
 import type { Policy } from '../policy/policy.js';
 import { renderSession } from '../policy/render.js';
 import { relayPrefix } from '../protocol/catalogue.js';
@@ -15,19 +20,14 @@ import { type SessionTrace, traceSession } from '../telemetry/trace.js';
 import type { UsageRecord } from '../telemetry/usage.js';
 import { mostMessageBytes } from '../upstream/dial.js';
 import type { DialEvent, Opened, OpenOptions } from '../upstream/pool.js';
-import { Account } from './account.js';
 import { type Activity, createActivity } from './activity.js';
-import type { Admission } from './admission.js';
-import type { ClientSocket } from './client-socket.js';
 import { announced, type Deadline, deadlineOf, type Moment, moment, wallOf } from './deadline.js';
 import { createDrain, type Drain } from './drain.js';
 import { createHeldWatch } from './held.js';
-import type { Hold } from './inbox.js';
 import { createMeter } from './meter.js';
 import { createOddities, oddityOf } from './oddities.js';
 import { type Facts, overdue } from './overdue.js';
 import { type Flow, Pipe } from './pipe.js';
-import { eventBytesOf } from './readers.js';
 import { rejectionOf } from './rejection.js';
 import { Replies } from './replies.js';
 import {
@@ -40,10 +40,10 @@ import {
   traced,
   usageOf,
 } from './report.js';
-import { connect, type Route } from './route.js';
-import type { Settlements } from './settle.js';
+import type { Settlements } from './settlement.js';
 import { createWatchdog, heartbeatOf, heartbeatOfClient } from './silence.js';
-import { Leg } from './socket.js';
+import { Account } from './spending.js';
+import { connect, type Route } from './steps.js';
 import { surely } from './surely.js';
 
 /** The parts of the instance that every session uses. */

@@ -1,7 +1,7 @@
 /** Notices an upstream that is open and says nothing though it owes an answer. */
 
-import type { Heartbeat } from './liveness.js';
-import type { Turns } from './turns.js';
+import type { Heartbeat } from '../legs/liveness.js';
+import type { Turns } from './pending.js';
 
 /** The watch over one session's upstream. */
 export interface Watchdog {

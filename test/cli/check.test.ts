@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { readCertificate } from '../../src/certificate.js';
+import { readCertificate } from '../../src/config/certificate.js';
 import { jwk, keySet, outage, rsaKeys, serveKeys } from '../auth/issuer.js';
 import { makeCertificate } from '../support/certificate.js';
 import { startIdentity } from '../support/identity.js';

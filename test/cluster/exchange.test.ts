@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { type Ear, Line } from '../../src/cluster/line.js';
+import { type Ear, Line } from '../../src/cluster/rpc.js';
 import { Totals } from '../../src/cluster/totals.js';
 import { RelayError } from '../../src/errors.js';
 import { answerCall } from '../../src/store/remote.js';

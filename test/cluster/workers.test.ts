@@ -1,11 +1,11 @@
-import { ConfigError } from '../../src/problems.js';
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { WebSocket } from 'ws';
 import { signToken } from '../../src/auth/token.js';
-import { loadConfig } from '../../src/config.js';
+import { loadConfig } from '../../src/config/load.js';
+import { ConfigError } from '../../src/problems.js';
 import { makeCertificate } from '../support/certificate.js';
 import { TestClient } from '../support/client.js';
 import { type Running, relayEnv, run, serve } from '../support/process.js';

@@ -1,11 +1,11 @@
-import { ConfigError } from '../../src/problems.js';
 import { generateKeyPairSync } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { loadConfig, type Settings } from '../../src/config.js';
-import { describeSettings } from '../../src/masked.js';
+import { loadConfig, type Settings } from '../../src/config/load.js';
+import { describeSettings } from '../../src/config/redact.js';
+import { ConfigError } from '../../src/problems.js';
 import { certificatePem } from '../support/pem.js';
 import { run } from '../support/process.js';
 

@@ -1,9 +1,9 @@
-import { ConfigError } from '../../src/problems.js';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { loadConfig, type Settings } from '../../src/config.js';
+import { loadConfig, type Settings } from '../../src/config/load.js';
+import { ConfigError } from '../../src/problems.js';
 import { run } from '../support/process.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'relay-spelling-'));

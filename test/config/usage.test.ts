@@ -1,10 +1,10 @@
-import { ConfigError } from '../../src/problems.js';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { loadConfig, type Settings } from '../../src/config.js';
-import { describeSettings, secretsOf } from '../../src/masked.js';
+import { loadConfig, type Settings } from '../../src/config/load.js';
+import { describeSettings, secretsOf } from '../../src/config/redact.js';
+import { ConfigError } from '../../src/problems.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'relay-usage-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

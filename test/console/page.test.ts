@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { runDemo } from '../../src/demo.js';
+import { runDemo } from '../../src/commands/demo.js';
 import { artefact, noBrowser, paddedSpeech, startBrowser, type TestBrowser } from '../support/browser.js';
 import { contrastFaults } from './contrast.js';
 import { type Recording, record, recording } from './recorder.js';

@@ -7,8 +7,8 @@ import express from 'express';
 import request from 'supertest';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { adviceFor } from '../../src/console/advice.js';
+import { consoleRoutes, type DemoDesk, loadConsole } from '../../src/doors/console.js';
 import { exitIds } from '../../src/errors.js';
-import { consoleRoutes, type DemoDesk, loadConsole } from '../../src/http/console.js';
 import { startTestRelay } from '../support/relay.js';
 
 const nowhere = 'http://127.0.0.1:9';

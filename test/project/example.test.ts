@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { configFileSchema, loadConfig } from '../../src/config.js';
+import { configFileSchema, loadConfig } from '../../src/config/load.js';
+import { eventBytesOf } from '../../src/legs/read.js';
 import { defaultMayUpdate } from '../../src/policy/profile.js';
-import { eventBytesOf } from '../../src/session/readers.js';
 import { textOf } from './tables.js';
 
 interface Schema {

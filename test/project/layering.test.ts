@@ -5,26 +5,25 @@ import { textOf } from './tables.js';
 
 /** From the innermost outwards; a file may import from its own folder and from layers before its own. */
 const layers = [
-  ['errors.ts', 'heap.ts', 'problems.ts', 'terminal.ts', 'version.ts'],
-  ['plain.ts'],
-  ['protocol', 'audio', 'outbound'],
-  ['policy', 'store', 'telemetry', 'client'],
-  ['config'],
-  ['config.ts', 'auth', 'upstream', 'tools', 'console'],
+  ['errors.ts', 'problems.ts', 'terminal.ts', 'version.ts', 'audio'],
+  ['protocol', 'outbound'],
+  ['policy', 'telemetry', 'store', 'client'],
+  ['config', 'auth', 'upstream', 'tools', 'webhooks', 'console'],
+  ['legs', 'admission'],
   ['session'],
-  ['http', 'telephony', 'certificate.ts'],
-  ['reload.ts', 'readiness.ts', 'upstreams.ts', 'masked.ts', 'listener.ts'],
-  ['relay.ts', 'talk', 'explain', 'emulator'],
-  ['check.ts', 'demo.ts', 'cluster'],
-  ['serve.ts'],
+  ['control', 'continuity'],
+  ['doors'],
+  ['relay.ts'],
+  ['cluster', 'talk', 'explain', 'emulator'],
+  ['commands'],
   ['cli.ts'],
 ];
 
 /** Where each of these may be imported from; a folder or a file. */
 const edges: Readonly<Record<string, readonly string[]>> = {
-  ws: ['session', 'upstream', 'emulator', 'talk', 'telephony'],
-  express: ['http'],
-  helmet: ['http'],
+  ws: ['legs', 'doors', 'upstream', 'emulator', 'talk'],
+  express: ['doors'],
+  helmet: ['doors'],
   '@azure/identity': ['upstream/entra.ts'],
   'prom-client': ['telemetry/metrics.ts'],
   pino: ['telemetry/log.ts'],
@@ -119,9 +118,9 @@ describe('the source folder', () => {
     expect(askers.filter((path) => !isIn(path, ['client', 'console']))).toEqual([]);
   });
 
-  it('reads the environment only in config.ts and cli.ts', () => {
+  it('reads the environment only in config/ and cli.ts', () => {
     const readers = sources.filter(({ text }) => /\bprocess\s*(\.|\?\.|\[['"])\s*env\b/.test(text));
-    expect(readers.map(({ path }) => path).filter((path) => !isIn(path, ['config.ts', 'cli.ts']))).toEqual([]);
+    expect(readers.map(({ path }) => path).filter((path) => !isIn(path, ['config', 'commands', 'cli.ts']))).toEqual([]);
   });
 
   it('keeps protocol and policy free of sockets, clocks and logs', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { signToken } from '../../src/auth/token.js';
-import { loadConfig } from '../../src/config.js';
+import { loadConfig } from '../../src/config/load.js';
 import { startRelay } from '../../src/relay.js';
 import { createLog } from '../../src/telemetry/log.js';
 import { connect, refused } from '../support/client.js';

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createDrain } from '../../src/session/drain.js';
-import { createTurns } from '../../src/session/turns.js';
+import { createTurns } from '../../src/session/pending.js';
 
 beforeEach(() => {
   vi.useFakeTimers();

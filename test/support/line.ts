@@ -1,7 +1,7 @@
 /** Two ends of a line as two processes have them, and a store behind one. */
 
 import { onTestFinished } from 'vitest';
-import { type Ear, Line } from '../../src/cluster/line.js';
+import { type Ear, Line } from '../../src/cluster/rpc.js';
 import { createMemoryStore, type MemoryStore } from '../../src/store/memory.js';
 import { answerCall, createRemoteStore } from '../../src/store/remote.js';
 import type { Store } from '../../src/store/store.js';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import type { ClientOptions } from 'ws';
 import { signToken } from '../../src/auth/token.js';
-import { loadConfig, type Settings } from '../../src/config.js';
+import { loadConfig, type Settings } from '../../src/config/load.js';
 import { type Emulator, type EmulatorOptions, startEmulator } from '../../src/emulator/emulator.js';
 import { type Relay, type Shared, startRelay } from '../../src/relay.js';
 import { createLog } from '../../src/telemetry/log.js';

@@ -4,8 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { keyOf, sign } from '../../src/outbound/sign.js';
-import { Delivery } from '../../src/telemetry/delivery.js';
 import { createLedger, type UsageRecord } from '../../src/telemetry/usage.js';
+import { Delivery } from '../../src/webhooks/delivery.js';
 import { proxy } from '../upstream/servers.js';
 
 const secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';

@@ -1,0 +1,251 @@
+/** `realtime-relay check`: what cannot work, and with `--dial` what others say: issuers of keys, and upstreams of a session. */
+
+import { randomUUID } from 'node:crypto';
+import { readCertificate } from '../config/certificate.js';
+import type { IssuerSettings } from '../config/identity.js';
+import type { Settings } from '../config/load.js';
+import { RelayError } from '../errors.js';
+import type { Profile } from '../policy/profile.js';
+import { renderSession } from '../policy/render.js';
+import { encode, eventOf, type JsonObject, type RealtimeEvent, type Refusal, type Step } from '../protocol/event.js';
+import { createReader } from '../protocol/read.js';
+import { previewUpstream } from '../protocol/translate.js';
+import { createTokenVerifier } from '../relay.js';
+import { oneLine } from '../terminal.js';
+import { createTargets } from '../upstream/configured.js';
+import { type Dialed, dial } from '../upstream/dial.js';
+import { DialFailure } from '../upstream/failure.js';
+import { type UpstreamTarget, upstreamUrl } from '../upstream/target.js';
+
+/** What works and is probably not meant, for `check`: too much for the log of each start. */
+export function hintsOf({ profiles }: Pick<Settings, 'profiles'>): string[] {
+  return [...profiles.values()]
+    .filter(
+      ({ session }) => session.type !== 'transcription' && !(session.instructions ?? '').trim() && !session.prompt,
+    )
+    .map(
+      ({ name }) =>
+        `profiles.${name}.session.instructions is not set: the model then has the vendor's own instructions, a lively ` +
+        'persona that speaks fast and is told to call a function whenever it can. An empty text does not clear them.',
+    );
+}
+
+const maxBytes = 32 * 1024 * 1024;
+
+/**
+ * Finds what cannot work without asking anybody.
+ * @throws ConfigError
+ */
+export function checkSettings(settings: Settings): void {
+  createTokenVerifier(settings).close();
+  createTargets(settings, () => undefined);
+  if (settings.tls) readCertificate(settings.tls);
+}
+
+/** What came of asking for the keys of one issuer. */
+interface IssuerReport {
+  readonly issuer: string;
+  readonly ok: boolean;
+  readonly said: readonly string[];
+}
+
+/** What came of a session on one upstream with one profile. */
+interface UpstreamReport {
+  readonly upstream: string;
+  readonly profile: string;
+  /** Where it was dialled, and as whom. */
+  readonly url: string;
+  readonly identity: string;
+  readonly ok: boolean;
+  readonly said: readonly string[];
+}
+
+/** All that `check --dial` found out. */
+export interface DialReport {
+  readonly ok: boolean;
+  readonly issuers: readonly IssuerReport[];
+  readonly upstreams: readonly UpstreamReport[];
+}
+
+/** Asks every issuer for its keys, and tries every upstream with every profile. Prints a line for each step. */
+export async function checkAll(settings: Settings, print: (line: string) => void): Promise<DialReport> {
+  const issuers: IssuerReport[] = [];
+  for (const issuer of settings.auth.issuers) issuers.push(await askForKeys(settings, issuer, print));
+  const upstreams: UpstreamReport[] = [];
+  const { targets, caches } = createTargets(settings, () => undefined);
+  for (const target of targets) {
+    for (const profile of settings.profiles.values()) {
+      upstreams.push(await checkUpstream(settings, target, profile, print));
+    }
+  }
+  for (const cache of caches.values()) cache.close();
+  const accept = upstreams.every(({ ok }) => ok);
+  print(accept ? 'All upstreams accept sessions.' : 'Not all upstreams accept sessions.');
+  return { ok: accept && issuers.every(({ ok }) => ok), issuers, upstreams };
+}
+
+/** Prints each line as it comes, and keeps it. */
+function keeping(print: (line: string) => void): { said: string[]; say(line: string): void } {
+  const said: string[] = [];
+  return {
+    said,
+    say(line) {
+      said.push(line);
+      print(`  ${line}`);
+    },
+  };
+}
+
+async function askForKeys(
+  settings: Settings,
+  issuer: IssuerSettings,
+  print: (line: string) => void,
+): Promise<IssuerReport> {
+  const { said, say } = keeping(print);
+  print(`issuer ${oneLine(issuer.issuer, 256)}:`);
+  const { source } = issuer;
+  if (source.kind !== 'jwks') {
+    say(`verifies with ${issuer.keySetting}`);
+    return { issuer: issuer.issuer, ok: true, said };
+  }
+  const verifier = createTokenVerifier({ ...settings, auth: { ...settings.auth, issuers: [issuer] } });
+  try {
+    await verifier.warm();
+    say(`has keys at ${source.uri}`);
+    return { issuer: issuer.issuer, ok: true, said };
+  } catch (error) {
+    const { cause } = error as Error;
+    say(`failed: ${oneLine(cause instanceof Error ? cause.message : String(cause), 1000)}`);
+    say(`what to do: check ${issuer.keySetting}, which is ${source.uri}.`);
+    return { issuer: issuer.issuer, ok: false, said };
+  } finally {
+    verifier.close();
+  }
+}
+
+async function checkUpstream(
+  settings: Settings,
+  target: UpstreamTarget,
+  profile: Profile,
+  print: (line: string) => void,
+): Promise<UpstreamReport> {
+  const { said, say } = keeping(print);
+  print(`upstream ${target.name}, profile ${profile.name}:`);
+  const intent = profile.session.type === 'transcription' ? 'transcription' : undefined;
+  const url = String(upstreamUrl(target, { intent }));
+  const identity = await identityOf(target);
+  say(`url ${url}`);
+  say(`identity ${identity}`);
+  const problem = await tryOne(target, profile, settings, say);
+  for (const line of problem ?? []) say(line);
+  return { upstream: target.name, profile: profile.name, url, identity, ok: problem === null, said };
+}
+
+/** As whom an upstream is asked: what an Entra token says of itself, never the token. */
+async function identityOf({ authorize }: UpstreamTarget): Promise<string> {
+  let header: Awaited<ReturnType<typeof authorize.header>>;
+  try {
+    header = await authorize.header();
+  } catch {
+    // Why, and what to do about it, the dial says better.
+    return 'Microsoft Entra, which gave no token';
+  }
+  const { name, value } = header;
+  try {
+    if (name === 'api-key') return 'API key';
+    const [, payload = ''] = value.split('.');
+    const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as Record<string, unknown>;
+    const known = ['appid', 'azp', 'oid', 'tid', 'xms_mirid', 'upn', 'aud'].flatMap((claim) =>
+      typeof claims[claim] === 'string' ? [`${claim} ${oneLine(claims[claim], 256)}`] : [],
+    );
+    return ['Microsoft Entra', ...known].join(', ');
+  } catch {
+    // Of one that cannot be read nothing is known.
+    return 'Microsoft Entra, of a token that does not say';
+  }
+}
+
+async function tryOne(
+  target: UpstreamTarget,
+  profile: Profile,
+  { limits }: Settings,
+  say: (line: string) => void,
+): Promise<string[] | null> {
+  const requestId = randomUUID();
+  const started = performance.now();
+  let dialed: Dialed;
+  try {
+    const signal = new AbortController().signal;
+    dialed = await dial(target, {
+      requestId,
+      signal,
+      timeoutSeconds: limits.dial_seconds,
+      ...(profile.session.type === 'transcription' && { intent: 'transcription' as const }),
+    });
+  } catch (error) {
+    return explain(error, requestId);
+  }
+  say(`connected in ${Math.round(performance.now() - started)} ms`);
+  try {
+    const session = await configure(dialed, renderSession(profile, {}), limits.configure_seconds);
+    say(`configured in ${Math.round(performance.now() - started)} ms, model ${oneLine(String(session.model), 128)}`);
+    return null;
+  } catch (error) {
+    return [
+      `The session could not be configured: ${oneLine((error as Error).message)}`,
+      'Check this profile in RELAY_CONFIG.',
+    ];
+  } finally {
+    dialed.socket.close();
+  }
+}
+
+/** What is wrong, what to do, and what Azure's support would ask for. */
+function explain(error: unknown, requestId: string): string[] {
+  const cause = error instanceof RelayError ? error.cause : error;
+  if (!(cause instanceof DialFailure)) return [String((error as Error).message)];
+  const ids = Object.entries(cause.requestIds).map(([name, value]) => `${name} ${value}`);
+  return [
+    `failed (${cause.kind}): ${cause.message}`,
+    `what to do: ${cause.advice}`,
+    `for support: ${[`x-ms-client-request-id ${requestId}`, ...ids, new Date().toISOString()].join(', ')}`,
+  ];
+}
+
+/** Sends the profile and waits for its acknowledgement; rejects with upstream's own words. */
+function configure({ socket, upstream }: Dialed, session: JsonObject, seconds: number): Promise<JsonObject> {
+  const { dialect } = upstream;
+  const read = createReader({ direction: 'down', dialect, slowBytes: maxBytes, eventBytes: maxBytes });
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error('no answer in time')), seconds * 1000);
+    const settle = (action: () => void) => {
+      clearTimeout(timer);
+      action();
+    };
+    const refuse = ({ message }: Refusal) => settle(() => reject(new Error(message)));
+    const translation = dialect === 'preview' ? previewUpstream({ refuse, eventId: () => 'event_rly_0' }) : null;
+    const send = (event: RealtimeEvent) => {
+      for (const each of apply(translation?.toUpstream, event)) socket.send(encode(each), { binary: false });
+    };
+    const take = ({ type, body }: RealtimeEvent) => {
+      if (type === 'session.created') send(eventOf({ type: 'session.update', event_id: 'rly_check', session }));
+      else if (type === 'session.updated') settle(() => resolve(body?.session as JsonObject));
+      else if (type === 'error') settle(() => reject(new Error(JSON.stringify(body?.error))));
+    };
+    socket.on('message', (message: Buffer) => {
+      try {
+        for (const event of apply(translation?.fromUpstream, read(message))) take(event);
+      } catch (error) {
+        settle(() => reject(error));
+      }
+    });
+    socket.on('close', (code) => settle(() => reject(new Error(`the upstream closed the connection (${code})`))));
+    socket.resume();
+  });
+}
+
+function apply(step: Step | undefined, event: RealtimeEvent): readonly RealtimeEvent[] {
+  if (!step) return [event];
+  const result = step(event);
+  return result === null ? [] : Array.isArray(result) ? result : [result as RealtimeEvent];
+}

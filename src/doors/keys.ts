@@ -1,0 +1,100 @@
+/** What a browser gets in place of an app token: a client secret of the relay, or an ephemeral key of upstream's. */
+
+import { randomUUID } from 'node:crypto';
+import type { Request, RequestHandler, Response } from 'express';
+import { type AdmissionServices, checkIntent, drainingError, modelOf, profileOf } from '../admission/admission.js';
+import { RelayError } from '../errors.js';
+import { publicSession } from '../policy/policy.js';
+import type { Profile } from '../policy/profile.js';
+import { renderSession } from '../policy/render.js';
+import type { JsonObject } from '../protocol/event.js';
+import { defaultTemperature, sessionToPreview } from '../protocol/translate/session.js';
+import type { Calls } from '../session/calls.js';
+import { guestOf, urlOf } from './guest.js';
+
+export const secretPaths = ['/v1/realtime/client_secrets', '/openai/v1/realtime/client_secrets'];
+
+/** Where the beta asks for what `client_secrets` gives; and Azure's preview, for a transcription. */
+export const sessionPaths = ['/v1', '/openai/v1', '/openai'].map((base) => `${base}/realtime/sessions`);
+export const transcriptionPaths = [
+  ...['/v1', '/openai/v1', '/openai'].map((base) => `${base}/realtime/transcription_sessions`),
+  '/openai/realtimeapi/transcription_sessions',
+];
+
+/** Where Azure's preview hands out keys for WebRTC. */
+export const previewKeyPath = '/openai/realtimeapi/sessions';
+
+/** The body of an answer: of `client_secrets`, or the preview's session with the secret in it. */
+export type Form = 'ga' | 'preview';
+
+/** What upstream gives at the most, and by default. */
+const keySeconds = 600;
+
+/**
+ * An app token in, a secret for one browser session out. The session configuration that the request carries is the
+ * profile's matter here and is ignored; `expires_after.seconds` can only shorten.
+ */
+export function mintSecret(admission: AdmissionServices, form: Form, longestSeconds: () => number): RequestHandler {
+  return async (request, response) => {
+    if (admission.registry.isDraining) throw drainingError();
+    const { principal } = guestOf(response);
+    const url = urlOf(request);
+    const profile = profileOf(principal, admission.profiles);
+    const isForTranscription = transcriptionPaths.some((path) => url.pathname.startsWith(path));
+    if (isForTranscription) checkIntent(profile, new URL('?intent=transcription', url));
+    const model = modelOf(profile, url);
+    const seconds = lifetime(request.body, longestSeconds());
+    admission.connects.mint(principal, profile);
+    const { value, expiresAt } = await admission.secrets.mint(principal, seconds, profile.limits.client_secrets);
+    answer(response, form, { value, expiresAt, profile, model, claims: principal.claims });
+  };
+}
+
+/** An app token in, upstream's own key out, for profiles that hand such keys out; all but the key is redacted. */
+export function mintEphemeralKey(calls: Calls, form: Form): RequestHandler {
+  return async (request: Request, response) => {
+    const { requestId } = response.locals as { requestId: string };
+    const { key, principal, profile } = await calls.mint(
+      guestOf(response),
+      requestId,
+      lifetime(request.body, keySeconds),
+    );
+    answer(response, form, { ...key, profile, model: modelOf(profile, urlOf(request)), claims: principal.claims });
+  };
+}
+
+interface Minted {
+  readonly value: string;
+  readonly expiresAt: number;
+  readonly profile: Profile;
+  readonly model: string;
+  readonly claims: Readonly<Record<string, unknown>>;
+}
+
+function answer(response: Response, form: Form, { value, expiresAt, profile, model, claims }: Minted): void {
+  const session = publicSession(renderSession(profile, claims), {
+    id: `sess_${randomUUID().replaceAll('-', '')}`,
+    model,
+    expiresAt: 0,
+  });
+  const body: JsonObject =
+    form === 'ga'
+      ? { value, expires_at: expiresAt, session }
+      : { ...sessionToPreview(session, defaultTemperature), client_secret: { value, expires_at: expiresAt } };
+  response.set('Cache-Control', 'no-store').json(body);
+}
+
+/** The beta has the wish for a life inside of `client_secret`. */
+function lifetime(body: unknown, longest: number): number {
+  type Wish = { expires_after?: { seconds?: unknown } | null };
+  const { expires_after: wish, client_secret: inner } = (body ?? {}) as Wish & { client_secret?: Wish | null };
+  const seconds = wish?.seconds ?? inner?.expires_after?.seconds;
+  if (seconds === undefined) return longest;
+  if (!Number.isSafeInteger(seconds) || (seconds as number) < 1) {
+    throw new RelayError(
+      'bad_event',
+      'The field "expires_after.seconds" must be a whole number of seconds, 1 or more.',
+    );
+  }
+  return Math.min(seconds as number, longest);
+}

@@ -1,0 +1,136 @@
+/** Sends what was judged: gives it the id it goes upstream with, and remembers what its answer will need. */
+
+import { relayPrefix } from '../protocol/catalogue.js';
+import type { JsonObject } from '../protocol/event.js';
+import { root } from './leading.js';
+import { setFields } from './locks.js';
+import { wordBytes } from './seeds.js';
+import { isObject, own } from './shape.js';
+import type { Memory } from './state.js';
+
+/** Prepares events of one session for upstream. */
+export interface Asking {
+  /** A judged event of the client as it goes upstream, or null when the relay answers it by itself. */
+  client(body: JsonObject, clientId: string | null): JsonObject | null;
+  /** An event of the relay as it goes upstream. */
+  relay(body: JsonObject): JsonObject;
+}
+
+/** Makes what prepares the events of one session. */
+export function createAsking(memory: Memory): Asking {
+  return new Preparation(memory);
+}
+
+class Preparation implements Asking {
+  readonly #memory: Memory;
+  #ids = 0;
+
+  constructor(memory: Memory) {
+    this.#memory = memory;
+  }
+
+  client(body: JsonObject, clientId: string | null): JsonObject | null {
+    if (body.type === 'session.update') return this.#update(body, clientId);
+    let out: JsonObject = { ...body };
+    let undo: (() => void) | null = null;
+    if (body.type === 'response.create') ({ body: out, undo } = this.#response(body));
+    else if (body.type === 'conversation.item.create') {
+      const { leading } = this.#memory.items;
+      // The beginning is behind what the server says there, whoever asks for it.
+      if (own(out, 'previous_item_id') === root && leading !== null) out.previous_item_id = leading;
+      undo = this.#item(body);
+    } else if (body.type === 'conversation.item.retrieve') undo = this.#retrieval(body);
+    if (undo === null) {
+      if (clientId === null) delete out.event_id;
+      else out.event_id = clientId;
+      return out;
+    }
+    const { sent } = this.#memory;
+    // An error must lead back to this very event, even when a client uses one id for all.
+    const eventId = clientId === null || sent.has(clientId) ? this.#nextId('c') : clientId;
+    sent.set(eventId, { by: 'client', clientId, undo });
+    return { ...out, event_id: eventId };
+  }
+
+  relay(body: JsonObject): JsonObject {
+    const { items, responses, updates, sent, trusted } = this.#memory;
+    const eventId = this.#nextId('');
+    const out: JsonObject = { ...body, event_id: eventId };
+    if (body.type === 'session.update') updates.push({ by: 'relay', eventId });
+    if (body.type === 'conversation.item.create' && isObject(body.item)) {
+      const given = own(body.item, 'id');
+      const id = typeof given === 'string' ? given : this.#nextId('i');
+      // A trusted client sees what its tools return, but never what the relay says to the model.
+      if (!trusted || body.item.type === 'message') items.hide(id, own(body, 'previous_item_id'));
+      out.item = { ...body.item, id };
+    }
+    if (body.type === 'response.create') {
+      const response = isObject(body.response) ? body.response : {};
+      const ask = responses.ask({ by: 'relay', hidden: own(response, 'conversation') === 'none', metadata: null });
+      const metadata = own(response, 'metadata');
+      out.response = { ...response, metadata: { ...(isObject(metadata) ? metadata : {}), ...ask.metadata } };
+      sent.set(eventId, { by: 'relay', clientId: null, undo: () => responses.forget(ask.tag) });
+    }
+    return out;
+  }
+
+  #nextId(kind: string): string {
+    return `${relayPrefix}${kind}${++this.#ids}`;
+  }
+
+  #update(body: JsonObject, clientId: string | null): JsonObject | null {
+    const { updates, sent, profile } = this.#memory;
+    const session = own(body, 'session');
+    const fields = isObject(session) ? session : {};
+    if (setFields(fields).length === 0 && isObject(session)) return null;
+    const eventId = this.#nextId('c');
+    updates.push({ by: 'client', eventId, fields });
+    sent.set(eventId, { by: 'client', clientId, undo: () => undefined });
+    if (!isObject(session)) return { ...body, event_id: eventId };
+    return { ...body, event_id: eventId, session: { type: profile.session.type, ...session } };
+  }
+
+  #response(body: JsonObject): { body: JsonObject; undo: () => void } {
+    const { responses } = this.#memory;
+    const wish = own(body, 'response');
+    const response = isObject(wish) ? wish : {};
+    const metadata = own(response, 'metadata');
+    const ask = responses.ask({ by: 'client', hidden: false, metadata: isObject(metadata) ? metadata : null });
+    return {
+      body: { ...body, response: { ...response, metadata: ask.metadata } },
+      undo: () => responses.forget(ask.tag),
+    };
+  }
+
+  #item(body: JsonObject): () => void {
+    const memory = this.#memory;
+    const given = own(body, 'item');
+    const item = isObject(given) ? given : {};
+    const id = own(item, 'id');
+    const callId = own(item, 'call_id');
+    memory.created++;
+    if (!memory.responses.begun) memory.seeds.bytes += wordBytes(item);
+    if (own(item, 'type') === 'function_call_output' && typeof callId === 'string') {
+      // Stays answered even if upstream refuses the answer: an id can be used again, an answer cannot be taken back.
+      memory.calls.set(callId, true);
+    }
+    if (own(item, 'type') !== 'message') return () => undefined;
+    if (typeof id === 'string') {
+      const role = own(item, 'role');
+      memory.items.show(id, { kind: typeof role === 'string' ? role : '', byClient: true }, undefined);
+      return () => memory.items.forget(id);
+    }
+    memory.unnamed++;
+    return () => {
+      memory.unnamed = Math.max(0, memory.unnamed - 1);
+    };
+  }
+
+  #retrieval(body: JsonObject): () => void {
+    const { retrieving } = this.#memory;
+    const itemId = own(body, 'item_id');
+    if (typeof itemId !== 'string') return () => undefined;
+    retrieving.set(itemId, true);
+    return () => void retrieving.delete(itemId);
+  }
+}
