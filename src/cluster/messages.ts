@@ -1,7 +1,7 @@
 /** What the primary and its workers say and ask over their lines. */
 
 import { z } from 'zod';
-import type { Settings } from '../config/load.js';
+import type { Settings } from '../config/settings.js';
 import type { Snapshot } from '../telemetry/metrics.js';
 
 /** The number, also NaN: the mean of nothing. */

@@ -3,9 +3,9 @@
 import type { Worker } from 'node:cluster';
 import type { z } from 'zod';
 import { readCertificate } from '../config/certificate.js';
-import type { Settings } from '../config/load.js';
 import { secretsOf } from '../config/redact.js';
 import { followSettings, type SettingsSource } from '../config/reload.js';
+import type { Settings } from '../config/settings.js';
 import type { Health } from '../doors/app.js';
 import { openOps } from '../doors/listener.js';
 import { RelayError } from '../errors.js';

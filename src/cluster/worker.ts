@@ -2,7 +2,7 @@
 
 import { EventEmitter, once } from 'node:events';
 import { z } from 'zod';
-import type { Settings } from '../config/load.js';
+import type { Settings } from '../config/settings.js';
 import { RelayError } from '../errors.js';
 import { type Relay, type Shared, startRelay } from '../relay.js';
 import { createRemoteStore } from '../store/remote.js';

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { readCertificate } from '../config/certificate.js';
 import type { IssuerSettings } from '../config/identity.js';
-import type { Settings } from '../config/load.js';
+import type { Settings } from '../config/settings.js';
 import { RelayError } from '../errors.js';
 import type { Profile } from '../policy/profile.js';
 import { renderSession } from '../policy/render.js';

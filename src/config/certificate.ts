@@ -4,7 +4,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { ConfigError } from '../problems.js';
-import type { Settings } from './load.js';
+import type { Settings } from './settings.js';
 
 /** How a certificate begins that is not in PEM (RFC 5280 section 4.1), which Node reads and its TLS does not. */
 const derSequence = 0x30;

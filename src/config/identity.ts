@@ -3,9 +3,9 @@
 import { z } from 'zod';
 import type { Profile } from '../policy/profile.js';
 import { usesClaims } from '../policy/render.js';
+import { text } from './shapes.js';
 import { type KeySettings, keySet, onlyOne, pemOf, secrets } from './sources.js';
 
-const text = z.string().trim().min(1);
 const profileName = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'a profile has a name of A-Z, a-z, 0-9, - and _');
 const oneOrMore = z.union([text, z.array(text).min(1).max(10)]);
 

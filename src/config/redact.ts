@@ -1,6 +1,6 @@
 /** The configuration as it may be shown, and the secrets in it that may not. */
 
-import type { Settings } from './load.js';
+import type { Settings } from './settings.js';
 
 const masked = '********';
 

@@ -5,7 +5,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { ConfigError } from '../problems.js';
 import type { Log } from '../telemetry/log.js';
 import type { ReloadOutcome } from '../telemetry/metrics.js';
-import type { Settings } from './load.js';
+import type { Settings } from './settings.js';
 
 /** Where settings come from. */
 export interface SettingsSource {

@@ -5,8 +5,7 @@ import { isLoopback } from '../outbound/addresses.js';
 import { type ProxySettings, proxyFor } from '../outbound/proxy.js';
 import { type AuthorityVariables, cloudOf, identityWarnings } from './cloud.js';
 import { endpointProblem } from './endpoint.js';
-
-const text = z.string().trim().min(1);
+import { text } from './shapes.js';
 
 /** One of the list. */
 export const upstreamSchema = z.strictObject({

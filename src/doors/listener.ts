@@ -6,7 +6,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { readCertificate } from '../config/certificate.js';
-import type { Settings } from '../config/load.js';
+import type { Settings } from '../config/settings.js';
 import { RelayError } from '../errors.js';
 import { ConfigError } from '../problems.js';
 import type { Log } from '../telemetry/log.js';

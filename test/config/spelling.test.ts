@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { loadConfig, type Settings } from '../../src/config/load.js';
+import { loadConfig } from '../../src/config/load.js';
+import type { Settings } from '../../src/config/settings.js';
 import { ConfigError } from '../../src/problems.js';
 import { run } from '../support/process.js';
 

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { environment } from '../../src/config/load.js';
+import { environment } from '../../src/config/environment.js';
 import { textOf } from '../project/tables.js';
 import { templateOf, unbalanced, undeclared, unused } from './bicep.js';
 

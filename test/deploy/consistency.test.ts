@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { configFileSchema, loadConfig } from '../../src/config/load.js';
+import { configFileSchema } from '../../src/config/file.js';
+import { loadConfig } from '../../src/config/load.js';
 import { createMetrics } from '../../src/telemetry/metrics.js';
 import { faultOf } from '../../src/upstream/faults.js';
 import { textOf } from '../project/tables.js';

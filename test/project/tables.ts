@@ -2,7 +2,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
-import { environment } from '../../src/config/load.js';
+import { environment } from '../../src/config/environment.js';
 import { exits } from '../../src/errors.js';
 import { createMetrics } from '../../src/telemetry/metrics.js';
 

@@ -1,0 +1,47 @@
+/** The settings as all parts of the relay have them. */
+
+import type { ProxySettings } from '../outbound/proxy.js';
+import type { Profile } from '../policy/profile.js';
+import type { logLevels } from '../telemetry/log.js';
+import type { InstanceLimits } from './file.js';
+import type { IssuerSettings } from './identity.js';
+import type { UpstreamSettings } from './resources.js';
+
+/** The effective configuration. */
+export interface Settings {
+  /** Null: all addresses there are, of both families where there are both. */
+  readonly host: string | null;
+  readonly port: number;
+  readonly opsPort: number;
+  /** Processes that serve the public port; 1: this one, without any other. */
+  readonly workers: number;
+  readonly tls: { readonly cert: string; readonly key: string } | null;
+  /** What browsers are told over TLS: to use nothing else for this host, or for all below it. */
+  readonly hsts: 'on' | 'subdomains' | 'off';
+  readonly upstreams: readonly UpstreamSettings[];
+  /** The proxy for what the relay asks of others; each upstream has what comes of it already. */
+  readonly proxy: ProxySettings;
+  readonly entra: { readonly clientId: string | null; readonly instanceDiscovery: boolean };
+  readonly auth: {
+    /** One or more; the claim `iss` of a token chooses. */
+    readonly issuers: readonly IssuerSettings[];
+    readonly maxSeconds: number;
+    /** Name of a cookie that may hold an app token, or null. */
+    readonly cookie: string | null;
+  };
+  /** Origins of pages that may connect, `https://*.example.com` for those of one label before it; or `*`. */
+  readonly origins: readonly string[] | '*';
+  readonly queryCredentials: boolean;
+  /** Whether the page to try the relay with is served. */
+  readonly console: boolean;
+  readonly redisUrl: string | null;
+  readonly logLevel: (typeof logLevels)[number];
+  readonly profiles: ReadonlyMap<string, Profile>;
+  readonly limits: InstanceLimits;
+  /** The proxies that say from which address a client comes. */
+  readonly proxies: { readonly count: number; readonly addresses: readonly string[] };
+  /** Where usage records are sent besides the log, or null. */
+  readonly usageWebhook: { readonly url: string; readonly secret: string } | null;
+  /** Things that are probably not meant, for the log. */
+  readonly warnings: readonly string[];
+}
