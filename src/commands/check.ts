@@ -11,6 +11,7 @@ import { encode, eventOf, type JsonObject, type RealtimeEvent, type Refusal, typ
 import { createReader } from '../protocol/read.js';
 import { previewUpstream } from '../protocol/translate.js';
 import { createTokenVerifier } from '../relay.js';
+import { configureGreeted } from '../session/configure.js';
 import { oneLine } from '../terminal.js';
 import { createTargets } from '../upstream/configured.js';
 import { type Dialed, dial } from '../upstream/dial.js';
@@ -212,6 +213,8 @@ function explain(error: unknown, requestId: string): string[] {
   ];
 }
 
+const unsaid = 'the acknowledgement does not say which session upstream runs';
+
 /** Sends the profile and waits for its acknowledgement; rejects with upstream's own words. */
 function configure({ socket, upstream }: Dialed, session: JsonObject, seconds: number): Promise<JsonObject> {
   const { dialect } = upstream;
@@ -227,10 +230,12 @@ function configure({ socket, upstream }: Dialed, session: JsonObject, seconds: n
     const send = (event: RealtimeEvent) => {
       for (const each of apply(translation?.toUpstream, event)) socket.send(encode(each), { binary: false });
     };
-    const take = ({ type, body }: RealtimeEvent) => {
-      if (type === 'session.created') send(eventOf({ type: 'session.update', event_id: 'rly_check', session }));
-      else if (type === 'session.updated') settle(() => resolve(body?.session as JsonObject));
-      else if (type === 'error') settle(() => reject(new Error(JSON.stringify(body?.error))));
+    const configuration = configureGreeted(session, (update) => send(eventOf(update)));
+    const take = (event: RealtimeEvent) => {
+      const outcome = configuration.look(event);
+      if (outcome === null) return;
+      if ('session' in outcome) settle(() => resolve(outcome.session));
+      else settle(() => reject(new Error(outcome.rejected === null ? unsaid : JSON.stringify(outcome.rejected))));
     };
     socket.on('message', (message: Buffer) => {
       try {

@@ -19,6 +19,7 @@ import { attach, type CreatedCall, createCall, type EphemeralKey, mintKey } from
 import { type Dialed, mostMessageBytes } from '../upstream/dial.js';
 import type { UpstreamPool } from '../upstream/pool.js';
 import { type Activity, createActivity } from './activity.js';
+import { type Configuration, configureShared, effective } from './configure.js';
 import { type Deadline, deadlineOf, type Moment, moment, wallOf } from './deadline.js';
 import { createDrain, type Drain } from './drain.js';
 import { createGuard } from './guard.js';
@@ -106,6 +107,7 @@ export class Call {
   #created: CreatedCall | null = null;
   #drain: Drain | null = null;
   #dialed: Dialed | null = null;
+  #configuration: Configuration | null = null;
   #judge: (event: RealtimeEvent) => void = () => undefined;
   #listener: (() => void) | null = null;
   #answeredAt = 0;
@@ -219,9 +221,10 @@ export class Call {
     this.#state = 'configuring';
     this.#attachedAt = performance.now();
     const { report_only: reportOnly } = profile.client;
+    const watch = createWatch(profile, this.#session, key.session);
     const guard = createGuard(
       {
-        watch: createWatch(profile, this.#session, key.session),
+        watch,
         violations: profile.webrtc.violations,
         reportOnly,
       },
@@ -251,7 +254,8 @@ export class Call {
       },
       failed: (error) => this.#unforeseen(error),
     });
-    guard.start();
+    // Once more, now that the sideband is there.
+    this.#configuration = configureShared(watch.imposed, (update) => this.#inject(update));
   }
 
   #inject(body: JsonObject): void {
@@ -277,6 +281,8 @@ export class Call {
         this.#listener?.();
         return;
       }
+      const outcome = this.#configuration?.look(event);
+      if (outcome) this.#open(effective(outcome));
       this.#follow(event);
       this.#judge(event);
       this.#drain?.look();
@@ -300,23 +306,21 @@ export class Call {
   }
 
   #follow({ type, body }: RealtimeEvent): void {
-    if (type === 'session.updated') {
-      if (this.#state === 'configuring') this.#open(body?.session as JsonObject);
-    } else if (type === 'output_audio_buffer.started') this.#playing = true;
+    if (type === 'output_audio_buffer.started') this.#playing = true;
     else if (type === 'output_audio_buffer.stopped' || type === 'output_audio_buffer.cleared') this.#playing = false;
     else if (type === 'error' && (body?.error as JsonObject | undefined)?.code === 'session_expired') {
       this.end('session_expired', 'upstream');
     }
   }
 
-  #open(effective: JsonObject): void {
+  #open(session: JsonObject): void {
     const { metrics, log } = this.#services;
     const at = moment();
     const { now } = at;
     const startedAt = this.#started.now;
     this.#state = 'open';
     this.#readyAt = now;
-    this.#deadline = deadlineOf(this.admission.profile, startedAt, at, effective.expires_at);
+    this.#deadline = deadlineOf(this.admission.profile, startedAt, at, session.expires_at);
     this.#services.opened();
     metrics.sessionReady((now - startedAt) / 1000);
     reportOpening(

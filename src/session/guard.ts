@@ -1,7 +1,7 @@
 /** Keeps a call as its profile made it: the browser can change the session without asking the relay, but not for long. */
 
 import { randomUUID } from 'node:crypto';
-import { exits, RelayError } from '../errors.js';
+import { RelayError } from '../errors.js';
 import type { Watch } from '../policy/conformance.js';
 import { relayPrefix } from '../protocol/catalogue.js';
 import { isObject, type JsonObject, type RealtimeEvent } from '../protocol/event.js';
@@ -16,11 +16,9 @@ interface GuardPorts {
 }
 
 interface Guard {
-  /** Imposes the profile once more, now that the sideband is there. */
-  start(): void;
   /**
    * Judges what upstream says on the sideband.
-   * @throws RelayError when upstream does not take the profile, and `forbidden` when the browser does not let go
+   * @throws RelayError `forbidden` when the browser does not let go
    */
   judge(event: RealtimeEvent): void;
 }
@@ -35,7 +33,6 @@ interface Rules {
 
 /** Starts to guard one call. */
 export function createGuard({ watch, violations, reportOnly }: Rules, ports: GuardPorts): Guard {
-  let configureId = '';
   let count = 0;
   /** The updates under way that put fields back, in order; never more than upstream has still to answer. */
   const pending: { id: string; fields: readonly string[] }[] = [];
@@ -67,18 +64,12 @@ export function createGuard({ watch, violations, reportOnly }: Rules, ports: Gua
     const id = error.event_id;
     if (typeof id !== 'string') return;
     const cause = rejectionOf(error);
-    if (id === configureId) {
-      throw new RelayError('upstream_configuration_failed', exits.upstream_configuration_failed.meaning, { cause });
-    }
     if (pending.some((update) => update.id === id)) {
       throw new RelayError('forbidden', 'The client changed the session in a way that cannot be undone.', { cause });
     }
   }
 
   return {
-    start() {
-      configureId = send(watch.imposed);
-    },
     judge({ type, body }) {
       if (type === 'session.updated' && isObject(body?.session)) updated(body.session);
       else if (type === 'error' && isObject(body?.error)) refused(body.error);

@@ -12,8 +12,7 @@ import { eventBytesOf } from '../legs/read.js';
 import { Leg } from '../legs/websocket.js';
 import type { Policy } from '../policy/policy.js';
 import { renderSession } from '../policy/render.js';
-import { relayPrefix } from '../protocol/catalogue.js';
-import type { Json, JsonObject, Refusal, Step } from '../protocol/event.js';
+import type { JsonObject, Refusal, Step } from '../protocol/event.js';
 import type { Log } from '../telemetry/log.js';
 import type { Initiator, Metrics, Odd } from '../telemetry/metrics.js';
 import { type SessionTrace, traceSession } from '../telemetry/trace.js';
@@ -21,6 +20,7 @@ import type { UsageRecord } from '../telemetry/usage.js';
 import { mostMessageBytes } from '../upstream/dial.js';
 import type { DialEvent, Opened, OpenOptions } from '../upstream/pool.js';
 import { type Activity, createActivity } from './activity.js';
+import { type Configuration, configureGreeted, effective, unconfigured } from './configure.js';
 import { announced, type Deadline, deadlineOf, type Moment, moment, wallOf } from './deadline.js';
 import { createDrain, type Drain } from './drain.js';
 import { createHeldWatch } from './held.js';
@@ -28,7 +28,6 @@ import { createMeter } from './meter.js';
 import { createOddities, oddityOf } from './oddities.js';
 import { type Facts, overdue } from './overdue.js';
 import { type Flow, Pipe } from './pipe.js';
-import { rejectionOf } from './rejection.js';
 import { Replies } from './replies.js';
 import {
   type End,
@@ -91,7 +90,6 @@ interface Ending {
 const expiryNoticeSeconds = 60;
 const reportsLogged = 10;
 const oddMessage = 'The upstream sent something that is not a Realtime event.';
-const configureId = `${relayPrefix}configure`;
 
 export class Session {
   readonly admission: Admission;
@@ -115,7 +113,7 @@ export class Session {
   #dialed: Opened | null = null;
   #dialedAt = 0;
   #configureBy = Number.POSITIVE_INFINITY;
-  #configureSent = false;
+  #configuration: Configuration | null = null;
   #deadline: Deadline = { at: Number.POSITIVE_INFINITY, wallAt: Number.POSITIVE_INFINITY };
   #expiryAnnounced = false;
   #lastActiveAt = this.#started.now;
@@ -263,11 +261,12 @@ export class Session {
       activity: this.#activity,
       replies: this.#replies,
       metrics,
-      configuring: (policy) => this.#configuring(session, policy),
+      configuring: (policy) => this.#configuring(policy),
       ending: this.#ending,
       unsaid: (refusal, policy) => this.#unsaid(refusal, policy),
       reported: (detail) => this.#reported(detail),
     });
+    this.#configuration = configureGreeted(session, (update) => this.#route?.injectUp(update));
     upstream.start({
       message: (bytes, framed) => this.#down.push(bytes, framed),
       binary: () => this.#odd('binary', undefined),
@@ -280,28 +279,17 @@ export class Session {
   }
 
   /** The step that imposes the profile: nothing passes it in either direction until upstream has acknowledged. */
-  #configuring(session: JsonObject, policy: Policy): Step {
+  #configuring(policy: Policy): Step {
     return (event) => {
       if (this.#state !== 'configuring') return event;
-      if (event.type === 'session.created' && !this.#configureSent) {
-        this.#configureSent = true;
-        this.#route?.injectUp({ type: 'session.update', event_id: configureId, session });
-      } else if (event.type === 'session.updated' && this.#configureSent) {
-        this.#open(event.body?.session, policy);
-      } else if (event.type === 'error') {
-        throw new RelayError('upstream_configuration_failed', exits.upstream_configuration_failed.meaning, {
-          cause: rejectionOf(event.body?.error),
-        });
-      }
+      const outcome = this.#configuration?.look(event);
+      if (outcome) this.#open(effective(outcome), policy);
       return null;
     };
   }
 
   /** Upstream runs the profile: the client is told, and what it sent meanwhile goes first. */
-  #open(effective: Json | undefined, policy: Policy): void {
-    if (typeof effective !== 'object' || effective === null || Array.isArray(effective)) {
-      throw new RelayError('upstream_configuration_failed', exits.upstream_configuration_failed.meaning);
-    }
+  #open(session: JsonObject, policy: Policy): void {
     const { metrics, log } = this.#services;
     const at = moment();
     const { now } = at;
@@ -309,9 +297,9 @@ export class Session {
     const startedAt = this.#started.now;
     this.#state = 'open';
     this.#readyAt = now;
-    this.#meter.configured(effective);
+    this.#meter.configured(session);
     this.#dialed?.heard();
-    this.#deadline = deadlineOf(profile, startedAt, at, effective.expires_at);
+    this.#deadline = deadlineOf(profile, startedAt, at, session.expires_at);
     this.#services.opened();
     metrics.sessionReady((now - startedAt) / 1000);
     reportOpening(
@@ -332,11 +320,7 @@ export class Session {
     this.#route?.injectDown({
       type: 'session.created',
       event_id: this.#replies.eventId(),
-      session: policy.sessionCreated(
-        effective,
-        this.id,
-        announced(this.#deadline, principal.expiresAt * 1000).expiresAt,
-      ),
+      session: policy.sessionCreated(session, this.id, announced(this.#deadline, principal.expiresAt * 1000).expiresAt),
     });
     this.#account.start(now);
     this.#client.release('opening');
@@ -401,11 +385,7 @@ export class Session {
 
   /** Upstream's dialect cannot say something; without its configuration there is no session. */
   #unsaid(refusal: Refusal, policy: Policy): void {
-    if (this.#state === 'configuring') {
-      throw new RelayError('upstream_configuration_failed', exits.upstream_configuration_failed.meaning, {
-        cause: rejectionOf(refusal),
-      });
-    }
+    if (this.#state === 'configuring') throw unconfigured(refusal);
     this.#replies.unsaid(refusal, policy);
   }
 
@@ -480,7 +460,7 @@ export class Session {
       upstreamIsAlive: this.#upstream?.isAlive(now, heartbeatOf(limits, isDue)) ?? true,
       tokenHasRunOut: wall >= principal.expiresAt * 1000,
       configureBy: this.#configureBy,
-      configureSent: this.#configureSent,
+      configureSent: this.#configuration?.isSent === true,
       clientStalled: this.#client.stalledMs(now) / 1000,
       upstreamStalled: (this.#upstream?.stalledMs(now) ?? 0) / 1000,
       mostStalled: limits.stall_seconds,

@@ -61,6 +61,20 @@ describe('realtime-relay check --dial', () => {
     }
   });
 
+  it('tells when upstream acknowledges the profile without a session', async () => {
+    const upstream = await startUpstream({
+      greet: (ws) => {
+        ws.send(JSON.stringify({ type: 'session.created', event_id: 'e1', session: { id: 's' } }));
+        ws.once('message', () => ws.send(JSON.stringify({ type: 'session.updated', event_id: 'e2' })));
+      },
+    });
+    const check = run(['check', '--dial'], relayEnv(upstream.url));
+    expect(await check.exited).toBe(1);
+    expect(check.lines.join('\n')).toContain(
+      'could not be configured: the acknowledgement does not say which session upstream runs',
+    );
+  });
+
   it('names the remedy when nothing listens at the endpoint, and when the profile is rejected', async () => {
     const nobody = run(['check', '--dial'], relayEnv('http://127.0.0.1:1'));
     expect(await nobody.exited).toBe(1);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { startTestEmulator, startTestRelay } from '../support/relay.js';
+import { startUpstream } from '../support/upstream.js';
 
 const yaml = `
 profiles:
@@ -70,6 +71,26 @@ describe('opening a session', () => {
     expect(connection?.events.map(({ type }) => type)).toEqual(['session.update']);
     expect(client.types()).toEqual(['error']);
   });
+
+  it.each([
+    ['nothing', undefined],
+    ['null', null],
+    ['a list', []],
+    ['a word', 'realtime'],
+  ])(
+    'closes with 1011 upstream_configuration_failed when the acknowledgement has %s for a session',
+    async (_, session) => {
+      const upstream = await startUpstream({
+        greet: (ws) => {
+          ws.send(JSON.stringify({ type: 'session.created', event_id: 'event_1', session: { id: 'sess_1' } }));
+          ws.on('message', () => ws.send(JSON.stringify({ type: 'session.updated', event_id: 'event_2', session })));
+        },
+      });
+      const { connect } = await startTestRelay({ upstream: upstream.url });
+      const client = await connect();
+      expect(await client.closed).toEqual({ code: 1011, reason: 'upstream_configuration_failed' });
+    },
+  );
 
   it('takes the place of no upstream when the client has already left', async () => {
     const emulator = await startTestEmulator();

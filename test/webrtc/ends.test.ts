@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { WebSocketServer } from 'ws';
 import { spoken } from '../emulator/speech.js';
 import { startTestEmulator, startTestRelay } from '../support/relay.js';
 import { Caller, call, post } from './caller.js';
@@ -183,6 +184,35 @@ describe('a call ends', () => {
       reason: 'upstream_configuration_failed',
       ready: false,
     });
+  });
+
+  it.each([
+    ['nothing', undefined],
+    ['null', null],
+    ['a list', []],
+    ['a word', 'realtime'],
+  ])('with upstream_configuration_failed when the acknowledgement has %s for a session', async (_, session) => {
+    const asked: string[] = [];
+    const server = createServer((request, response) => {
+      asked.push(request.url ?? '');
+      if (request.url?.endsWith('/client_secrets')) response.end('{"value":"ek_x","expires_at":1}');
+      else if (request.url?.endsWith('/hangup')) response.end();
+      else response.writeHead(201, { location: '/v1/realtime/calls/rtc_9' }).end('v=0\r\n');
+    });
+    new WebSocketServer({ server }).on('connection', (ws) =>
+      ws.on('message', () => ws.send(JSON.stringify({ type: 'session.updated', event_id: 'event_1', session }))),
+    );
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    onTestFinished(() => void server.close());
+    const relay = await startTestRelay({ upstream: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
+    expect((await post(relay, (await Caller.create()).offer)).status).toBe(201);
+    expect(await relay.logged('session.ended')).toMatchObject({
+      reason: 'upstream_configuration_failed',
+      initiator: 'upstream',
+      ready: false,
+    });
+    await vi.waitFor(() => expect(asked.at(-1)).toBe('/openai/v1/realtime/calls/rtc_9/hangup'));
   });
 
   it('when the client has gone before upstream answered the offer', async () => {

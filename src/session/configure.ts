@@ -1,0 +1,78 @@
+/** Imposes a session object on a fresh leg to upstream, and says what came of it. */
+
+import { randomUUID } from 'node:crypto';
+import { exits, RelayError } from '../errors.js';
+import { relayPrefix } from '../protocol/catalogue.js';
+import { isObject, type Json, type JsonObject, type RealtimeEvent } from '../protocol/event.js';
+import { rejectionOf } from './rejection.js';
+
+/** The session as upstream runs it, or why it does not: its own error, or null when it has only not said what it runs. */
+export type Outcome = { readonly session: JsonObject } | { readonly rejected: Json | null };
+
+/** One session object on its way into force. */
+export interface Configuration {
+  /** Whether upstream has been told. */
+  readonly isSent: boolean;
+  /** Looks at an event of upstream; null while nothing has come of it. */
+  look(event: RealtimeEvent): Outcome | null;
+}
+
+type Say = (update: JsonObject) => void;
+
+/** For a leg of the relay's own, which upstream greets: whatever it objects to before the acknowledgement is this. */
+export function configureGreeted(session: JsonObject, say: Say): Configuration {
+  let isSent = false;
+  return {
+    get isSent() {
+      return isSent;
+    },
+    look({ type, body }) {
+      if (type === 'error') return { rejected: body?.error ?? {} };
+      if (type === 'session.updated' && isSent) return acknowledged(body);
+      if (type === 'session.created' && !isSent) {
+        isSent = true;
+        say({ type: 'session.update', event_id: `${relayPrefix}configure`, session });
+      }
+      return null;
+    },
+  };
+}
+
+/** For a leg to a session that a client talks to as well: only an error that names the update objects to it, however late. */
+export function configureShared(session: JsonObject, say: Say): Configuration {
+  // A client must not be able to make one that looks like ours.
+  const id = `${relayPrefix}${randomUUID()}`;
+  let isDone = false;
+  say({ type: 'session.update', event_id: id, session });
+  return {
+    isSent: true,
+    look({ type, body }) {
+      if (type === 'error')
+        return isObject(body?.error) && body.error.event_id === id ? { rejected: body.error } : null;
+      if (type !== 'session.updated' || isDone) return null;
+      isDone = true;
+      return acknowledged(body);
+    },
+  };
+}
+
+function acknowledged(body: JsonObject | null): Outcome {
+  return isObject(body?.session) ? { session: body.session } : { rejected: null };
+}
+
+/**
+ * The session as upstream runs it.
+ * @throws RelayError upstream_configuration_failed when it does not
+ */
+export function effective(outcome: Outcome): JsonObject {
+  if ('session' in outcome) return outcome.session;
+  throw unconfigured(outcome.rejected);
+}
+
+/** What a session ends with that upstream does not run as it should; `rejected` is what was objected to, if anything was. */
+export function unconfigured(rejected: unknown): RelayError {
+  const { meaning } = exits.upstream_configuration_failed;
+  return new RelayError('upstream_configuration_failed', meaning, {
+    ...(rejected !== null && { cause: rejectionOf(rejected) }),
+  });
+}
