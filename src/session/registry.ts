@@ -73,8 +73,8 @@ export class SessionRegistry {
 
   /** Has means for so many from now on, and for those who are being admitted; called again about once a second. */
   letIn(count: number): void {
-    // Half of what they need they have: their client's connection.
-    this.#means = count - this.#pending / 2;
+    // Half of what they need they have: their client's connection. Who has just come may have no more yet.
+    this.#means = count - (this.#pending + this.#fresh.size) / 2;
   }
 
   get isDraining(): boolean {

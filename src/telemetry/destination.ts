@@ -172,9 +172,12 @@ export class Destination {
   /** What is to be written next. */
   #take(): Buffer | null {
     if (this.#begun !== null || this.#lines.length === 0) return this.#begun;
-    let count = 0;
-    let bytes = 0;
-    while (count < this.#lines.length && bytes < writeBytes) bytes += (this.#lines[count++] as Waiting).bytes;
+    // Workers share a pipe: a line of one must not stand within a line of another.
+    const most = Math.min(writeBytes, this.#output.wholeBytes);
+    let count = 1;
+    let bytes = (this.#lines[0] as Waiting).bytes;
+    for (let next = this.#lines[count]; next && bytes + next.bytes <= most; next = this.#lines[++count])
+      bytes += next.bytes;
     const lines = this.#lines.splice(0, count);
     this.#bytes -= bytes;
     this.#begun = Buffer.from(lines.map(({ text }) => text).join(''));

@@ -23,6 +23,7 @@ function disk() {
         }
       });
     },
+    wholeBytes: Number.POSITIVE_INFINITY,
     writeNow: take,
   };
   return { state, output, text: () => written.join('') };
