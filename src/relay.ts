@@ -13,7 +13,7 @@ import { followSettings, type SettingsSource } from './config/reload.js';
 import type { Settings } from './config/settings.js';
 import { createApp, type Health } from './doors/app.js';
 import { type DemoDesk, loadConsole } from './doors/console.js';
-import { addressOf, closeServer, createListener, endIdle, listen, openOps } from './doors/listener.js';
+import { addressOf, closeServer, connectionsOf, createListener, endIdle, listen, openOps } from './doors/listener.js';
 import type { Revoked } from './doors/revocations.js';
 import { createGateway } from './doors/upgrade.js';
 import { proxyFor } from './outbound/proxy.js';
@@ -221,6 +221,7 @@ export async function startRelay(
   });
   const http = createListener(app, gateway, settings, { metrics, log });
   certificateEndsAt = http.certificateEndsAt;
+  registry.watch(connectionsOf(http.server));
 
   const [, ops] = await Promise.all([
     listen(http.server, settings.port, settings.host),

@@ -177,6 +177,19 @@ export function endIdle(server: Server | TlsServer): void {
   server.closeIdleConnections();
 }
 
+/** Counts the connections of a server, those that became WebSockets included. */
+export function connectionsOf(server: Server): () => number {
+  let count = 0;
+  const gone = () => {
+    count--;
+  };
+  server.on('connection', (socket: Socket) => {
+    count++;
+    socket.once('close', gone);
+  });
+  return () => count;
+}
+
 /** Closes a server and what is connected to it. */
 export async function closeServer(server: Server): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));

@@ -38,6 +38,10 @@ export class SessionRegistry {
   #pending = 0;
   /** How many more the instance has means for, until somebody looks again. */
   #means = Number.POSITIVE_INFINITY;
+  #connections: () => number = () => 0;
+  #connectionsBefore = 0;
+  /** Places that were taken since the last look. */
+  #reserved = 0;
   #ticks = 0;
   #tickedAt = 0;
   #draining = false;
@@ -68,13 +72,22 @@ export class SessionRegistry {
 
   /** The instance is short of something: nobody is admitted for now. */
   get isShort(): boolean {
-    return this.#means < 1;
+    // Connections that have come since the last look take a descriptor each, also those of whom nothing becomes; one asks.
+    const others = Math.max(0, this.#connections() - this.#connectionsBefore - this.#reserved - 1);
+    return this.#means - others / 2 < 1;
+  }
+
+  /** Tells how many connections of clients there are, from now on. */
+  watch(connections: () => number): void {
+    this.#connections = connections;
   }
 
   /** Has means for so many from now on, and for those who are being admitted; called again about once a second. */
   letIn(count: number): void {
     // Half of what they need they have: their client's connection. Who has just come may have no more yet.
     this.#means = count - (this.#pending + this.#fresh.size) / 2;
+    this.#connectionsBefore = this.#connections();
+    this.#reserved = 0;
   }
 
   get isDraining(): boolean {
@@ -90,6 +103,7 @@ export class SessionRegistry {
     if (this.isFull) return false;
     this.#pending++;
     this.#means--;
+    this.#reserved++;
     return true;
   }
 
@@ -97,6 +111,7 @@ export class SessionRegistry {
   giveUp(): void {
     this.#pending--;
     this.#means++;
+    this.#reserved--;
   }
 
   /** Puts a session into its reserved place; one clock runs while there is any. */

@@ -39,7 +39,8 @@ it.skipIf(!existsSync(prlimit))(
     const crowd = Array.from({ length: crowdSize }, knock);
     const inside = await Promise.all(crowd.map(cameIn));
     const served = crowd.filter((_client, index) => inside[index]);
-    expect(served.length).toBeGreaterThan(40);
+    // Those of the crowd who are turned away have a connection, too, until they are gone.
+    expect(served.length).toBeGreaterThan(30);
 
     // More one by one, until nobody is let in.
     for (let more = knock(); await cameIn(more); more = knock()) served.push(more);
