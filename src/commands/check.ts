@@ -2,11 +2,14 @@
 
 import { randomUUID } from 'node:crypto';
 import { readCertificate } from '../config/certificate.js';
-import type { IssuerSettings } from '../config/identity.js';
+import { configFileSchema } from '../config/file.js';
+import { loadConfig } from '../config/load.js';
+import { describeSettings } from '../config/redact.js';
 import type { Settings } from '../config/settings.js';
 import { RelayError } from '../errors.js';
 import type { Profile } from '../policy/profile.js';
 import { renderSession } from '../policy/render.js';
+import { ConfigError } from '../problems.js';
 import { encode, eventOf, type JsonObject, type RealtimeEvent, type Refusal, type Step } from '../protocol/event.js';
 import { createReader } from '../protocol/read.js';
 import { previewUpstream } from '../protocol/translate.js';
@@ -17,9 +20,58 @@ import { createTargets } from '../upstream/configured.js';
 import { type Dialed, dial } from '../upstream/dial.js';
 import { DialFailure } from '../upstream/failure.js';
 import { type UpstreamTarget, upstreamUrl } from '../upstream/target.js';
+import { type Command, exitCodes, options } from './command.js';
+import { askForKeys, type IssuerReport } from './issuer.js';
+import { complain, keeping, print } from './print.js';
+
+/** Says what is wrong with the settings. */
+export const checkCommand: Command = {
+  help: `  check [--dial]        print the effective configuration; --dial also asks for the issuers' keys and opens sessions
+        [--json]        all of it as one JSON object
+        [--schema]      print the JSON Schema of the RELAY_CONFIG file`,
+  async run(args) {
+    const { values } = options(args, {
+      dial: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+      schema: { type: 'boolean', default: false },
+    });
+    if (values.schema) {
+      print(JSON.stringify(configFileSchema(), null, 2));
+      return exitCodes.ok;
+    }
+    return values.json ? checkAsJson(values.dial) : checkAsText(values.dial);
+  },
+};
+
+/** Throws ConfigError, as all commands do that need settings. */
+async function checkAsText(dial: boolean): Promise<number> {
+  const settings = loadConfig(process.env);
+  checkSettings(settings);
+  print(JSON.stringify(describeSettings(settings), null, 2));
+  for (const warning of [...settings.warnings, ...hintsOf(settings)]) complain(`warning: ${warning}`);
+  return !dial || (await checkAll(settings, print)).ok ? exitCodes.ok : exitCodes.failed;
+}
+
+/** One JSON object for programs, whatever is wrong. */
+async function checkAsJson(dial: boolean): Promise<number> {
+  const tell = (report: object) => print(JSON.stringify(report, null, 2));
+  try {
+    const settings = loadConfig(process.env);
+    checkSettings(settings);
+    const warnings = [...settings.warnings, ...hintsOf(settings)];
+    const report = dial ? await checkAll(settings, () => undefined) : null;
+    const ok = report?.ok ?? true;
+    tell({ ok, problems: [], warnings, settings: describeSettings(settings), ...(report && { dial: report }) });
+    return ok ? exitCodes.ok : exitCodes.failed;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    tell({ ok: false, problems: error.problems, warnings: [], settings: null });
+    return exitCodes.config;
+  }
+}
 
 /** What works and is probably not meant, for `check`: too much for the log of each start. */
-export function hintsOf({ profiles }: Pick<Settings, 'profiles'>): string[] {
+function hintsOf({ profiles }: Pick<Settings, 'profiles'>): string[] {
   return [...profiles.values()]
     .filter(
       ({ session }) => session.type !== 'transcription' && !(session.instructions ?? '').trim() && !session.prompt,
@@ -37,17 +89,10 @@ const maxBytes = 32 * 1024 * 1024;
  * Finds what cannot work without asking anybody.
  * @throws ConfigError
  */
-export function checkSettings(settings: Settings): void {
+function checkSettings(settings: Settings): void {
   createTokenVerifier(settings).close();
   createTargets(settings, () => undefined);
   if (settings.tls) readCertificate(settings.tls);
-}
-
-/** What came of asking for the keys of one issuer. */
-interface IssuerReport {
-  readonly issuer: string;
-  readonly ok: boolean;
-  readonly said: readonly string[];
 }
 
 /** What came of a session on one upstream with one profile. */
@@ -62,14 +107,14 @@ interface UpstreamReport {
 }
 
 /** All that `check --dial` found out. */
-export interface DialReport {
+interface DialReport {
   readonly ok: boolean;
   readonly issuers: readonly IssuerReport[];
   readonly upstreams: readonly UpstreamReport[];
 }
 
 /** Asks every issuer for its keys, and tries every upstream with every profile. Prints a line for each step. */
-export async function checkAll(settings: Settings, print: (line: string) => void): Promise<DialReport> {
+async function checkAll(settings: Settings, print: (line: string) => void): Promise<DialReport> {
   const issuers: IssuerReport[] = [];
   for (const issuer of settings.auth.issuers) issuers.push(await askForKeys(settings, issuer, print));
   const upstreams: UpstreamReport[] = [];
@@ -83,45 +128,6 @@ export async function checkAll(settings: Settings, print: (line: string) => void
   const accept = upstreams.every(({ ok }) => ok);
   print(accept ? 'All upstreams accept sessions.' : 'Not all upstreams accept sessions.');
   return { ok: accept && issuers.every(({ ok }) => ok), issuers, upstreams };
-}
-
-/** Prints each line as it comes, and keeps it. */
-function keeping(print: (line: string) => void): { said: string[]; say(line: string): void } {
-  const said: string[] = [];
-  return {
-    said,
-    say(line) {
-      said.push(line);
-      print(`  ${line}`);
-    },
-  };
-}
-
-async function askForKeys(
-  settings: Settings,
-  issuer: IssuerSettings,
-  print: (line: string) => void,
-): Promise<IssuerReport> {
-  const { said, say } = keeping(print);
-  print(`issuer ${oneLine(issuer.issuer, 256)}:`);
-  const { source } = issuer;
-  if (source.kind !== 'jwks') {
-    say(`verifies with ${issuer.keySetting}`);
-    return { issuer: issuer.issuer, ok: true, said };
-  }
-  const verifier = createTokenVerifier({ ...settings, auth: { ...settings.auth, issuers: [issuer] } });
-  try {
-    await verifier.warm();
-    say(`has keys at ${source.uri}`);
-    return { issuer: issuer.issuer, ok: true, said };
-  } catch (error) {
-    const { cause } = error as Error;
-    say(`failed: ${oneLine(cause instanceof Error ? cause.message : String(cause), 1000)}`);
-    say(`what to do: check ${issuer.keySetting}, which is ${source.uri}.`);
-    return { issuer: issuer.issuer, ok: false, said };
-  } finally {
-    verifier.close();
-  }
 }
 
 async function checkUpstream(

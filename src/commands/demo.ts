@@ -9,6 +9,9 @@ import { startEmulator } from '../emulator/emulator.js';
 import { startRelay } from '../relay.js';
 import { talk } from '../talk/talk.js';
 import { createLog } from '../telemetry/log.js';
+import { type Command, options } from './command.js';
+import { print } from './print.js';
+import { untilSignal } from './signals.js';
 
 const asset = (name: string) => fileURLToPath(new URL(`../assets/${name}`, import.meta.url));
 const question = asset('speech/question-order.wav');
@@ -21,6 +24,15 @@ const profiles = [
   { name: 'written', about: 'Hears you, and answers in writing only.' },
   { name: 'minute', about: 'A session lasts one minute at most. See it end, and the client come back.' },
 ] as const;
+
+/** Runs the demo until a signal ends it. */
+export const demoCommand: Command = {
+  help: '  demo                  run emulator and relay, and speak once through them',
+  async run(args) {
+    options(args, {});
+    return runDemo({ print, until: untilSignal() });
+  },
+};
 
 export interface DemoOptions {
   print(line: string): void;

@@ -10,13 +10,24 @@ import type { Settings } from '../config/settings.js';
 import { startRelay } from '../relay.js';
 import { createLog, endLog, flushLog, type Log } from '../telemetry/log.js';
 import { flushTraces } from '../telemetry/trace.js';
+import { type Command, exitCodes, options } from './command.js';
 import { searchHeapLessOften } from './heap.js';
+import { onSignal, untilSignal } from './signals.js';
+
+/** Runs the relay. */
+export const serveCommand: Command = {
+  help: '  serve                 run the relay; settings come from the environment and RELAY_CONFIG',
+  async run(args) {
+    options(args, {});
+    return (await serve(process.env)) ? exitCodes.ok : exitCodes.failed;
+  },
+};
 
 /**
  * Serves until it is told to end; resolves to whether all came to a good end.
  * @param everyMs how often workers say that they live
  */
-export async function serve(env: NodeJS.ProcessEnv, everyMs = beatMs): Promise<boolean> {
+async function serve(env: NodeJS.ProcessEnv, everyMs = beatMs): Promise<boolean> {
   searchHeapLessOften();
   const worker = env[workerVariable];
   if (worker && process.send) {
@@ -77,15 +88,4 @@ async function serveWithWorkers(
 function endNow(log: Log): void {
   flushLog(log);
   process.exit(1);
-}
-
-/** Calls back at the next signal to end. */
-export function onSignal(listener: () => void): void {
-  process.once('SIGTERM', listener);
-  process.once('SIGINT', listener);
-}
-
-/** Resolves at the next signal to end. */
-export function untilSignal(): Promise<void> {
-  return new Promise((resolve) => onSignal(resolve));
 }

@@ -118,7 +118,7 @@ describe('the source folder', () => {
     expect(askers.filter((path) => !isIn(path, ['client', 'console']))).toEqual([]);
   });
 
-  it('reads the environment only in config/ and cli.ts', () => {
+  it('reads the environment only in config/, commands/ and cli.ts', () => {
     const readers = sources.filter(({ text }) => /\bprocess\s*(\.|\?\.|\[['"])\s*env\b/.test(text));
     expect(readers.map(({ path }) => path).filter((path) => !isIn(path, ['config', 'commands', 'cli.ts']))).toEqual([]);
   });

@@ -1,0 +1,36 @@
+/** `realtime-relay emulate`: the local stand-in for Azure OpenAI, until a signal ends it. */
+
+import { startEmulator } from '../emulator/emulator.js';
+import { type Command, exitCodes, options, positive, UsageError } from './command.js';
+import { print } from './print.js';
+import { untilSignal } from './signals.js';
+
+/** Runs the emulator. */
+export const emulateCommand: Command = {
+  help: `  emulate               run a local stand-in for Azure OpenAI
+        [--port <port>] [--speed <factor>] [--like azure|openai]`,
+  async run(args) {
+    const { values } = options(args, {
+      port: { type: 'string', default: '8091' },
+      host: { type: 'string', default: '127.0.0.1' },
+      speed: { type: 'string', default: '4' },
+      like: { type: 'string', default: 'azure' },
+    });
+    const { like } = values;
+    if (like !== 'azure' && like !== 'openai') throw new UsageError('emulate: --like must be azure or openai.');
+    const port = Number(values.port);
+    if (!Number.isInteger(port) || port < 0 || port > 65535)
+      throw new UsageError('emulate: --port must be 0 to 65535.');
+    const emulator = await startEmulator({
+      port,
+      host: values.host,
+      speed: positive('speed', values.speed),
+      like,
+      log: print,
+    });
+    print(`A local Azure OpenAI is at ${emulator.url}; deployment gpt-realtime, API key emulator-key.`);
+    await untilSignal();
+    await emulator.close();
+    return exitCodes.ok;
+  },
+};
