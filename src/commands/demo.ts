@@ -13,7 +13,7 @@ import { type Command, options } from './command.js';
 import { print } from './print.js';
 import { untilSignal } from './signals.js';
 
-const asset = (name: string) => fileURLToPath(new URL(`../assets/${name}`, import.meta.url));
+const asset = (name: string) => fileURLToPath(new URL(`../../assets/${name}`, import.meta.url));
 const question = asset('speech/question-order.wav');
 const answerFile = 'demo-answer.wav';
 const tokenSeconds = 8 * 3600;

@@ -134,3 +134,13 @@ describe('realtime-relay', () => {
     expect(failed.lines.join('\n')).toContain('401');
   });
 });
+
+describe('realtime-relay demo', () => {
+  it('speaks once through a relay, stays up, and ends well at a signal', async () => {
+    const demo = run(['demo']);
+    await demo.line((line) => line.startsWith('Everything stays up'));
+    expect(demo.lines.join('\n')).toMatch(/console {3}http:\/\/127\.0\.0\.1:\d+\/console\//);
+    demo.child.kill('SIGTERM');
+    expect(await demo.exited).toBe(0);
+  });
+});
