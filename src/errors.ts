@@ -150,6 +150,11 @@ export type ExitId = keyof typeof exits;
 /** All exit ids, for closed metric label sets. */
 export const exitIds = Object.keys(exits) as ExitId[];
 
+/** Whether what a peer names is an exit; what every object has, such as `toString`, is none. */
+export function isExitId(name: unknown): name is ExitId {
+  return typeof name === 'string' && Object.hasOwn(exits, name);
+}
+
 /** Whether the client should try again by itself. */
 export function isRetryable(id: ExitId): boolean {
   const { retry } = exits[id];

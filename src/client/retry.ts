@@ -1,6 +1,6 @@
 /** What to do after a connection ended: the relay's own table of exits, turned into waiting times. */
 
-import { type Exit, type ExitId, exits } from '../errors.js';
+import { type Exit, exits, isExitId } from '../errors.js';
 
 /** What is known when a connection has ended. */
 export interface Ended {
@@ -40,7 +40,7 @@ export function nextAfter(ended: Ended, random: () => number = Math.random): Nex
 }
 
 function retryOf({ id, code, hasWorked }: Ended): Exit['retry'] {
-  if (id in exits) return exits[id as ExitId].retry;
+  if (isExitId(id)) return exits[id].retry;
   if (code === 1006) return hasWorked ? 'reconnect' : 'stop';
   // Something between the relay and this client closed the socket: read its code as the relay's own.
   const same = Object.values<Exit>(exits).find(({ close }) => close === code);

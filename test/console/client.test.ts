@@ -72,6 +72,15 @@ describe('the time until the next attempt', () => {
   });
 });
 
+describe('a reason that every object has as a name', () => {
+  it.each(['toString', 'constructor', '__proto__'])('is none of the exits: %s is judged by its close code', (id) => {
+    const ended = { code: 1013, retryAfterMs: undefined, attempt: 1, hasWorked: true, hadNewToken: false };
+    const next = nextAfter({ ...ended, id }, () => 0.5);
+    expect(next).toEqual(nextAfter({ ...ended, id: 'Try Again Later' }, () => 0.5));
+    expect(next).toMatchObject({ kind: 'retry' });
+  });
+});
+
 describe('a connection', () => {
   it('comes back by itself, and asks for a token each time', async () => {
     const transport = fakeTransport();
