@@ -1,35 +1,7 @@
-/** What to do about each problem: every exit of the relay's table, and every code of a refused event. */
+/** What to do about each problem in the page: the exits' own advice, and words for every code of a refused event. */
 
-import type { ExitId } from '../errors.js';
-
-const forExits: Record<ExitId, string> = {
-  normal: 'Connect again when you like.',
-  idle_timeout: 'Nobody spoke for the idle limit. Connect again; the profile sets the limit (idle_seconds).',
-  session_expired: 'The session reached its longest length. A client connects again; the conversation is not kept.',
-  draining: 'This instance shuts down. Connecting again reaches another one, or this one once it is back.',
-  client_lost: 'The relay heard nothing of this page for over a minute. Look at the network; a client connects again.',
-  unsupported_data: 'Send events as text frames; binary frames are not part of the protocol.',
-  bad_event: 'See the last events that were sent: one was not valid, or too many were refused.',
-  too_big: 'Send smaller events; audio in pieces of 20 to 100 ms.',
-  unauthorized:
-    'Get a new token. It must be signed with the key, issuer and audience that the relay is set to; a client secret works once only.',
-  token_expired: 'The token has run out: get a new one.',
-  revoked: 'The token was withdrawn: sign in again to get a new one.',
-  forbidden:
-    'The token names a profile or model that this relay does not have. Compare it with the relay’s configuration.',
-  not_found: 'The relay has no such path. Leave the path out of its address, or use /v1/realtime.',
-  quota_exceeded: 'The budget of the day is spent; it starts again at midnight UTC, or the operator raises it.',
-  rate_limited: 'Too many sessions or events at once: close other tabs of this user, or wait.',
-  overloaded: 'This instance is full. Wait; operators: see limits.sessions.',
-  slow_consumer: 'This page did not read fast enough. Look at the network, or at a tab that was asleep.',
-  upstream_unavailable:
-    'No upstream takes sessions right now. Wait; operators: see /readyz of the operations port, and the log.',
-  upstream_failed: 'Upstream refused the session. Operators: run “realtime-relay check --dial”.',
-  upstream_lost: 'The connection to the model broke. Connect again; “realtime-relay explain” tells whose fault it was.',
-  upstream_timeout: 'The model did not answer in time. Connect again.',
-  upstream_configuration_failed: 'Upstream did not accept the profile. Operators: run “realtime-relay check --dial”.',
-  internal: 'A fault in the relay. Operators: the log has its cause.',
-};
+import { advice } from '../advice.js';
+import { isExitId } from '../errors.js';
 
 const forOthers: Readonly<Record<string, string>> = {
   unreachable:
@@ -65,6 +37,7 @@ const forOthers: Readonly<Record<string, string>> = {
 
 /** What to do, for the person in front of the page of this origin. */
 export function adviceFor(code: string, origin: string): string {
-  const known: Readonly<Record<string, string>> = { ...forOthers, ...forExits };
-  return (known[code] ?? 'The session goes on if it is still connected.').replace('{origin}', origin);
+  if (isExitId(code)) return advice[code].page;
+  const known = Object.hasOwn(forOthers, code) ? forOthers[code] : undefined;
+  return (known ?? 'The session goes on if it is still connected.').replace('{origin}', origin);
 }

@@ -1,44 +1,15 @@
 /** Failures in the operator's words: what failed, and what to do about it, in one line. */
 
-import { type ExitId, exits } from '../errors.js';
+import { advice, seeLog } from '../advice.js';
+import { exits, isExitId } from '../errors.js';
 import { oneLine } from '../terminal.js';
-
-const seeLog = "The relay's log has the reason.";
-
-/** What an operator can do about each way a session ends. */
-const advice: Readonly<Record<ExitId, string>> = {
-  normal: `It should have answered first. ${seeLog}`,
-  idle_timeout: 'Raise idle_seconds in the profile if this was too soon.',
-  session_expired: 'Use a shorter recording, or raise session_seconds in the profile.',
-  draining: 'Try again: a restarted or another instance takes over.',
-  client_lost: 'The network between here and the relay was gone for over a minute: try again.',
-  unsupported_data: 'Something between here and the relay changes the frames.',
-  bad_event: 'Is a relay of another version, or not a relay, at this address?',
-  too_big: 'Raise event_bytes in the profile.',
-  unauthorized:
-    'Get a new token (`realtime-relay token` makes one), with the key, issuer and audience that this relay verifies.',
-  token_expired: 'Get a new token; `realtime-relay token` makes one.',
-  revoked: 'Get a new token; `realtime-relay token` makes one.',
-  forbidden: 'Check the profile and the scope in the token, the model in the URL, and the origins that are allowed.',
-  not_found: 'Check the path in the URL; the base URL of the relay, like http://127.0.0.1:8080, is enough.',
-  quota_exceeded: 'Raise the budget of this user, or wait until it is renewed.',
-  rate_limited: 'End other sessions of this user, or raise the limits of the profile.',
-  overloaded: 'Wait, add an instance, or raise limits.sessions.',
-  slow_consumer: 'The network from the relay to here is too slow for the sound.',
-  upstream_unavailable: 'Azure refuses new sessions for now (quota or outage): wait, or add an upstream.',
-  upstream_failed: "Check the endpoint, the deployment and the relay's rights in Azure; its log has Azure's answer.",
-  upstream_lost: `Try again; if it stays, look at the network from the relay to Azure. ${seeLog}`,
-  upstream_timeout: 'Check that the relay can reach Azure (DNS, firewall, proxy), and the status of Azure.',
-  upstream_configuration_failed: `Azure does not accept the session of this profile. ${seeLog}`,
-  internal: `This is a fault in the relay. ${seeLog}`,
-};
 
 /** What an HTTP status means that did not come from the relay itself, but from something in front of it. */
 const statusAdvice: Readonly<Record<number, string>> = {
   200: 'Something answered that does not speak WebSocket; check the URL, and that proxies in between pass the Upgrade header.',
   400: 'Check the URL, and that proxies in between pass the Upgrade header.',
-  401: advice.unauthorized,
-  403: advice.forbidden,
+  401: advice.unauthorized.operator,
+  403: advice.forbidden.operator,
   404: 'Check the path and the model in the URL; the base URL of the relay, like http://127.0.0.1:8080, is enough.',
   407: 'A proxy in between wants a login of its own.',
   426: 'A proxy in between drops the Upgrade header.',
@@ -99,7 +70,7 @@ export function explainRefusal({ status, retryAfter, location, body }: Refused, 
   const said = message ? `: ${sentence(message)}` : '.';
   const waitMs = /^\d+$/.test(retryAfter ?? '') ? Number(retryAfter) * 1000 : undefined;
   const todo = isExitId(code)
-    ? advice[code]
+    ? advice[code].operator
     : location
       ? `It points to ${oneLine(location, 200)}; give that URL.`
       : (statusAdvice[status] ?? 'Check the URL; this is not an answer a relay gives.');
@@ -120,7 +91,7 @@ export function explainClose(code: number, reason: string, announced: ErrorEvent
   const how = `The relay closed the session (${code}${reason ? ` ${oneLine(reason, 123)}` : ''})`;
   if (id) {
     const said = sentence(announced?.message || exits[id].meaning);
-    return `${how}: ${said}${wait(announced?.retryAfterMs)} ${advice[id]}`;
+    return `${how}: ${said}${wait(announced?.retryAfterMs)} ${advice[id].operator}`;
   }
   const said = announced ? ` The last error was: ${explainError(announced)}` : '';
   if (code === 1006) return `The connection broke without a goodbye; the relay or a proxy in between died.${said}`;
@@ -134,15 +105,11 @@ export function explainError({ code, message, retryAfterMs }: ErrorEvent): strin
 
 /** What to do about an `error` event with this code; empty when it is not one of the relay's own. */
 export function adviceFor(code: string): string {
-  return isExitId(code) ? ` ${advice[code]}` : '';
+  return isExitId(code) ? ` ${advice[code].operator}` : '';
 }
 
 function wait(ms: number | undefined): string {
   return ms === undefined ? '' : ` It asks to wait ${Math.ceil(ms / 1000)} s.`;
-}
-
-function isExitId(code: string | undefined): code is ExitId {
-  return code !== undefined && Object.hasOwn(exits, code);
 }
 
 function sentence(text: string): string {

@@ -81,6 +81,10 @@ describe('the advice of the console', () => {
     const advice = exitIds.map((id) => adviceFor(id, 'http://page.test'));
     expect(advice.every((text) => text.length > 20)).toBe(true);
   });
+
+  it.each(['toString', 'constructor', '__proto__', 'nobody_knows_it'])('has words for a code like %s, too', (code) => {
+    expect(adviceFor(code, 'http://page.test')).toBe('The session goes on if it is still connected.');
+  });
 });
 
 describe('the package', () => {
