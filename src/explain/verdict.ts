@@ -33,6 +33,11 @@ const byReason: Readonly<Record<string, readonly [Fault, string]>> = {
   internal: ['relay', 'A fault in the relay; the line session.ended has the error.'],
 };
 
+function meaningOf(reason: string, what: string): readonly [Fault, string] {
+  const known = Object.hasOwn(byReason, reason) ? byReason[reason] : undefined;
+  return known ?? ['relay', `It ${what} with ${reason || 'no reason'}.`];
+}
+
 /** Judges a session by its lines; `around` are lines of the whole relay. */
 export function judge(lines: readonly Line[], around: readonly Line[]): Verdict {
   const refused = last(lines, 'session.refused') ?? last(lines, 'request.refused');
@@ -58,7 +63,7 @@ function judgeRefusal(line: Line): Verdict {
         };
   }
   if (reason === 'idle_timeout') return { fault: 'network', because: 'The handshake took too long.' };
-  const [fault, meaning] = byReason[reason] ?? ['relay', `It was refused with ${reason || 'no reason'}.`];
+  const [fault, meaning] = meaningOf(reason, 'was refused');
   return { fault, because: `Refused before a session existed. ${meaning}${sentence(line.detail)}` };
 }
 
@@ -80,7 +85,7 @@ function judgeEnd(line: Line, lines: readonly Line[]): Verdict {
     return { fault: 'upstream', because: 'It was connected but silent though an answer was due.' };
   }
   if (reason.startsWith('upstream_') || isShortage(line)) return dialing(line, lines);
-  const [fault, meaning] = byReason[reason] ?? ['relay', `It ended with ${reason || 'no reason'}.`];
+  const [fault, meaning] = meaningOf(reason, 'ended');
   return { fault, because: `${meaning}${sentence(line.detail)}` };
 }
 

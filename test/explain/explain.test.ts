@@ -233,6 +233,7 @@ describe('the verdict', () => {
     ['a bug', { reason: 'internal', initiator: 'relay' }, 'relay'],
     ['a spent budget', { reason: 'quota_exceeded', initiator: 'relay' }, 'client'],
     ['a reason of a later version', { reason: 'brand_new', initiator: 'relay' }, 'relay'],
+    ['a reason that every object has as a name', { reason: 'constructor', initiator: 'relay' }, 'relay'],
   ] as const)('of %s', async (_, fields, whom) => {
     expect(verdict((await told(session, [opened, ended(fields)])).text)).toBe(whom);
   });
