@@ -6,7 +6,6 @@ import { basename, dirname, extname, resolve } from 'node:path';
 import { resample } from '../audio/resample.js';
 import { mixToMono, readWav } from '../audio/wav.js';
 import { realtimeUrl } from './address.js';
-import type { TalkOptions } from './talk.js';
 
 const maxRecordingBytes = 100 * 1024 * 1024;
 // Azure ends a session after 30 minutes.
@@ -16,6 +15,29 @@ const quietestPeak = 100;
 
 /** The rate of the protocol's PCM, and enough for its other formats. */
 export const recordingRate = 24_000;
+
+export interface TalkOptions {
+  /** Base URL of the relay or its full realtime URL; http(s) or ws(s). */
+  readonly url: string;
+  /** The credential, sent as `Authorization: Bearer`. */
+  readonly token: string;
+  /** Path of the recording to say: any PCM WAV file. */
+  readonly wav?: string | undefined;
+  /** Path for the answer; `<name>.answer.wav` in the current directory when left out. */
+  readonly out?: string | undefined;
+  /** Sent as a text turn, in place of `wav`. */
+  readonly text?: string | undefined;
+  /** Pace of sending, 0.1 to 1000; 1 is real time, and relays limit what is much faster. */
+  readonly speed?: number | undefined;
+  /** How long to wait for everything, not counting the time it takes to send the recording; 60 when left out. */
+  readonly timeoutSeconds?: number | undefined;
+  /** Accepts any TLS certificate. */
+  readonly insecure?: boolean | undefined;
+  /** Takes each line of the conversation as it happens; the last one says why it failed, if it did. */
+  readonly print: (line: string) => void;
+  /** Ends the conversation cleanly; what was heard by then is kept. */
+  readonly signal?: AbortSignal | undefined;
+}
 
 /** Mono sound at `recordingRate`. */
 export interface Recording {

@@ -8,34 +8,11 @@ import { Conversation, type SessionSound } from './conversation.js';
 import { explainError } from './explain.js';
 import { openLine } from './line.js';
 import { startMicrophone } from './microphone.js';
-import { makePlan, type Plan, type Recording, recordingRate } from './plan.js';
+import { makePlan, type Plan, type Recording, recordingRate, type TalkOptions } from './plan.js';
 
 const defaultTimeoutSeconds = 60;
 const noSpeechMs = 3000;
 const transcriptWaitMs = { no: 0, perhaps: 500, yes: 2000 } as const;
-
-export interface TalkOptions {
-  /** Base URL of the relay or its full realtime URL; http(s) or ws(s). */
-  readonly url: string;
-  /** The credential, sent as `Authorization: Bearer`. */
-  readonly token: string;
-  /** Path of the recording to say: any PCM WAV file. */
-  readonly wav?: string | undefined;
-  /** Path for the answer; `<name>.answer.wav` in the current directory when left out. */
-  readonly out?: string | undefined;
-  /** Sent as a text turn, in place of `wav`. */
-  readonly text?: string | undefined;
-  /** Pace of sending, 0.1 to 1000; 1 is real time, and relays limit what is much faster. */
-  readonly speed?: number | undefined;
-  /** How long to wait for everything, not counting the time it takes to send the recording; 60 when left out. */
-  readonly timeoutSeconds?: number | undefined;
-  /** Accepts any TLS certificate. */
-  readonly insecure?: boolean | undefined;
-  /** Takes each line of the conversation as it happens; the last one says why it failed, if it did. */
-  readonly print: (line: string) => void;
-  /** Ends the conversation cleanly; what was heard by then is kept. */
-  readonly signal?: AbortSignal | undefined;
-}
 
 export interface TalkResult {
   /** Whether the answer came, whole, and was saved where it is spoken; or all words, where the session only transcribes. */

@@ -6,7 +6,8 @@ import { decodeUlaw, encodeAlaw } from '../../src/audio/g711.js';
 import { resample } from '../../src/audio/resample.js';
 import { pcm16FromBytes, pcm16ToBytes, readWav, writeWav } from '../../src/audio/wav.js';
 import type { JsonObject } from '../../src/protocol/event.js';
-import { type TalkOptions, type TalkResult, talk } from '../../src/talk/talk.js';
+import type { TalkOptions } from '../../src/talk/plan.js';
+import { type TalkResult, talk } from '../../src/talk/talk.js';
 import { audioDelta, began, created, done, heard, serverVad, spoken, transcript, words } from './events.js';
 import { type Peer, scripted } from './scripted.js';
 
