@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import type { Settings } from '../config/settings.js';
-import type { Snapshot } from '../telemetry/metrics.js';
+import type { Snapshot } from '../telemetry/merge.js';
 
 /** The number, also NaN: the mean of nothing. */
 const number = z.custom<number>((value) => typeof value === 'number');

@@ -1,6 +1,6 @@
 /** The metrics of all workers as one. */
 
-import { lastingPart, mergeSnapshots, type Snapshot } from '../telemetry/metrics.js';
+import { lastingPart, mergeSnapshots, type Snapshot } from '../telemetry/merge.js';
 
 /** One process whose metrics are counted; asked for at most as long as it lives. */
 export interface Source {

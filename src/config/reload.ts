@@ -3,8 +3,8 @@
 import { statSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { ConfigError } from '../problems.js';
+import type { ReloadOutcome } from '../telemetry/labels.js';
 import type { Log } from '../telemetry/log.js';
-import type { ReloadOutcome } from '../telemetry/metrics.js';
 import type { Settings } from './settings.js';
 
 /** Where settings come from. */

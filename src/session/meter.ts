@@ -3,7 +3,8 @@
 import { audioBytesUp, base64Bytes } from '../protocol/audio.js';
 import { audioDown } from '../protocol/catalogue.js';
 import { type JsonObject, objectOf, type Step } from '../protocol/event.js';
-import type { Metrics, Origin } from '../telemetry/metrics.js';
+import type { Origin } from '../telemetry/labels.js';
+import type { Metrics } from '../telemetry/metrics.js';
 import { createLedger, type Ledger, type Usage } from '../telemetry/usage.js';
 import { type CourseTotals, createCourse } from './course.js';
 import { bytesPerSecond } from './limits.js';

@@ -1,7 +1,7 @@
 /** What upstream sends and is no event that could be passed on: dropped and counted; the session ends only when it goes on. */
 
 import { RelayError } from '../errors.js';
-import type { Odd } from '../telemetry/metrics.js';
+import type { Odd } from '../telemetry/labels.js';
 
 const most = 10;
 const withinMs = 60_000;

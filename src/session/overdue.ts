@@ -1,7 +1,7 @@
 /** Everything that ends a session because time has passed, in the order in which it is looked at. */
 
 import type { ExitId } from '../errors.js';
-import type { Initiator } from '../telemetry/metrics.js';
+import type { Initiator } from '../telemetry/labels.js';
 
 /** What is known of a session once a second; times are in `performance.now()`, spans in seconds. */
 export interface Facts {

@@ -3,7 +3,7 @@
 import type { Admission } from '../admission/admission.js';
 import type { Principal } from '../auth/principal.js';
 import type { ExitId } from '../errors.js';
-import type { Initiator } from '../telemetry/metrics.js';
+import type { Initiator } from '../telemetry/labels.js';
 import { type Moment, moment } from './deadline.js';
 
 /** A session, whichever way its client is connected. */

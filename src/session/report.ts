@@ -3,8 +3,9 @@
 import type { Admission } from '../admission/admission.js';
 import { userKey } from '../auth/principal.js';
 import { type ExitId, isRetryable } from '../errors.js';
+import type { Initiator, Origin } from '../telemetry/labels.js';
 import type { Log } from '../telemetry/log.js';
-import type { Initiator, Metrics, Origin } from '../telemetry/metrics.js';
+import type { Metrics } from '../telemetry/metrics.js';
 import { logRepeated } from '../telemetry/repeats.js';
 import type { TraceAttributes, TracePart } from '../telemetry/trace.js';
 import type { Usage, UsageRecord } from '../telemetry/usage.js';

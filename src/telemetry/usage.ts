@@ -1,7 +1,7 @@
 /** What a session cost, as upstream reports it: added up by kind, and told as one record when the session is over. */
 
 import { isObject, type JsonObject, objectOf } from '../protocol/event.js';
-import type { TokenKind } from './metrics.js';
+import type { TokenKind } from './labels.js';
 
 /**
  * Everything upstream reported about one session. `cached_*` are subsets of `input_*`; input transcription is billed by

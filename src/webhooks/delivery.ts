@@ -2,8 +2,8 @@
 
 import { request } from '../outbound/request.js';
 import { keyOf, signedHeaders } from '../outbound/sign.js';
+import type { DeliveryOutcome } from '../telemetry/labels.js';
 import type { Log } from '../telemetry/log.js';
-import type { DeliveryOutcome } from '../telemetry/metrics.js';
 import type { UsageRecord } from '../telemetry/usage.js';
 
 /** Where records go; the secret is base64, with or without the prefix `whsec_`. */

@@ -25,7 +25,7 @@ const edges: Readonly<Record<string, readonly string[]>> = {
   express: ['doors'],
   helmet: ['doors'],
   '@azure/identity': ['upstream/entra.ts'],
-  'prom-client': ['telemetry/metrics.ts'],
+  'prom-client': ['telemetry/metrics.ts', 'telemetry/live.ts', 'telemetry/traffic.ts', 'telemetry/merge.ts'],
   pino: ['telemetry/log.ts'],
   '@opentelemetry/api': ['telemetry/trace.ts'],
   jsonwebtoken: ['auth'],

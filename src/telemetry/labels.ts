@@ -1,0 +1,68 @@
+/** The closed sets that the values of labels come from. */
+
+import { exitIds } from '../errors.js';
+
+/** What became of a usage record. `failed`: every attempt was; `dropped`: for want of room, or of time at shutdown. */
+export type DeliveryOutcome = 'delivered' | 'failed' | 'dropped';
+
+/** Who brought a session to its end. */
+export type Initiator = 'client' | 'upstream' | 'relay';
+
+/** Whose fault an error is. */
+export type Origin = 'client' | 'relay' | 'upstream' | 'identity' | 'network' | 'tool';
+
+/** What upstream sends now and then and is no event; half a character is passed on, all else is dropped. */
+export const odds = ['binary', 'malformed', 'ambiguous', 'too_big', 'half_character'] as const;
+/** One of them. */
+export type Odd = (typeof odds)[number];
+
+/**
+ * Kinds of tokens; cached ones are counted in `cached_*` only, so that the kinds add up to the total. `other` is what
+ * upstream counts under names that this version does not know, perhaps in one of the other kinds as well.
+ */
+export type TokenKind =
+  | 'input_text'
+  | 'input_audio'
+  | 'input_image'
+  | 'cached_text'
+  | 'cached_audio'
+  | 'cached_image'
+  | 'output_text'
+  | 'output_audio'
+  | 'other';
+
+/** Why input transcription fails. Source: recordings of live sessions, and the Realtime API's documented error codes. */
+export const transcriptionCodes = new Set([
+  'DeploymentNotFound',
+  'audio_unintelligible',
+  'rate_limit_exceeded',
+  'insufficient_quota',
+  'server_error',
+  'internal_error',
+]);
+
+/** What is asked of the store. */
+export const storeCalls = ['enter', 'settle', 'leave', 'forget', 'put', 'look', 'take'] as const;
+/** One of them. */
+export type StoreCall = (typeof storeCalls)[number];
+
+/** What becomes of the file of settings when it is read again. */
+export const reloadOutcomes = ['reloaded', 'unchanged', 'rejected'] as const;
+/** One of them. */
+export type ReloadOutcome = (typeof reloadOutcomes)[number];
+
+/** Error codes worth a series of their own; all else is `other`. Source: the Realtime API's documented error codes. */
+export const errorCodes = new Set<string>([
+  ...exitIds,
+  'rate_limit_exceeded',
+  'insufficient_quota',
+  'server_error',
+  'internal_error',
+  'content_filter',
+  'conversation_already_has_active_response',
+  'response_cancel_not_active',
+  'input_audio_buffer_commit_empty',
+  'invalid_value',
+  'unknown_parameter',
+  'missing_required_parameter',
+]);
