@@ -3,7 +3,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { logLevels } from '../telemetry/log.js';
-import { onOrOff } from './advice.js';
+import { onOrOff } from './hints.js';
 import { text } from './shapes.js';
 
 const port = z.coerce.number({ error: 'must be a number from 0 to 65535' }).int().min(0).max(65535);

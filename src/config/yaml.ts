@@ -15,7 +15,7 @@ import {
   visit,
 } from 'yaml';
 import type { z } from 'zod';
-import { hintFor } from './advice.js';
+import { hintFor } from './hints.js';
 import { isReference, type Lookup, resolve } from './references.js';
 import { readText } from './utf8.js';
 

@@ -2,7 +2,7 @@
 
 import type { JsonObject } from '../protocol/event.js';
 import { oneLine } from '../terminal.js';
-import { adviceFor, explainError } from './explain.js';
+import { adviceFor, explainError } from './failures.js';
 import { child, errorIn, text } from './fields.js';
 
 // 23 minutes of 24 kHz PCM16: no answer is that long, and a relay gone mad must not fill the memory.

@@ -4,7 +4,7 @@ import { pcm, type SoundFormat, soundFormat } from '../audio/formats.js';
 import type { JsonObject } from '../protocol/event.js';
 import { oneLine } from '../terminal.js';
 import { Answer } from './answer.js';
-import { adviceFor, type ErrorEvent, explainError } from './explain.js';
+import { adviceFor, type ErrorEvent, explainError } from './failures.js';
 import { child, errorIn, text } from './fields.js';
 import { Words } from './words.js';
 

@@ -1,7 +1,7 @@
 /** Reading the fields of events that another program wrote: what is missing or of another type is empty. */
 
 import type { Json, JsonObject } from '../protocol/event.js';
-import type { ErrorEvent } from './explain.js';
+import type { ErrorEvent } from './failures.js';
 
 /** An object inside an object. */
 export function child(object: JsonObject, name: string): JsonObject {

@@ -5,7 +5,7 @@ import { WebSocket } from 'ws';
 import { exits } from '../errors.js';
 import { audioUp } from '../protocol/catalogue.js';
 import type { JsonObject } from '../protocol/event.js';
-import { type ErrorEvent, explainBreak, explainClose, explainNetwork, explainRefusal } from './explain.js';
+import { type ErrorEvent, explainBreak, explainClose, explainNetwork, explainRefusal } from './failures.js';
 
 const handshakeMs = 15_000;
 const goodbyeMs = 1000;

@@ -16,6 +16,7 @@ const quietestPeak = 100;
 /** The rate of the protocol's PCM, and enough for its other formats. */
 export const recordingRate = 24_000;
 
+/** What is to be said, to which relay, and how. */
 export interface TalkOptions {
   /** Base URL of the relay or its full realtime URL; http(s) or ws(s). */
   readonly url: string;

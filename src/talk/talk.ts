@@ -5,7 +5,7 @@ import { resample } from '../audio/resample.js';
 import { writeWav } from '../audio/wav.js';
 import { isReadableByOthers, shown } from './address.js';
 import { Conversation, type SessionSound } from './conversation.js';
-import { explainError } from './explain.js';
+import { explainError } from './failures.js';
 import { openLine } from './line.js';
 import { startMicrophone } from './microphone.js';
 import { makePlan, type Plan, type Recording, recordingRate, type TalkOptions } from './plan.js';

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'v
 import { pcm16ToBytes, readWav, writeWav } from '../../src/audio/wav.js';
 import { exitIds, exits, httpRefusal, RelayError } from '../../src/errors.js';
 import type { JsonObject } from '../../src/protocol/event.js';
-import { explainNetwork } from '../../src/talk/explain.js';
+import { explainNetwork } from '../../src/talk/failures.js';
 import type { TalkOptions } from '../../src/talk/plan.js';
 import { talk } from '../../src/talk/talk.js';
 import { makeCertificate } from '../support/certificate.js';
