@@ -10,11 +10,12 @@ import { RelayError } from '../errors.js';
 import type { Profile } from '../policy/profile.js';
 import { renderSession } from '../policy/render.js';
 import { ConfigError } from '../problems.js';
-import { encode, eventOf, type JsonObject, type RealtimeEvent, type Refusal, type Step } from '../protocol/event.js';
+import { applied, type JsonObject, type RealtimeEvent, type Refusal } from '../protocol/event.js';
 import { createReader } from '../protocol/read.js';
 import { previewUpstream } from '../protocol/translate.js';
 import { createTokenVerifier } from '../relay.js';
 import { configureGreeted } from '../session/configure.js';
+import { speakTo } from '../session/speak.js';
 import { oneLine } from '../terminal.js';
 import { createTargets } from '../upstream/configured.js';
 import { type Dialed, dial } from '../upstream/dial.js';
@@ -233,10 +234,8 @@ function configure({ socket, upstream }: Dialed, session: JsonObject, seconds: n
     };
     const refuse = ({ message }: Refusal) => settle(() => reject(new Error(message)));
     const translation = dialect === 'preview' ? previewUpstream({ refuse, eventId: () => 'event_rly_0' }) : null;
-    const send = (event: RealtimeEvent) => {
-      for (const each of apply(translation?.toUpstream, event)) socket.send(encode(each), { binary: false });
-    };
-    const configuration = configureGreeted(session, (update) => send(eventOf(update)));
+    const say = speakTo({ send: (bytes) => socket.send(bytes, { binary: false }) }, translation?.toUpstream);
+    const configuration = configureGreeted(session, say);
     const take = (event: RealtimeEvent) => {
       const outcome = configuration.look(event);
       if (outcome === null) return;
@@ -245,7 +244,7 @@ function configure({ socket, upstream }: Dialed, session: JsonObject, seconds: n
     };
     socket.on('message', (message: Buffer) => {
       try {
-        for (const event of apply(translation?.fromUpstream, read(message))) take(event);
+        for (const event of applied(translation?.fromUpstream, read(message))) take(event);
       } catch (error) {
         settle(() => reject(error));
       }
@@ -253,10 +252,4 @@ function configure({ socket, upstream }: Dialed, session: JsonObject, seconds: n
     socket.on('close', (code) => settle(() => reject(new Error(`the upstream closed the connection (${code})`))));
     socket.resume();
   });
-}
-
-function apply(step: Step | undefined, event: RealtimeEvent): readonly RealtimeEvent[] {
-  if (!step) return [event];
-  const result = step(event);
-  return result === null ? [] : Array.isArray(result) ? result : [result as RealtimeEvent];
 }

@@ -39,6 +39,7 @@ import {
 } from './report.js';
 import type { Settlements } from './settlement.js';
 import { createWatchdog, heartbeatOf } from './silence.js';
+import { createSay, type Speak, speakTo } from './speak.js';
 import { Account } from './spending.js';
 import { surely } from './surely.js';
 
@@ -118,13 +119,15 @@ export class Call {
   #endedAt = 0;
   #deadline: Deadline = { at: Number.POSITIVE_INFINITY, wallAt: Number.POSITIVE_INFINITY };
   #sideband: Leg | null = null;
+  #say: Speak = () => undefined;
   #lastEventAt = this.#started.now;
   #playing = false;
   #events = 0;
   /** As many had come at the last look. */
   #eventsBefore = 0;
   #violations = 0;
-  #cancellations = 0;
+  /** Events that the relay has named. */
+  #named = 0;
 
   constructor(admission: Admission, services: CallServices) {
     this.admission = admission;
@@ -144,7 +147,7 @@ export class Call {
     });
     this.#account = new Account(admission.budget, this.#meter.turns, {
       warn: () => undefined,
-      cancel: (id) => this.#cancel(id),
+      say: (body) => this.#say(body),
       end: ({ id, message, retryAfterMs }) => this.end(id, 'relay', { message, retryAfterMs }),
       listen: (heard) => {
         this.#listener = heard;
@@ -230,7 +233,7 @@ export class Call {
         reportOnly,
       },
       {
-        inject: (body) => this.#inject(body),
+        say: (body) => this.#say(body),
         violated: (fields) => this.#violated(fields, reportOnly),
       },
     );
@@ -242,6 +245,8 @@ export class Call {
       messageBytes: mostMessageBytes,
     });
     this.#sideband = sideband;
+    const named = (body: JsonObject) => ({ ...body, event_id: `${relayPrefix}said_${++this.#named}` });
+    this.#say = createSay(speakTo(sideband), this.#meter, named);
     const failed = (message: string) => this.end('upstream_failed', 'upstream', { message });
     sideband.start({
       message: (bytes) => this.#take(bytes),
@@ -256,17 +261,7 @@ export class Call {
       failed: (error) => this.#unforeseen(error),
     });
     // Once more, now that the sideband is there.
-    this.#configuration = configureShared(watch.imposed, (update) => this.#inject(update));
-  }
-
-  #inject(body: JsonObject): void {
-    this.#meter.injected(body);
-    this.#sideband?.send(Buffer.from(JSON.stringify(body)));
-  }
-
-  #cancel(responseId: string): void {
-    const event_id = `${relayPrefix}cancel_${++this.#cancellations}`;
-    this.#inject({ type: 'response.cancel', event_id, response_id: responseId });
+    this.#configuration = configureShared(watch.imposed, this.#say);
   }
 
   /** One event of upstream: counted, and judged while the session lives. */

@@ -5,6 +5,7 @@ import { exits, RelayError } from '../errors.js';
 import { relayPrefix } from '../protocol/catalogue.js';
 import { isObject, type Json, type JsonObject, type RealtimeEvent } from '../protocol/event.js';
 import { rejectionOf } from './rejection.js';
+import type { Speak } from './speak.js';
 
 /** The session as upstream runs it, or why it does not: its own error, or null when it has only not said what it runs. */
 export type Outcome = { readonly session: JsonObject } | { readonly rejected: Json | null };
@@ -17,10 +18,8 @@ export interface Configuration {
   look(event: RealtimeEvent): Outcome | null;
 }
 
-type Say = (update: JsonObject) => void;
-
 /** For a leg of the relay's own, which upstream greets: whatever it objects to before the acknowledgement is this. */
-export function configureGreeted(session: JsonObject, say: Say): Configuration {
+export function configureGreeted(session: JsonObject, say: Speak): Configuration {
   let isSent = false;
   return {
     get isSent() {
@@ -39,7 +38,7 @@ export function configureGreeted(session: JsonObject, say: Say): Configuration {
 }
 
 /** For a leg to a session that a client talks to as well: only an error that names the update objects to it, however late. */
-export function configureShared(session: JsonObject, say: Say): Configuration {
+export function configureShared(session: JsonObject, say: Speak): Configuration {
   // A client must not be able to make one that looks like ours.
   const id = `${relayPrefix}${randomUUID()}`;
   let isDone = false;

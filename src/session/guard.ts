@@ -6,11 +6,11 @@ import type { Watch } from '../policy/conformance.js';
 import { relayPrefix } from '../protocol/catalogue.js';
 import { isObject, type JsonObject, type RealtimeEvent } from '../protocol/event.js';
 import { rejectionOf } from './rejection.js';
+import type { Speak } from './speak.js';
 
 /** What a guard may do. */
 interface GuardPorts {
-  /** Sends upstream an event of the relay. */
-  inject(body: JsonObject): void;
+  readonly say: Speak;
   /** Told of every forbidden change, with the paths of the fields. */
   violated(fields: readonly string[]): void;
 }
@@ -40,7 +40,7 @@ export function createGuard({ watch, violations, reportOnly }: Rules, ports: Gua
   const send = (update: JsonObject): string => {
     // Upstream's errors name it, and a browser must not be able to make one that looks like ours.
     const id = `${relayPrefix}${randomUUID()}`;
-    ports.inject({ type: 'session.update', event_id: id, session: update });
+    ports.say({ type: 'session.update', event_id: id, session: update });
     return id;
   };
 

@@ -1,7 +1,7 @@
 /** One direction of a session: a message comes in, is read, passes the steps in order, and leaves on the other leg. */
 
 import type { Leg } from '../legs/websocket.js';
-import { encode, eventOf, type JsonObject, type RealtimeEvent, type Step } from '../protocol/event.js';
+import { encode, type RealtimeEvent, type Step } from '../protocol/event.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Limits } from './limits.js';
 
@@ -131,15 +131,6 @@ export class Pipe {
   /** Bytes that were read and wait. */
   get waiting(): number {
     return this.#due?.bytes ?? 0;
-  }
-
-  /** Puts an event made by the relay in, at the step with this index. */
-  inject(body: JsonObject, atStep: number): void {
-    try {
-      this.#run(this.#route as Route, eventOf(body), atStep, null);
-    } catch (error) {
-      this.#flow.failed(error);
-    }
   }
 
   /** @param framed the message that still stands in its frame, if the event is made of one */

@@ -5,6 +5,7 @@ import type { Leg } from '../legs/websocket.js';
 import type { Policy } from '../policy/policy.js';
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { JsonObject, Refusal } from '../protocol/event.js';
+import { type Speak, speakTo } from './speak.js';
 import { settleUnsaid } from './unsaid.js';
 
 /** What the replies need of their session. */
@@ -17,8 +18,8 @@ interface ReplyPorts {
   /** Whether the client asked for `relay.*` events. */
   readonly relayEvents: boolean;
   isOpen(): boolean;
-  /** Sends an event of the client's protocol, in GA, through the client's own translation. */
-  inject(body: JsonObject): void;
+  /** Tells the client an event of its protocol, in GA. */
+  tell(body: JsonObject): void;
   end(id: ExitId, message?: string): void;
 }
 
@@ -27,12 +28,15 @@ const ignoredEveryMs = 1000;
 
 export class Replies {
   readonly #ports: ReplyPorts;
+  /** For what is the same in both dialects, also while nothing is dialled. */
+  readonly #speak: Speak;
   #eventIds = 0;
   #ignoredAt = Number.NEGATIVE_INFINITY;
   #refusals = 0;
 
   constructor(ports: ReplyPorts) {
     this.#ports = ports;
+    this.#speak = speakTo(ports.client);
   }
 
   /** How many events of the client were refused and held against it. */
@@ -48,7 +52,8 @@ export class Replies {
 
   /** Sends the client an event of the relay's own. One that never reads its answers would fill our memory with them. */
   answer(body: JsonObject): void {
-    this.#ports.inject(body);
+    if (!this.#ports.isOpen()) return;
+    this.#ports.tell(body);
     if (this.#ports.client.buffered > this.#ports.mostBuffered) this.#ports.end('slow_consumer');
   }
 
@@ -83,17 +88,13 @@ export class Replies {
 
   /** A `relay.*` event, for clients that asked for them; it is the same in both dialects. */
   notify(type: string, fields: JsonObject): void {
-    if (this.#ports.relayEvents) this.#send({ type, event_id: this.eventId(), ...fields });
+    if (this.#ports.relayEvents) this.#speak({ type, event_id: this.eventId(), ...fields });
   }
 
   /** The last thing a client hears, where its exit has something to say; the same in both dialects, too. */
   farewell(id: ExitId, message: string | undefined, retryAfterMs: number | undefined): void {
     if (!exits[id].announced) return;
     const error = new RelayError(id, message ?? exits[id].meaning, { retryAfterMs });
-    this.#send({ type: 'error', event_id: this.eventId(), error: { ...errorBody(error), event_id: null } });
-  }
-
-  #send(body: JsonObject): void {
-    this.#ports.client.send(Buffer.from(JSON.stringify(body)));
+    this.#speak({ type: 'error', event_id: this.eventId(), error: { ...errorBody(error), event_id: null } });
   }
 }

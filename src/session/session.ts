@@ -137,7 +137,7 @@ export class Session {
     });
     this.#account = new Account(admission.budget, this.#meter.turns, {
       warn: (warning) => this.#replies.notify('relay.quota_warning', warning),
-      cancel: (id) => this.#route?.cancel(id),
+      say: (body) => this.#route?.say(body),
       end: ({ id, message, retryAfterMs }) => this.end(id, 'relay', { message, retryAfterMs }),
       listen: (heard) => this.#route?.listen(heard),
       closed: (complete) => surely(() => this.#closeUpstream(complete)),
@@ -161,7 +161,7 @@ export class Session {
       mostRefusals: admission.profile.limits.refusals,
       relayEvents: admission.relayEvents,
       isOpen: () => this.isOpen,
-      inject: (body) => this.#route?.injectDown(body),
+      tell: (body) => this.#route?.tell(body),
       end: (id, message) => this.end(id, 'client', { message }),
     });
     this.#client.hold('opening');
@@ -267,7 +267,7 @@ export class Session {
       unsaid: (refusal, policy) => this.#unsaid(refusal, policy),
       reported: (detail) => this.#reported(detail),
     });
-    this.#configuration = configureGreeted(session, (update) => this.#route?.injectUp(update));
+    this.#configuration = configureGreeted(session, (update) => this.#route?.say(update));
     upstream.start({
       message: (bytes, framed) => this.#down.push(bytes, framed),
       binary: () => this.#odd('binary', undefined),
@@ -318,7 +318,7 @@ export class Session {
       to: wallOf(this.#started, now),
       attributes: traced.upstream(this.#dialed),
     });
-    this.#route?.injectDown({
+    this.#route?.tell({
       type: 'session.created',
       event_id: this.#replies.eventId(),
       session: policy.sessionCreated(session, this.id, announced(this.#deadline, principal.expiresAt * 1000).expiresAt),

@@ -10,8 +10,8 @@ import type { Settlement, Settlements } from './settlement.js';
 export interface AccountPorts {
   /** Tells a client that wants to know. */
   warn(warning: JsonObject): void;
-  /** Asks upstream to stop a response; also after the end. */
-  cancel(responseId: string): void;
+  /** Speaks upstream; also after the end. */
+  say(body: JsonObject): void;
   /** Ends the session, unless it has ended. */
   end(error: RelayError): void;
   /** From now on what upstream sends is only counted; `heard` is called after each event. */
@@ -59,8 +59,12 @@ export class Account {
   #stop(error: RelayError): void {
     if (this.#spent) return;
     this.#spent = { error, by: performance.now() + lastAnswerMs };
-    for (const id of this.#turns.running) this.#ports.cancel(id);
+    for (const id of this.#turns.running) this.#cancel(id);
     this.#end();
+  }
+
+  #cancel(responseId: string): void {
+    this.#ports.say({ type: 'response.cancel', response_id: responseId });
   }
 
   #end(now = 0): void {
@@ -79,7 +83,7 @@ export class Account {
         settlements?.begin({
           running: this.#turns.running,
           isUnsettled: () => this.#turns.isUnsettled(),
-          cancel: (id) => this.#ports.cancel(id),
+          cancel: (id) => this.#cancel(id),
           settled: (complete) => this.#final(complete),
         }) ?? null;
     }

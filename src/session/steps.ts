@@ -17,6 +17,7 @@ import { createLimits } from './limits.js';
 import type { Meter } from './meter.js';
 import type { Pipe } from './pipe.js';
 import type { Replies } from './replies.js';
+import { createSay, type Speak, speakTo } from './speak.js';
 
 /** Everything an event meets on its way. */
 export interface Way {
@@ -42,14 +43,12 @@ export interface Way {
   reported(detail: string): void;
 }
 
-/** The ways into a route for events of the relay's own. */
+/** What the relay itself can do between the legs. */
 export interface Route {
-  /** Sends upstream an event, in GA. */
-  injectUp(body: JsonObject): void;
-  /** Sends the client an event, in GA. */
-  injectDown(body: JsonObject): void;
-  /** Ends a response; also of use after the end of the session, when the pipes let nothing through. */
-  cancel(responseId: string): void;
+  /** Speaks upstream; policy keeps the answer from the client, unless the event has an id already. */
+  readonly say: Speak;
+  /** Speaks to the client. */
+  readonly tell: Speak;
   /**
    * Lets the client ask for no answer any more, but where `mayAsk`; `heard` is called when an event of upstream, speech
    * itself excepted, has been passed on.
@@ -115,17 +114,8 @@ export function connect(way: Way): Route {
   way.down.connect({ from: upstream, to: client, read: readDown, steps: down });
 
   return {
-    injectUp(body) {
-      meter.injected(body);
-      way.up.inject(body, up.length - (asUpstream ? 1 : 0));
-    },
-    injectDown: (body) => way.down.inject(body, down.length - (asClient ? 1 : 0)),
-    cancel(responseId) {
-      // The event is the same in both dialects.
-      const body = policy.injected({ type: 'response.cancel', response_id: responseId });
-      meter.injected(body);
-      upstream.send(Buffer.from(JSON.stringify(body)));
-    },
+    say: createSay(speakTo(upstream, asUpstream?.toUpstream), meter, (body) => policy.injected(body)),
+    tell: speakTo(client, asClient?.toClient),
     drain(mayAsk, heard) {
       policy.drain(mayAsk);
       const counted: Step = (event) => {
