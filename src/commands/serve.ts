@@ -26,8 +26,9 @@ export const serveCommand: Command = {
 /**
  * Serves until it is told to end; resolves to whether all came to a good end.
  * @param everyMs how often workers say that they live
+ * @public to test/support/hurried.mjs
  */
-async function serve(env: NodeJS.ProcessEnv, everyMs = beatMs): Promise<boolean> {
+export async function serve(env: NodeJS.ProcessEnv, everyMs = beatMs): Promise<boolean> {
   searchHeapLessOften();
   const worker = env[workerVariable];
   if (worker && process.send) {

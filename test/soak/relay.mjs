@@ -1,7 +1,7 @@
 /** A relay in a process of its own, which tells its parent what that process holds. Started by support/memory.ts. */
 
 import { setImmediate as turn } from 'node:timers/promises';
-import { loadConfig } from '../../dist/config.js';
+import { loadConfig } from '../../dist/config/load.js';
 import { startRelay } from '../../dist/relay.js';
 
 /** Each look costs a collection of the whole heap. */
