@@ -73,6 +73,16 @@ const scenes: readonly Scene[] = [
     },
   ],
   [
+    ['readiness.failed', 'listener.mistaken'],
+    async () => {
+      const { relay, ...test } = await startTestRelay({ upstream: 'http://127.0.0.1:1' });
+      await fetch(`${relay.opsUrl}/readyz`);
+      // TLS, on a port that speaks none.
+      await fetch(relay.url.replace('http:', 'https:')).catch(() => undefined);
+      return { relay, ...test };
+    },
+  ],
+  [
     ['transcription.failed'],
     async () => {
       const upstream = await startUpstream();
