@@ -1,13 +1,12 @@
 /** Puts the relay together: every part is made here once, and given what it needs. */
 
-import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { createAddressOf } from './admission/address.js';
-import type { AdmissionServices, IssuerLimits } from './admission/admission.js';
+import type { AdmissionServices } from './admission/admission.js';
 import { createConnects } from './admission/connects.js';
+import { createTokenVerifier, issuerLimitsOf } from './admission/verifier.js';
 import type { User } from './auth/principal.js';
 import { createClientSecrets } from './auth/secrets.js';
-import { createVerifierOf, keySource, type Verifier } from './auth/verify.js';
 import { secretsOf } from './config/redact.js';
 import { followSettings, type SettingsSource } from './config/reload.js';
 import type { Settings } from './config/settings.js';
@@ -17,25 +16,22 @@ import { addressOf, closeServer, connectionsOf, createListener, endIdle, listen,
 import type { Revoked } from './doors/revocations.js';
 import { createGateway } from './doors/upgrade.js';
 import { proxyFor } from './outbound/proxy.js';
-import { orConfigError } from './problems.js';
 import { Calls, type OwnedCall } from './session/calls.js';
 import { createGhosts } from './session/ghosts.js';
+import { dialObserver, storeObserver, tokenObserver } from './session/observers.js';
 import { Pressure } from './session/pressure.js';
-import { SessionRegistry } from './session/registry.js';
-import { originOfDial } from './session/report.js';
+import { placesOf, SessionRegistry } from './session/registry.js';
 import { Settlements } from './session/settlement.js';
 import { createMemoryStore, type MemoryStore } from './store/memory.js';
 import { concerns, type Revocation, Revocations } from './store/revocations.js';
 import type { Store } from './store/store.js';
-import { type StoreCallName, watchStore } from './store/watched.js';
+import { watchStore } from './store/watched.js';
 import { backlogOf, conceal, createLog, type Log } from './telemetry/log.js';
 import { createMetrics, type Metrics } from './telemetry/metrics.js';
-import { flushRepeated, logRepeated } from './telemetry/repeats.js';
+import { flushRepeated } from './telemetry/repeats.js';
 import type { UsageRecord } from './telemetry/usage.js';
 import { createUpstreams } from './upstream/configured.js';
-import type { TokenEvent } from './upstream/entra.js';
-import type { DialEvent, OpenOptions } from './upstream/pool.js';
-import { probe } from './upstream/probe.js';
+import { probe, probeOptions } from './upstream/probe.js';
 import { createReadiness } from './upstream/readiness.js';
 import { Delivery } from './webhooks/delivery.js';
 
@@ -129,7 +125,7 @@ export async function startRelay(
     connects: createConnects(() => current.profiles),
     addressOf: createAddressOf(settings.proxies),
     unavailable: () => upstreams.unavailable(),
-    registry: shared ? placesOf(registry, shared) : registry,
+    registry: shared ? placesOf(registry, () => shared.isFull()) : registry,
     endGhost: async (user) => {
       const everywhere = [ghosts.end(user), ...(shared ? [shared.endGhost(user)] : [])];
       const answers = await Promise.allSettled(everywhere);
@@ -138,7 +134,7 @@ export async function startRelay(
     origins,
     queryCredentials,
     cookie: settings.auth.cookie,
-    issuerLimits: (iss) => limitsOf(settings.auth.issuers, iss, current.limits.sessions),
+    issuerLimits: (iss) => issuerLimitsOf(settings.auth.issuers, iss, current.limits.sessions),
     get profiles() {
       return current.profiles;
     },
@@ -216,7 +212,7 @@ export async function startRelay(
     rule: () => current.limits.readiness,
     credential: () => upstreams.ready(),
     keys: () => verifier.warm(),
-    probe: (signal) => upstreams.reach(probeOf(current, signal), probe),
+    probe: (signal) => upstreams.reach(probeOptions(current, signal), probe),
     failed: (need, error) => log.warn({ need, error }, 'readiness.failed'),
   });
   const http = createListener(app, gateway, settings, { metrics, log });
@@ -289,84 +285,5 @@ export async function startRelay(
       await delivery?.close(0);
       await stop();
     },
-  };
-}
-
-/** What the users of an issuer may have together, or null where nothing is said of it. */
-function limitsOf(issuers: Settings['auth']['issuers'], iss: string, all: number): IssuerLimits | null {
-  const issuer = issuers.find(({ names }) => names.has(iss));
-  if (!issuer || Object.values(issuer.limits).every((limit) => limit === undefined)) return null;
-  const { sessions, connects_per_second, tokens_per_day } = issuer.limits;
-  const most = sessions === 'half' ? Math.ceil(all / 2) : (sessions ?? all);
-  return { key: issuer.issuer, sessions: most, connects_per_second, tokens_per_day };
-}
-
-/**
- * The verifier of app tokens.
- * @throws ConfigError for a key that cannot verify anything
- */
-export function createTokenVerifier({ auth, proxy }: Settings): Verifier {
-  const { maxSeconds } = auth;
-  const issuers = auth.issuers.map(({ source, keySetting, ...issuer }) => {
-    const via = source.kind === 'jwks' ? { ...source, proxy: proxyFor(new URL(source.uri), proxy) } : source;
-    return { ...issuer, keys: orConfigError(keySetting, () => keySource(via)) };
-  });
-  return createVerifierOf(issuers, { maxSeconds });
-}
-
-/** A session as it takes the least: where all profiles only transcribe, the deployment may be able to do nothing else. */
-function probeOf({ limits, profiles }: Settings, signal: AbortSignal): OpenOptions {
-  const transcribes = [...profiles.values()].every(({ session }) => session.type === 'transcription');
-  return {
-    requestId: randomUUID(),
-    signal,
-    dialSeconds: limits.dial_seconds,
-    secondDialMs: limits.second_dial_ms,
-    ...(transcribes && { intent: 'transcription' }),
-  };
-}
-
-/** Counts every dial; each session logs its own. */
-function dialObserver(metrics: Metrics) {
-  return ({ upstream, outcome, seconds, failure }: DialEvent): void => {
-    const hasFailed = outcome !== 'ok' && outcome !== 'aborted';
-    metrics.dialed(upstream, outcome, hasFailed ? (failure?.kind ?? 'unknown') : '', seconds);
-    if (!hasFailed) return;
-    metrics.upstreamError(originOfDial(failure), outcome);
-  };
-}
-
-/** Counts every request to the identity service, and logs those that failed. */
-function tokenObserver(metrics: Metrics, log: Log) {
-  return (scope: string, { kind, seconds, error }: TokenEvent): void => {
-    metrics.tokenFetched(kind === 'acquired' ? 'ok' : 'failed', seconds);
-    if (kind === 'acquired') return;
-    metrics.upstreamError('identity', 'other');
-    log.warn({ scope, error }, 'identity.failed');
-  };
-}
-
-/** Counts and logs every call that the store failed. */
-export function storeObserver(metrics: Metrics, log: Log) {
-  return (call: StoreCallName, error: unknown): void => {
-    metrics.storeFailed(call);
-    logRepeated(log, 'warn', { about: call, common: { call }, own: { error } }, 'store.failed');
-  };
-}
-
-/** The places of this process, which are also full when those of all processes are. */
-function placesOf(registry: SessionRegistry, shared: Shared): AdmissionServices['registry'] {
-  return {
-    get isDraining() {
-      return registry.isDraining;
-    },
-    get isShort() {
-      return registry.isShort;
-    },
-    get isFull() {
-      return registry.isFull || shared.isFull();
-    },
-    reserve: () => registry.reserve(),
-    giveUp: () => registry.giveUp(),
   };
 }

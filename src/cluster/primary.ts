@@ -2,6 +2,7 @@
 
 import type { Worker } from 'node:cluster';
 import type { z } from 'zod';
+import { createTokenVerifier } from '../admission/verifier.js';
 import { readCertificate } from '../config/certificate.js';
 import { secretsOf } from '../config/redact.js';
 import { followSettings, type SettingsSource } from '../config/reload.js';
@@ -9,7 +10,7 @@ import type { Settings } from '../config/settings.js';
 import type { Health } from '../doors/app.js';
 import { openOps } from '../doors/listener.js';
 import { RelayError } from '../errors.js';
-import { createTokenVerifier, storeObserver } from '../relay.js';
+import { storeObserver } from '../session/observers.js';
 import { createMemoryStore } from '../store/memory.js';
 import { answerCall } from '../store/remote.js';
 import { type Revocation, Revocations } from '../store/revocations.js';

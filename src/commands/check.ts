@@ -1,6 +1,7 @@
 /** `realtime-relay check`: what cannot work, and with `--dial` what others say: issuers of keys, and upstreams of a session. */
 
 import { randomUUID } from 'node:crypto';
+import { createTokenVerifier } from '../admission/verifier.js';
 import { readCertificate } from '../config/certificate.js';
 import { configFileSchema } from '../config/file.js';
 import { loadConfig } from '../config/load.js';
@@ -13,7 +14,6 @@ import { ConfigError } from '../problems.js';
 import { applied, type JsonObject, type RealtimeEvent, type Refusal } from '../protocol/event.js';
 import { createReader } from '../protocol/read.js';
 import { previewUpstream } from '../protocol/translate.js';
-import { createTokenVerifier } from '../relay.js';
 import { configureGreeted } from '../session/configure.js';
 import { speakTo } from '../session/speak.js';
 import { oneLine } from '../terminal.js';

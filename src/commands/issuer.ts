@@ -1,8 +1,8 @@
 /** For `check --dial`: whether an issuer of tokens has keys. */
 
+import { createTokenVerifier } from '../admission/verifier.js';
 import type { IssuerSettings } from '../config/identity.js';
 import type { Settings } from '../config/settings.js';
-import { createTokenVerifier } from '../relay.js';
 import { oneLine } from '../terminal.js';
 import { keeping } from './print.js';
 

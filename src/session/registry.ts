@@ -1,6 +1,6 @@
 /** All sessions of this instance: how many there may be, their one clock, and how they end at shutdown. */
 
-import type { Admission } from '../admission/admission.js';
+import type { Admission, AdmissionServices } from '../admission/admission.js';
 import type { Principal } from '../auth/principal.js';
 import type { ExitId } from '../errors.js';
 import type { Initiator } from '../telemetry/labels.js';
@@ -183,4 +183,21 @@ function endRevoked(sessions: ReadonlySet<Registered>, isMeant: (principal: Prin
   const meant = [...sessions].filter(({ admission }) => isMeant(admission.principal));
   for (const session of meant) session.end('revoked', 'relay');
   return meant.length;
+}
+
+/** The places of this process, which are also full when those of all processes are. */
+export function placesOf(registry: SessionRegistry, isFullElsewhere: () => boolean): AdmissionServices['registry'] {
+  return {
+    get isDraining() {
+      return registry.isDraining;
+    },
+    get isShort() {
+      return registry.isShort;
+    },
+    get isFull() {
+      return registry.isFull || isFullElsewhere();
+    },
+    reserve: () => registry.reserve(),
+    giveUp: () => registry.giveUp(),
+  };
 }

@@ -19,6 +19,7 @@ import {
   requestIdsOf,
 } from './failure.js';
 import { overtaken, unneeded } from './race.js';
+import { readBody } from './refused.js';
 import { type Purpose, type UpstreamTarget, upstreamUrl } from './target.js';
 
 export interface DialOptions extends Purpose {
@@ -72,8 +73,6 @@ export const mostMessageBytes = 32 * 1024 * 1024;
  * a peer that does not read is found. By default a burst of honest pings would be enough.
  */
 export const mostPendingPongs = 10_000;
-const bodyBytes = 64 * 1024;
-const bodyMs = 2000;
 /** Time the upstream has to answer a close frame before its socket is cut. */
 const closeMs = 5000;
 
@@ -275,27 +274,5 @@ function followPhases(attempt: Attempt, request: ClientRequest): void {
       socket.once('connect', () => enter(attempt, afterConnect));
     }
     if (secure) socket.once('secureConnect', () => enter(attempt, 'upgrade'));
-  });
-}
-
-/** The first 64 KiB, or what came of it in two seconds: a refusal must not become a hang. */
-function readBody(answer: IncomingMessage): Promise<string> {
-  return new Promise((resolve) => {
-    const chunks: Buffer[] = [];
-    let length = 0;
-    const done = () => {
-      clearTimeout(timer);
-      answer.removeAllListeners('data');
-      resolve(Buffer.concat(chunks).subarray(0, bodyBytes).toString('utf8'));
-    };
-    const timer = setTimeout(done, bodyMs);
-    answer.on('data', (chunk: Buffer) => {
-      chunks.push(chunk);
-      length += chunk.length;
-      if (length >= bodyBytes) done();
-    });
-    answer.once('end', done);
-    answer.once('close', done);
-    answer.on('error', done);
   });
 }

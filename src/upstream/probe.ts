@@ -1,13 +1,33 @@
 /** Opens a session on an upstream and lets go of it at once, to see whether one could be opened. */
 
+import { randomUUID } from 'node:crypto';
 import type { WebSocket } from 'ws';
 import { objectOf } from '../protocol/event.js';
 import { untilAborted } from './abort.js';
 import { type DialOptions, departure, dial } from './dial.js';
 import { DialFailure, exitOf, failureOfEvent, failureOfPatience } from './failure.js';
+import type { OpenOptions } from './pool.js';
 import type { UpstreamTarget } from './target.js';
 
 const greetingBytes = 1024 * 1024;
+
+/** What a probe needs to know of the settings; those of a relay hold more. */
+interface ProbedSettings {
+  readonly limits: { readonly dial_seconds: number; readonly second_dial_ms: number };
+  readonly profiles: ReadonlyMap<string, { readonly session: { readonly type: string } }>;
+}
+
+/** A session as it takes the least: where all profiles only transcribe, the deployment may be able to do nothing else. */
+export function probeOptions({ limits, profiles }: ProbedSettings, signal: AbortSignal): OpenOptions {
+  const transcribes = [...profiles.values()].every(({ session }) => session.type === 'transcription');
+  return {
+    requestId: randomUUID(),
+    signal,
+    dialSeconds: limits.dial_seconds,
+    secondDialMs: limits.second_dial_ms,
+    ...(transcribes && { intent: 'transcription' }),
+  };
+}
 
 /** Resolves when the upstream has said `session.created`. Rejects as a dial does. */
 export async function probe(target: UpstreamTarget, options: DialOptions): Promise<void> {

@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createTokenVerifier } from '../../src/admission/verifier.js';
 import { loadConfig } from '../../src/config/load.js';
-import { createTokenVerifier } from '../../src/relay.js';
 import { textOf } from '../project/tables.js';
 import { asymmetric, jwk, keySet, rsaKeys, serveKeys, token } from './issuer.js';
 

@@ -1,0 +1,29 @@
+/** Who the relay believes: the verifier of app tokens, and what the users of an issuer may have together. */
+
+import { createVerifierOf, keySource, type Verifier } from '../auth/verify.js';
+import type { Settings } from '../config/settings.js';
+import { proxyFor } from '../outbound/proxy.js';
+import { orConfigError } from '../problems.js';
+import type { IssuerLimits } from './admission.js';
+
+/**
+ * The verifier of app tokens.
+ * @throws ConfigError for a key that cannot verify anything
+ */
+export function createTokenVerifier({ auth, proxy }: Settings): Verifier {
+  const { maxSeconds } = auth;
+  const issuers = auth.issuers.map(({ source, keySetting, ...issuer }) => {
+    const via = source.kind === 'jwks' ? { ...source, proxy: proxyFor(new URL(source.uri), proxy) } : source;
+    return { ...issuer, keys: orConfigError(keySetting, () => keySource(via)) };
+  });
+  return createVerifierOf(issuers, { maxSeconds });
+}
+
+/** What the users of an issuer may have together, or null where nothing is said of it. */
+export function issuerLimitsOf(issuers: Settings['auth']['issuers'], iss: string, all: number): IssuerLimits | null {
+  const issuer = issuers.find(({ names }) => names.has(iss));
+  if (!issuer || Object.values(issuer.limits).every((limit) => limit === undefined)) return null;
+  const { sessions, connects_per_second, tokens_per_day } = issuer.limits;
+  const most = sessions === 'half' ? Math.ceil(all / 2) : (sessions ?? all);
+  return { key: issuer.issuer, sessions: most, connects_per_second, tokens_per_day };
+}
