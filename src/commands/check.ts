@@ -13,7 +13,7 @@ import { renderSession } from '../policy/render.js';
 import { ConfigError } from '../problems.js';
 import { applied, type JsonObject, type RealtimeEvent, type Refusal } from '../protocol/event.js';
 import { createReader } from '../protocol/read.js';
-import { previewUpstream } from '../protocol/translate.js';
+import { previewUpstream } from '../protocol/translate/upstream.js';
 import { configureGreeted } from '../session/configure.js';
 import { speakTo } from '../session/speak.js';
 import { oneLine } from '../terminal.js';

@@ -1,4 +1,8 @@
-/** What both translations are made of: rules by event type, the renames, and refusals. */
+/**
+ * What both translations between the dialects are made of: rules by event type, the renames, and refusals. GA is what policy,
+ * profiles and tools see; a side that speaks preview gets a pair of steps from `client.ts` or `upstream.ts`, a side that speaks
+ * GA gets none. Source: the GA and preview event references of the Azure OpenAI Realtime API.
+ */
 
 import { audioDown } from '../catalogue.js';
 import { eventOf, type Json, type JsonObject, type Refusal, type Step } from '../event.js';
