@@ -5,7 +5,6 @@ import { relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject } from '../protocol/event.js';
 import { type Fault, faultOf, invalid, missing, quoted } from './faults.js';
 import { root } from './leading.js';
-import { assistantMessage } from './seeds.js';
 import {
   anything,
   either,
@@ -44,6 +43,17 @@ const userMessage = z.object({
         z.object({ type: z.literal('input_audio'), audio: sound }),
       ]),
     )
+    .min(1)
+    .max(maxParts),
+});
+
+/** Words of the assistant, which a client may only bring along: see seeds.ts. */
+const assistantMessage = z.object({
+  id: itemId.nullish(),
+  type: z.literal('message'),
+  role: z.literal('assistant'),
+  content: z
+    .array(z.object({ type: z.literal('output_text'), text: z.string().max(maxText) }))
     .min(1)
     .max(maxParts),
 });

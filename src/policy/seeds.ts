@@ -1,9 +1,8 @@
 /** History that a client brings along: what was said before it connected, where its profile lets it say so. */
 
-import { z } from 'zod';
 import type { JsonObject } from '../protocol/event.js';
 import type { Fault } from './faults.js';
-import { own } from './shape.js';
+import { isObject, own } from './shape.js';
 
 /** Of all messages that a client puts in before the first answer: more is no history, but a document. */
 const mostBytes = 64 * 1024;
@@ -16,26 +15,12 @@ export interface Seeds {
   refused: boolean;
 }
 
-/** An assistant's message as a client may bring it: words, as they were said. */
-export const assistantMessage = z.object({
-  id: z
-    .string()
-    .regex(/^[A-Za-z0-9_-]{1,64}$/)
-    .nullish(),
-  type: z.literal('message'),
-  role: z.literal('assistant'),
-  content: z
-    .array(z.object({ type: z.literal('output_text'), text: z.string().max(mostBytes) }))
-    .min(1)
-    .max(64),
-});
-
 /** Bytes of a message's words. */
 export function wordBytes(item: JsonObject): number {
   const content = own(item, 'content');
   if (!Array.isArray(content)) return 0;
   return content.reduce<number>((sum, part) => {
-    const text = typeof part === 'object' && part !== null && !Array.isArray(part) ? own(part, 'text') : undefined;
+    const text = isObject(part) ? own(part, 'text') : undefined;
     return typeof text === 'string' ? sum + Buffer.byteLength(text) : sum;
   }, 0);
 }
