@@ -58,6 +58,7 @@ describe.skipIf(noBrowser)('the console of the demo', { timeout: 30_000 }, () =>
     page.locator('#transcript li').filter({ has: page.locator('strong', { hasText: who }) });
 
   it('listens to the microphone, answers aloud, and is interrupted by the next question', async () => {
+    await page.waitForFunction(() => 'relay' in window);
     await page.evaluate(record);
     await connect();
     await page.getByRole('button', { name: 'Microphone off' }).click();
@@ -229,6 +230,7 @@ describe.skipIf(noBrowser)('the console of the demo', { timeout: 30_000 }, () =>
 
   it('talks over WebRTC, is heard and answered aloud, and is interrupted by the next question', async () => {
     await page.getByLabel('WebRTC').check();
+    await page.waitForFunction(() => 'relay' in window);
     await page.evaluate(record);
     await connect();
     await page.getByRole('button', { name: 'Microphone off' }).click();
