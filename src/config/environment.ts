@@ -1,4 +1,4 @@
-/** The environment: wiring and secrets. The schema is the parser, the type and the README's table. */
+/** The environment: wiring and secrets. The schema is the parser, the type and the table of docs/configuration.md. */
 
 import { isIP } from 'node:net';
 import { z } from 'zod';
@@ -19,7 +19,7 @@ const onOff = z
   )
   .transform((value) => value === 'on');
 
-/** Every environment variable the relay reads. The README's table is made from this. */
+/** Every environment variable the relay reads. The table of docs/configuration.md is made from this. */
 export const environment = z.object({
   PORT: port.default(8080).describe('Public listener.'),
   HOST: text

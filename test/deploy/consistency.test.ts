@@ -238,28 +238,3 @@ describe('the dashboard', () => {
     expect(board.templating.list.map(({ name }) => name)).toEqual(['datasource', 'instance']);
   });
 });
-
-describe.each(['docs/runbook.md', 'docs/operations.md'])('%s', (path) => {
-  it('links only to what exists', () => {
-    const links = [...textOf(path).matchAll(/\]\((?!https?:)([^)\s]+)\)/g)].map(([, target]) => target as string);
-    const broken = links.filter((target) => {
-      const [file = '', heading] = target.split('#');
-      const document = new URL(`../../${path}`, import.meta.url);
-      const place = file === '' ? document : new URL(file, document);
-      if (!existsSync(place)) return true;
-      return heading !== undefined && !anchorsOf(place).includes(heading);
-    });
-    expect(broken).toEqual([]);
-  });
-});
-
-/** The anchors GitHub makes of a document's headings. */
-function anchorsOf(place: URL): string[] {
-  const text = textOf(place.href);
-  return [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
-    (heading as string)
-      .toLowerCase()
-      .replace(/[^\p{L}\p{N} _-]/gu, '')
-      .replaceAll(' ', '-'),
-  );
-}

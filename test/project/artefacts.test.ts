@@ -95,10 +95,18 @@ describe('the package', () => {
     });
     const [{ files }] = JSON.parse(said.toString()) as [{ files: { path: string }[] }];
     const paths = files.map(({ path }) => path);
-    const wanted = ['dist/cli.js', 'dist/relay.js', 'assets/speech/speech.json', 'README.md', 'PROTOCOL.md', 'LICENSE'];
+    const wanted = [
+      'dist/cli.js',
+      'dist/relay.js',
+      'assets/speech/speech.json',
+      'README.md',
+      'docs/README.md',
+      'PROTOCOL.md',
+      'LICENSE',
+    ];
     expect(paths).toEqual(expect.arrayContaining(wanted));
     expect(
-      paths.filter((path) => !/^(dist|assets)\/|^[A-Z]+(\.md)?$|^(package|config\.schema)\.json$/.test(path)),
+      paths.filter((path) => !/^(dist|assets|docs)\/|^[A-Z]+(\.md)?$|^(package|config\.schema)\.json$/.test(path)),
     ).toEqual([]);
   });
 });

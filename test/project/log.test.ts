@@ -2,22 +2,22 @@ import { describe, expect, it } from 'vitest';
 import { startTestEmulator, startTestRelay } from '../support/relay.js';
 import { textOf } from './tables.js';
 
-/** The row of the README's table of log lines for a message. */
+/** The row of the table of log lines for a message. */
 function rowOf(message: string): string {
-  const row = textOf('README.md')
+  const row = textOf('docs/observability.md')
     .split('\n')
     .find((line) => line.startsWith(`| \`${message}\` |`));
-  if (!row) throw new Error(`the README has no row for ${message}`);
+  if (!row) throw new Error(`docs/observability.md has no row for ${message}`);
   return row;
 }
 
-/** The fields of a line that the README does not name; those of every line are named once for all. */
+/** The fields of a line that the row does not name; those of every line are named once for all. */
 function unnamed(line: Record<string, unknown>, row: string): string[] {
   const common = ['time', 'level', 'service', 'msg'];
   return Object.keys(line).filter((field) => !common.includes(field) && !row.includes(`\`${field}\``));
 }
 
-describe("the README's table of log lines", () => {
+describe('the table of log lines in docs/observability.md', () => {
   it('names every field of a session that opens and ends, and the level', async () => {
     const emulator = await startTestEmulator();
     const test = await startTestRelay({ upstream: emulator.url });

@@ -1,6 +1,8 @@
-/** The tables of the documents, made from what they describe. */
+/** What the documents have from the code, made from what they describe. */
 
+import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { environment } from '../../src/config/environment.js';
 import { exits } from '../../src/errors.js';
@@ -31,7 +33,7 @@ export function settings(): Setting[] {
   }));
 }
 
-/** The rows of each generated table, by the name it has between `<!-- name -->` and `<!-- /name -->`. */
+/** Each generated part, by the name it has between `<!-- name -->` and `<!-- /name -->`. */
 export const tables = {
   settings: () =>
     table(
@@ -59,7 +61,11 @@ export const tables = {
         meaning,
       ]),
     ),
+  example: () => fenced('yaml', textOf('relay.example.yaml')),
+  usage: () => fenced('', execFileSync(process.execPath, [cli, '--help'], { encoding: 'utf8' })),
 } as const;
+
+const cli = fileURLToPath(new URL('dist/cli.js', root));
 
 const advice = {
   stop: 'stop',
@@ -79,6 +85,10 @@ function metrics(): { name: string; type: string; labels: readonly string[]; hel
 
 function code(text: string): string {
   return `\`${text}\``;
+}
+
+function fenced(language: string, text: string): string {
+  return `\`\`\`${language}\n${text.trimEnd()}\n\`\`\``;
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
