@@ -2,9 +2,9 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import { createAddressOf } from './admission/address.js';
-import type { AdmissionServices } from './admission/admission.js';
+import type { AdmissionServices } from './admission/candidate.js';
 import { createConnects } from './admission/connects.js';
-import { createTokenVerifier, issuerLimitsOf } from './admission/verifier.js';
+import { createTokenVerifier } from './admission/verifier.js';
 import type { User } from './auth/principal.js';
 import { createClientSecrets } from './auth/secrets.js';
 import { secretsOf } from './config/redact.js';
@@ -134,10 +134,8 @@ export async function startRelay(
     origins,
     queryCredentials,
     cookie: settings.auth.cookie,
-    issuerLimits: (iss) => issuerLimitsOf(settings.auth.issuers, iss, current.limits.sessions),
-    get profiles() {
-      return current.profiles;
-    },
+    issuers: settings.auth.issuers,
+    settings: () => current,
   };
   let certificateEndsAt: () => number | null = () => null;
   metrics.watch({
@@ -176,22 +174,10 @@ export async function startRelay(
       log.info(record, 'session.usage');
       delivery?.send(record);
     },
-    get limits() {
-      return current.limits;
-    },
   };
   const elsewhere = shared && { elsewhere: (call: OwnedCall) => shared.hangUp(call) };
   const calls = new Calls({ admission, registry, metrics, log, session, ...elsewhere });
-  const gateway = createGateway({
-    admission,
-    registry,
-    metrics,
-    log,
-    session,
-    get handshakeSeconds() {
-      return current.limits.handshake_seconds;
-    },
-  });
+  const gateway = createGateway({ admission, registry, metrics, log, session });
   const app = createApp({
     admission,
     metrics,
@@ -204,9 +190,6 @@ export async function startRelay(
     },
     hsts: settings.tls ? settings.hsts : 'off',
     console: settings.console ? { files: await loadConsole(), desk } : null,
-    get clientSecretSeconds() {
-      return current.limits.client_secret_seconds;
-    },
   });
   const readiness = createReadiness({
     rule: () => current.limits.readiness,

@@ -4,7 +4,16 @@ import { createVerifierOf, keySource, type Verifier } from '../auth/verify.js';
 import type { Settings } from '../config/settings.js';
 import { proxyFor } from '../outbound/proxy.js';
 import { orConfigError } from '../problems.js';
-import type { IssuerLimits } from './admission.js';
+
+/** What the users of one issuer may have together. */
+export interface IssuerLimits {
+  /** The name of the issuer in keys. */
+  readonly key: string;
+  /** Sessions at the same time. */
+  readonly sessions: number;
+  readonly connects_per_second?: number | undefined;
+  readonly tokens_per_day?: number | undefined;
+}
 
 /**
  * The verifier of app tokens.

@@ -7,6 +7,9 @@ import type { InstanceLimits } from './file.js';
 import type { IssuerSettings } from './identity.js';
 import type { UpstreamSettings } from './resources.js';
 
+/** What is read again while the relay runs, and of which a session keeps what it began with. */
+export type LiveSettings = Pick<Settings, 'profiles' | 'limits'>;
+
 /** The effective configuration. */
 export interface Settings {
   /** Null: all addresses there are, of both families where there are both. */

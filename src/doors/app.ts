@@ -9,7 +9,7 @@ import express, {
   type Response,
 } from 'express';
 import helmet from 'helmet';
-import type { AdmissionServices } from '../admission/admission.js';
+import type { AdmissionServices } from '../admission/candidate.js';
 import { checkOrigin } from '../admission/origin.js';
 import { whoOf } from '../admission/recognise.js';
 import { httpRefusal, notServed, RelayError } from '../errors.js';
@@ -37,7 +37,6 @@ export interface AppServices {
   readonly admission: AdmissionServices;
   readonly metrics: Metrics;
   readonly log: Log;
-  readonly clientSecretSeconds: number;
   readonly health: Health;
   /** What is said of TLS; left out: nothing, as over plain HTTP (RFC 6797 section 7.2). */
   readonly hsts?: 'on' | 'subdomains' | 'off';
@@ -101,7 +100,7 @@ export function createApp(services: AppServices): Express {
   }
   if (services.revocations) app.post(revocationPath, withdraw({ ...services, ...services.revocations }));
   const secretDoor = (paths: readonly string[], form: Form): void => {
-    const secret = mintSecret(admission, form, () => services.clientSecretSeconds);
+    const secret = mintSecret(admission, form);
     const key = calls && mintEphemeralKey(calls, form);
     app.use([...paths], cors(services));
     app.post([...paths], ...minting, (request, response, next) =>

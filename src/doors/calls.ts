@@ -1,7 +1,8 @@
 /** The doors for WebRTC: an SDP offer in, an SDP answer out; and the owner's way to hang up. */
 
 import type { Express, RequestHandler } from 'express';
-import { type AdmissionServices, profileOf } from '../admission/admission.js';
+import type { AdmissionServices } from '../admission/candidate.js';
+import { profileOf } from '../admission/judging.js';
 import { notServed } from '../errors.js';
 import type { Calls } from '../session/calls.js';
 import { guestOf, identify, urlOf } from './guest.js';
@@ -30,7 +31,7 @@ export function callRoutes(app: Express, calls: Calls, admission: AdmissionServi
 function knock(admission: AdmissionServices): RequestHandler {
   return (_request, response, next) => {
     const { principal } = guestOf(response);
-    admission.connects.knock(principal, profileOf(principal, admission.profiles));
+    admission.connects.knock(principal, profileOf(principal, admission.settings().profiles));
     next();
   };
 }

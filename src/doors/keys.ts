@@ -2,7 +2,8 @@
 
 import { randomUUID } from 'node:crypto';
 import type { Request, RequestHandler, Response } from 'express';
-import { type AdmissionServices, checkIntent, drainingError, modelOf, profileOf } from '../admission/admission.js';
+import type { AdmissionServices } from '../admission/candidate.js';
+import { checkIntent, drainingError, modelOf, profileOf } from '../admission/judging.js';
 import { RelayError } from '../errors.js';
 import { publicSession } from '../policy/policy.js';
 import type { Profile } from '../policy/profile.js';
@@ -34,16 +35,17 @@ const keySeconds = 600;
  * An app token in, a secret for one browser session out. The session configuration that the request carries is the
  * profile's matter here and is ignored; `expires_after.seconds` can only shorten.
  */
-export function mintSecret(admission: AdmissionServices, form: Form, longestSeconds: () => number): RequestHandler {
+export function mintSecret(admission: AdmissionServices, form: Form): RequestHandler {
   return async (request, response) => {
     if (admission.registry.isDraining) throw drainingError();
     const { principal } = guestOf(response);
     const url = urlOf(request);
-    const profile = profileOf(principal, admission.profiles);
+    const { profiles, limits } = admission.settings();
+    const profile = profileOf(principal, profiles);
     const isForTranscription = transcriptionPaths.some((path) => url.pathname.startsWith(path));
     if (isForTranscription) checkIntent(profile, new URL('?intent=transcription', url));
     const model = modelOf(profile, url);
-    const seconds = lifetime(request.body, longestSeconds());
+    const seconds = lifetime(request.body, limits.client_secret_seconds);
     admission.connects.mint(principal, profile);
     const { value, expiresAt } = await admission.secrets.mint(principal, seconds, profile.limits.client_secrets);
     answer(response, form, { value, expiresAt, profile, model, claims: principal.claims });

@@ -2,7 +2,7 @@
 
 import { setTimeout as wait } from 'node:timers/promises';
 import type { RequestHandler } from 'express';
-import type { AdmissionServices } from '../admission/admission.js';
+import type { AdmissionServices } from '../admission/candidate.js';
 import { checkOrigin } from '../admission/origin.js';
 import type { Principal } from '../auth/principal.js';
 import { RelayError } from '../errors.js';

@@ -4,7 +4,8 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type ServerOptions, WebSocketServer } from 'ws';
-import { type Admission, type AdmissionServices, admit } from '../admission/admission.js';
+import { type Admission, admit } from '../admission/admission.js';
+import type { AdmissionServices } from '../admission/candidate.js';
 import { checkOrigin, isListedLiterally } from '../admission/origin.js';
 import { type Request, whoOf } from '../admission/recognise.js';
 import { sdkOf } from '../admission/sdk.js';
@@ -33,14 +34,13 @@ interface Knock {
   request?: Request;
 }
 
-/** What the gateway needs; the limits are those of the instance. */
+/** What the gateway needs. */
 export interface GatewayServices {
   readonly admission: AdmissionServices;
   readonly session: Omit<SessionServices, 'ended'>;
   readonly registry: SessionRegistry;
   readonly metrics: Metrics;
   readonly log: Log;
-  readonly handshakeSeconds: number;
 }
 
 /** Options that the type definitions of `ws` do not know. */
@@ -160,7 +160,7 @@ export function createGateway(services: GatewayServices) {
     const knock: Knock = { message, socket, head, requestId: randomUUID() };
     const slow = setTimeout(() => {
       refuse(new RelayError('idle_timeout', 'The handshake took too long; try again.'), false, knock);
-    }, services.handshakeSeconds * 1000);
+    }, services.admission.settings().limits.handshake_seconds * 1000);
     let browser = false;
     try {
       const url = targetOf(message);

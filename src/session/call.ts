@@ -48,14 +48,6 @@ export interface CallServices {
   readonly upstreams: Pick<UpstreamPool, 'reach'>;
   readonly metrics: Metrics;
   readonly log: Log;
-  readonly limits: {
-    readonly dial_seconds: number;
-    readonly second_dial_ms: number;
-    readonly configure_seconds: number;
-    readonly ping_seconds: number;
-    readonly pong_seconds: number;
-    readonly answer_seconds: number;
-  };
   readonly settlements: Settlements;
   /** Told of every call that upstream has accepted. */
   opened(): void;
@@ -154,7 +146,7 @@ export class Call {
       },
       closed: (complete) => surely(() => this.#closeSideband(complete)),
     });
-    this.#watchdog = createWatchdog(this.#meter.turns, services.limits.answer_seconds);
+    this.#watchdog = createWatchdog(this.#meter.turns, admission.limits.answer_seconds);
     this.#trace = traceSession(admission.traceparent, this.#started.wall, traced.session(admission));
     this.#activity = services.log.isLevelEnabled('debug') ? createActivity() : null;
     this.#steps = [...(this.#activity ? [this.#activity.step('down')] : []), this.#meter.down];
@@ -177,7 +169,8 @@ export class Call {
 
   /** Creates the call upstream and attaches to it; ends the session when either fails. */
   async create(offer: string): Promise<void> {
-    const { upstreams, limits } = this.#services;
+    const { upstreams } = this.#services;
+    const { limits } = this.admission;
     const { requestId } = this.admission;
     const { signal } = this.#stop;
     try {
@@ -387,8 +380,7 @@ export class Call {
   }
 
   #facts(state: Exclude<State, 'closed'>, { now, wall }: Moment): Facts {
-    const { limits } = this.#services;
-    const { principal, profile } = this.admission;
+    const { principal, profile, limits } = this.admission;
     const heard = this.#events !== this.#eventsBefore;
     this.#eventsBefore = this.#events;
     const isDue = state === 'configuring' || this.#meter.turns.isOwed();

@@ -1,7 +1,9 @@
 /** The door for WebRTC clients: all calls of this instance, and what is still to be hung up. */
 
 import type { IncomingMessage } from 'node:http';
-import { type Admission, type AdmissionServices, admit, drainingError, profileOf } from '../admission/admission.js';
+import { type Admission, admit } from '../admission/admission.js';
+import type { AdmissionServices, Wishes } from '../admission/candidate.js';
+import { drainingError, profileOf } from '../admission/judging.js';
 import type { Guest, Request } from '../admission/recognise.js';
 import { sdkOf } from '../admission/sdk.js';
 import { type Principal, type User, userKey } from '../auth/principal.js';
@@ -52,7 +54,7 @@ export class Calls {
     offer: string,
     gone: AbortSignal,
   ): Promise<{ id: string; answer: string }> {
-    checkProfile(profileOf(guest.principal, this.#services.admission.profiles));
+    checkProfile(profileOf(guest.principal, this.#services.admission.settings().profiles));
     const wishes = { requestId, ...wishesOf(request.message) };
     const call = this.#create(await admit(request, wishes, this.#services.admission, guest), request);
     const leave = () => call.end('normal', 'client', { message: 'The client did not wait for the answer.' });
@@ -102,7 +104,8 @@ export class Calls {
   ): Promise<{ key: EphemeralKey; principal: Principal; profile: Profile }> {
     const { admission, registry, session } = this.#services;
     if (registry.isDraining) throw drainingError();
-    const profile = profileOf(principal, admission.profiles);
+    const { profiles, limits } = admission.settings();
+    const profile = profileOf(principal, profiles);
     checkProfile(profile);
     if (!profile.webrtc.ephemeral_keys) {
       throw new RelayError(
@@ -118,8 +121,8 @@ export class Calls {
         {
           requestId,
           signal: this.#stop.signal,
-          dialSeconds: session.limits.dial_seconds,
-          secondDialMs: session.limits.second_dial_ms,
+          dialSeconds: limits.dial_seconds,
+          secondDialMs: limits.second_dial_ms,
         },
         (target, options) => mintKey(target, renderSession(profile, principal.claims), life, options),
         'ga',
@@ -205,9 +208,7 @@ export class Calls {
 /** Its time runs out by itself; it was reported where it failed. */
 function reported(_error: unknown): void {}
 
-function wishesOf({
-  headers,
-}: IncomingMessage): Pick<Admission, 'dialect' | 'apiVersion' | 'relayEvents' | 'traceparent'> {
+function wishesOf({ headers }: IncomingMessage): Omit<Wishes, 'requestId'> {
   const { traceparent } = headers;
   return {
     dialect: 'ga',

@@ -1,6 +1,7 @@
 /** All sessions of this instance: how many there may be, their one clock, and how they end at shutdown. */
 
-import type { Admission, AdmissionServices } from '../admission/admission.js';
+import type { Admission } from '../admission/admission.js';
+import type { Places } from '../admission/stay.js';
 import type { Principal } from '../auth/principal.js';
 import type { ExitId } from '../errors.js';
 import type { Initiator } from '../telemetry/labels.js';
@@ -186,7 +187,7 @@ function endRevoked(sessions: ReadonlySet<Registered>, isMeant: (principal: Prin
 }
 
 /** The places of this process, which are also full when those of all processes are. */
-export function placesOf(registry: SessionRegistry, isFullElsewhere: () => boolean): AdmissionServices['registry'] {
+export function placesOf(registry: SessionRegistry, isFullElsewhere: () => boolean): Places {
   return {
     get isDraining() {
       return registry.isDraining;

@@ -53,17 +53,6 @@ export interface SessionServices {
   };
   readonly metrics: Metrics;
   readonly log: Log;
-  readonly limits: {
-    readonly dial_seconds: number;
-    readonly second_dial_ms: number;
-    readonly configure_seconds: number;
-    readonly ping_seconds: number;
-    readonly pong_seconds: number;
-    readonly silence_seconds: number;
-    readonly stall_seconds: number;
-    readonly answer_seconds: number;
-    readonly hold_bytes: number;
-  };
   readonly settlements: Settlements;
   /** Told of every session that upstream has accepted. */
   opened(): void;
@@ -142,11 +131,11 @@ export class Session {
       listen: (heard) => this.#route?.listen(heard),
       closed: (complete) => surely(() => this.#closeUpstream(complete)),
     });
-    this.#watchdog = createWatchdog(this.#meter.turns, services.limits.answer_seconds);
+    this.#watchdog = createWatchdog(this.#meter.turns, admission.limits.answer_seconds);
     this.#trace = traceSession(admission.traceparent, this.#started.wall, traced.session(admission));
     this.#activity = services.log.isLevelEnabled('debug') ? createActivity() : null;
     this.#isTooOdd = createOddities((odd) => services.metrics.odd(odd));
-    const { hold_bytes } = services.limits;
+    const { hold_bytes } = admission.limits;
     this.#up = new Pipe(this.#flow('up'));
     this.#down = new Pipe(this.#flow('down'));
     this.#client = new Leg(socket, stream, {
@@ -206,7 +195,8 @@ export class Session {
 
   /** Dials upstream and hands the socket to `#configure`; ends the session when that fails. */
   async dial(): Promise<void> {
-    const { upstreams, limits } = this.#services;
+    const { upstreams } = this.#services;
+    const { limits } = this.admission;
     const dialing = new AbortController();
     this.#dialing = dialing;
     try {
@@ -236,8 +226,8 @@ export class Session {
 
   /** Connects the legs and waits, as a step between them, for upstream to accept the profile. */
   #configure(dialed: Opened): void {
-    const { metrics, limits } = this.#services;
-    const { profile, principal } = this.admission;
+    const { metrics } = this.#services;
+    const { profile, principal, limits } = this.admission;
     this.#state = 'configuring';
     this.#dialedAt = performance.now();
     this.#configureBy = this.#dialedAt + limits.configure_seconds * 1000;
@@ -449,8 +439,7 @@ export class Session {
   }
 
   #facts(state: Facts['state'], { now, wall }: Moment): Facts {
-    const { limits } = this.#services;
-    const { principal, profile } = this.admission;
+    const { principal, profile, limits } = this.admission;
     const isDue = state === 'configuring' || this.#meter.turns.isOwed();
     const heldUp = this.#up.heldSeconds();
     const heldDown = this.#down.heldSeconds();

@@ -5,7 +5,7 @@ export const purposes = ['sessions', 'issuers', 'keys'] as const;
 export type Purpose = (typeof purposes)[number];
 
 /** One of the places under a key. */
-export interface Place {
+interface Place {
   readonly purpose: Purpose;
   /** Whose places they are. */
   readonly key: string;

@@ -1,40 +1,19 @@
 import request from 'supertest';
 import { describe, expect, it } from 'vitest';
-import { createConnects } from '../../src/admission/connects.js';
-import { createClientSecrets } from '../../src/auth/secrets.js';
 import { signToken } from '../../src/auth/token.js';
-import { createVerifier } from '../../src/auth/verify.js';
 import { createApp, createOpsApp } from '../../src/doors/app.js';
-import { profileSchema } from '../../src/policy/profile.js';
 import { SessionRegistry } from '../../src/session/registry.js';
-import { createMemoryStore } from '../../src/store/memory.js';
-import { Revocations } from '../../src/store/revocations.js';
 import { createLog } from '../../src/telemetry/log.js';
 import { createMetrics } from '../../src/telemetry/metrics.js';
+import { admissionServices } from '../support/admission.js';
 import { jwt } from '../support/relay.js';
 
 function app(ready = { ready: true, detail: null as string | null }) {
-  const store = createMemoryStore();
   const registry = new SessionRegistry(10);
-  const profiles = new Map([['default', { ...profileSchema.parse({}), name: 'default' }]]);
   const metrics = createMetrics({ process: false });
   const health = { ready: () => ready };
-  const admission = {
-    verifier: createVerifier({ ...jwt, source: { kind: 'secret', secret: jwt.secret } }),
-    secrets: createClientSecrets(store),
-    store,
-    owner: '1',
-    endGhost: async () => false,
-    connects: createConnects(() => profiles),
-    addressOf: () => '127.0.0.1',
-    unavailable: () => null,
-    registry,
-    revocations: new Revocations(10),
-    profiles,
-    origins: ['https://app.test'],
-    queryCredentials: true,
-  };
-  const services = { admission, metrics, log: createLog('silent'), clientSecretSeconds: 60, health };
+  const admission = admissionServices({ registry });
+  const services = { admission, metrics, log: createLog('silent'), health };
   return { http: createApp(services), ops: createOpsApp(metrics.registry, health), registry };
 }
 

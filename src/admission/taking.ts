@@ -1,0 +1,74 @@
+/** The steps of admission that take something, which the stay gives back when a later one refuses. */
+
+import { userKey } from '../auth/principal.js';
+import { RelayError } from '../errors.js';
+import { createPurse } from './budget.js';
+import type { Candidate } from './candidate.js';
+import { fullError } from './judging.js';
+import { secretError } from './recognise.js';
+import { type IssuerLimits, issuerLimitsOf } from './verifier.js';
+
+const placeSeconds = 60;
+/** A name that many share: one of them is no reason to end the session of another. */
+const anonymous = 'anonymous';
+
+/** One of the instance's places. */
+export function seat({ stay }: Candidate): void {
+  if (!stay.reserve()) throw fullError();
+}
+
+/** The client secret, which is good for one session. */
+export async function secret(candidate: Candidate): Promise<void> {
+  const { guest, services } = candidate;
+  if (!guest.secret) return;
+  if ((await services.secrets.redeem(guest.secret.credential)) === null) throw secretError();
+  candidate.redeemed = guest.secret;
+}
+
+/** One of the places that all users of the token's issuer have together. */
+export async function issuer(candidate: Candidate): Promise<void> {
+  const limits = limitsOfIssuer(candidate);
+  if (!limits) return;
+  const { id, stay, services } = candidate;
+  const key = `issuer:${limits.key}`;
+  const place = { purpose: 'issuers' as const, key, limit: limits.sessions, ttlSeconds: placeSeconds };
+  const entry = { place, holds: [], holder: `${id}:issuer`, owner: services.owner };
+  if ((await stay.enter(entry)).outcome !== 'in') {
+    throw tooManySessions("No more sessions of this token's issuer at the same time.");
+  }
+}
+
+/** One of the user's places, and a part of each budget. */
+export async function user(candidate: Candidate): Promise<void> {
+  const { id, stay, services, profile, guest } = candidate;
+  const { principal } = guest;
+  const { sessions_per_user: limit } = profile.limits;
+  const together = limitsOfIssuer(candidate);
+  const purse = createPurse({ ...profile.limits, ...(together && { issuer: together }) }, principal);
+  const key = `sessions:${userKey(principal)}`;
+  const place = { purpose: 'sessions' as const, key, limit, ttlSeconds: placeSeconds };
+  const enter = () => stay.enter({ place, holds: purse.holds, holder: id, owner: services.owner });
+  let entered = await enter();
+  // Who comes back from a tunnel must not be shut out by what is left of the connection before.
+  if (entered.outcome === 'taken' && principal.subject !== anonymous && (await services.endGhost(principal))) {
+    entered = await enter();
+  }
+  if (entered.outcome === 'spent') throw purse.refusal(entered);
+  if (entered.outcome === 'full') throw fullError();
+  if (entered.outcome === 'taken') throw tooManySessions(`At most ${limit} sessions of one user at the same time.`);
+  candidate.budget = purse.open(services.store, id, entered);
+}
+
+/** A session that begins and is dialled for. */
+export function connect(candidate: Candidate): void {
+  const { guest, profile, services } = candidate;
+  services.connects.enter(guest.principal, profile, limitsOfIssuer(candidate));
+}
+
+function limitsOfIssuer({ guest, services, settings }: Candidate): IssuerLimits | null {
+  return issuerLimitsOf(services.issuers, guest.principal.issuer, settings.limits.sessions);
+}
+
+function tooManySessions(message: string): RelayError {
+  return new RelayError('rate_limited', message, { retryAfterMs: 5000 });
+}
