@@ -2,8 +2,8 @@
 
 import { RelayError } from '../errors.js';
 import type { JsonObject } from '../protocol/event.js';
+import { parseStrict } from '../protocol/json.js';
 import { maxCredentialBytes } from './credentials.js';
-import { parseStrict } from './strict.js';
 
 /** The fields of a JOSE header that the relay reads; `jwk`, `jku`, `x5u` and `x5c` are never looked at. */
 export interface TokenHeader {

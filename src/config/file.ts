@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { isNetwork } from '../outbound/addresses.js';
 import { profileSchema } from '../policy/profile.js';
+import { signingSecret } from '../policy/tools.js';
 import { authSchema } from './identity.js';
 import { upstreamSchema } from './resources.js';
 import { text } from './shapes.js';
@@ -64,20 +65,21 @@ const instanceLimits = z.strictObject({
     .default(90)
     .describe('Share of its time the process may be busy, likewise; 0: no limit.'),
   client_secret_seconds: seconds(60, 600).describe('Life of a client secret for a browser.'),
+  tools_at_once: z
+    .number()
+    .int()
+    .min(1)
+    .max(100_000)
+    .default(1024)
+    .describe('Calls of tools that run at the same time, over all sessions; others are refused.'),
   revocations: z.number().int().min(1).max(100_000).default(20_000).describe('Withdrawn users and tokens remembered.'),
 });
-
-/** Standard Webhooks asks for keys of 24 to 64 bytes. */
-const webhookSecret = /^(whsec_)?[A-Za-z0-9+/]{32,86}={0,2}$/;
 
 const usage = z.strictObject({
   webhook: z
     .strictObject({
       url: text.describe('Where usage records are sent. `http://` only for loopback.'),
-      secret: z
-        .string()
-        .regex(webhookSecret, 'a secret is 24 to 64 random bytes in base64, with or without the prefix whsec_')
-        .describe('Key of the signature, in base64.'),
+      secret: signingSecret.describe('Key of the signature, in base64.'),
     })
     .optional(),
 });

@@ -1,6 +1,7 @@
 /** The configuration the relay imposes on a session: schema and types. What a profile does to events is in policy.ts. */
 
 import { z } from 'zod';
+import { toolSchema } from './tools.js';
 
 const format = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('audio/pcm'), rate: z.literal(24000).default(24000) }),
@@ -101,13 +102,6 @@ const session = z.strictObject({
   include: z.array(z.string()).nullish(),
 });
 
-const clientTool = z.strictObject({
-  name: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/),
-  description: z.string().optional(),
-  parameters: z.record(z.string(), z.unknown()).optional(),
-  runs: z.literal('client'),
-});
-
 /**
  * What a client may update when the profile does not say: what a device must be able to say about its own audio. A field
  * that the profile sets stays locked then; only a `may_update` written by the operator unlocks it.
@@ -133,6 +127,10 @@ const client = z.strictObject({
     .describe(
       'Whether a client may bring the history of its conversation: text of user and assistant, before the first response.',
     ),
+  tool_results: z
+    .enum(['voicerag'])
+    .optional()
+    .describe('Sends the sources of an answer as the front end of the sample VoiceRAG reads them.'),
   report_only: z.boolean().default(false),
   unknown_events: z.enum(['drop', 'forward']).default('drop'),
 });
@@ -162,12 +160,27 @@ const limits = z.strictObject({
   audio_burst_seconds: z.number().positive().default(10),
   items: z.number().int().min(1).default(1000),
   refusals: z.number().int().min(1).default(50),
+  tools_at_once: z.number().int().min(1).default(4).describe('Calls of tools that run at once; others wait.'),
+  tool_calls_per_response: z.number().int().min(1).default(8),
+  tool_calls_per_minute: z.number().int().min(1).default(60).describe('Calls of tools for one user.'),
+  tool_rounds: z
+    .number()
+    .int()
+    .min(1)
+    .default(8)
+    .describe('Answers in a row that the relay asks for after calls of tools, before the user says something.'),
   ...daily,
   tenant: z.strictObject(daily).optional(),
 });
 
 const webrtc = z.strictObject({
   enabled: z.boolean().default(true),
+  tools: z
+    .literal('exposed')
+    .optional()
+    .describe(
+      'Lets calls and ephemeral keys be had although the profile has tools that the server runs: a browser then sees what they are called with and what comes of it.',
+    ),
   violations: z.number().int().min(1).default(3).describe('Forbidden changes of the session that end a call.'),
   ephemeral_keys: z
     .boolean()
@@ -185,13 +198,15 @@ export const profileSchema = z
       .describe('Issuers (auth.issuers) whose tokens may have this profile. Left out: all.'),
     aliases: z.array(z.string().regex(/^[A-Za-z0-9_.:/-]{1,128}$/)).default([]),
     session: session.prefault({}),
-    tools: z.array(clientTool).default([]),
+    tools: z.array(toolSchema).max(128).default([]),
     client: client.prefault({}),
     limits: limits.prefault({}),
     webrtc: webrtc.prefault({}),
   })
   .superRefine(({ session, tools }, context) => {
-    const problem = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message });
+    const problem = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message });
+    const again = tools.findIndex(({ name }, index) => tools.findIndex((tool) => tool.name === name) < index);
+    if (again >= 0) problem(['tools', again, 'name'], `there are two tools called ${tools[again]?.name}.`);
     const twice = tools.find(({ name }) => session.tools?.some((tool) => tool.name === name));
     if (twice)
       problem(['tools'], `the tool ${twice.name} is in session.tools as well; who runs it must be one place's word.`);

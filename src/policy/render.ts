@@ -2,6 +2,7 @@
 
 import type { Json, JsonObject } from '../protocol/event.js';
 import type { Profile } from './profile.js';
+import { presented } from './tools.js';
 
 const placeholder = /\{\{\s*claims\.([^\s{}]+)\s*\}\}/g;
 // A claim becomes part of the instructions: it gets no line of its own and not much room.
@@ -43,12 +44,7 @@ function frozen<T>(value: T): T {
 
 function renderFor(profile: Profile, claims: Readonly<Record<string, unknown>>): JsonObject {
   const session = render(profile.session, claims) as JsonObject;
-  const tools = profile.tools.map(({ name, description, parameters }) => {
-    const tool: JsonObject = { type: 'function', name };
-    if (description !== undefined) tool.description = description;
-    if (parameters !== undefined) tool.parameters = parameters as JsonObject;
-    return tool;
-  });
+  const tools = profile.tools.map((tool): JsonObject => ({ type: 'function', ...(presented(tool) as JsonObject) }));
   if (tools.length > 0) session.tools = [...((session.tools as Json[] | undefined) ?? []), ...tools];
   return session;
 }

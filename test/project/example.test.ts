@@ -42,6 +42,7 @@ function load(yaml: string) {
     }),
     AZURE_OPENAI_API_KEY: 'key',
     ORDERS_TOKEN: 'token',
+    AZURE_SEARCH_KEY: 'key',
     USAGE_WEBHOOK_SECRET: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
   });
 }
