@@ -84,6 +84,9 @@ const kinds = {
 /** The machine-readable kind of a dial failure: a closed set, fit for a label. */
 export type DialKind = keyof typeof kinds;
 
+/** All kinds, for the documents. */
+export const dialKinds = Object.keys(kinds) as DialKind[];
+
 /** Where a dial hung tells more than that it did: until the upgrade nothing but the way there was asked. */
 const slowPhases: Readonly<Record<string, DialFault>> = {
   credential: 'identity',

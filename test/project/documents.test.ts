@@ -1,13 +1,17 @@
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { faultNames } from '../../src/emulator/faults.js';
 import { exitIds } from '../../src/errors.js';
 import { clientEvents, previewClientEvents, previewServerEvents, serverEvents } from '../../src/protocol/catalogue.js';
+import { slowReasons } from '../../src/protocol/scan.js';
+import { odds, reloadOutcomes, storeCalls } from '../../src/telemetry/labels.js';
 import { rewrite, section, settings, tables, textOf } from './tables.js';
 
 const generated = [
   ['docs/configuration.md', 'settings'],
   ['docs/configuration.md', 'example'],
   ['docs/observability.md', 'metrics'],
+  ['docs/troubleshooting.md', 'dials'],
   ['docs/commands.md', 'usage'],
   ['PROTOCOL.md', 'exits'],
 ] as const;
@@ -28,6 +32,46 @@ describe('README.md', () => {
 
   it('is a front page: 200 lines at most', () => {
     expect(textOf('README.md').split('\n').length).toBeLessThanOrEqual(200);
+  });
+});
+
+describe('docs/observability.md', () => {
+  it('has a row for each log line, with the levels it was seen at', () => {
+    const lines = JSON.parse(textOf('test/project/contract/log.json')) as Record<string, { levels: string[] } | null>;
+    const [, table = ''] = /^\| `msg` \|.*\n(?<rows>(?:\|.*\n)+)/m.exec(textOf('docs/observability.md')) ?? [];
+    const rows = table.split('\n').map((row) => row.split(' | '));
+    const wrong = Object.entries(lines).filter(([name, seen]) => {
+      const [, levels] = rows.find(([names]) => names?.includes(`\`${name}\``)) ?? [];
+      return levels === undefined || seen?.levels.some((level) => !levels.includes(level));
+    });
+    expect(wrong.map(([name]) => name)).toEqual([]);
+  });
+});
+
+describe('the labels in docs/observability.md', () => {
+  it.each([
+    ['reason', slowReasons],
+    ['kind', odds],
+    ['outcome', reloadOutcomes],
+    ['call', storeCalls],
+  ])('%s has every value of its set', (label, values) => {
+    const [, row = ''] = new RegExp(`^\\| \`${label}\` \\| (.+) \\|$`, 'm').exec(textOf('docs/observability.md')) ?? [];
+    expect(values.filter((value) => !row.includes(`\`${value}\``))).toEqual([]);
+  });
+});
+
+describe('docs/troubleshooting.md', () => {
+  it('has a row for each exit', () => {
+    const rows = textOf('docs/troubleshooting.md').split('\n');
+    const symptoms = rows.map((row) => row.split(' | ')[0] ?? '');
+    expect(exitIds.filter((id) => !symptoms.some((symptom) => symptom.includes(`\`${id}\``)))).toEqual([]);
+  });
+});
+
+describe('docs/emulator.md', () => {
+  it('names every fault', () => {
+    const text = textOf('docs/emulator.md');
+    expect(faultNames.filter((name) => !text.includes(`\`${name}\``))).toEqual([]);
   });
 });
 

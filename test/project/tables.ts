@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { environment } from '../../src/config/environment.js';
 import { exits } from '../../src/errors.js';
 import { createMetrics } from '../../src/telemetry/metrics.js';
+import { adviceOn, dialKinds, faultOf } from '../../src/upstream/faults.js';
 
 const root = new URL('../../', import.meta.url);
 
@@ -60,6 +61,11 @@ export const tables = {
         announced ? 'yes' : 'no',
         meaning,
       ]),
+    ),
+  dials: () =>
+    table(
+      ['Kind', 'Whose', 'What to do'],
+      dialKinds.map((kind) => [code(kind), faultOf({ kind }) ?? '', adviceOn(kind)]),
     ),
   example: () => fenced('yaml', textOf('relay.example.yaml')),
   usage: () => fenced('', execFileSync(process.execPath, [cli, '--help'], { encoding: 'utf8' })),
