@@ -2,7 +2,6 @@
 import type { Duplex } from 'node:stream';
 import type { RawData, WebSocket } from 'ws';
 import type { Json, JsonObject } from '../protocol/event.js';
-import type { Script } from './answer.js';
 import type { Admission } from './doors.js';
 import { badFrame, type Fault, type FaultList } from './faults.js';
 import { newId } from './ids.js';
@@ -11,6 +10,7 @@ import { PreviewEdge } from './preview.js';
 import type { Received, ReceivedConnection } from './received.js';
 import { closes } from './refusals.js';
 import { type Complaint, complaint, isObject } from './schema.js';
+import type { ScriptList } from './script.js';
 import { Session } from './session.js';
 import { vendorDefaults } from './settings.js';
 import type { Speech } from './speech.js';
@@ -25,7 +25,7 @@ export interface House {
   /** Whether input can be transcribed by what is deployed under this name. */
   transcribes(model: string): boolean;
   readonly faults: FaultList;
-  readonly scripts: Script[];
+  readonly scripts: ScriptList;
   readonly received: Received;
   log(line: string): void;
 }
@@ -77,8 +77,9 @@ export class Connection {
       emit: (event) => this.#send(event),
       complain: (found) => this.#complain(found, null),
       ready: (resume) => this.#ready(resume),
-      nextScript: () => house.scripts.shift(),
+      nextScript: (said) => house.scripts.take(said),
       nextAccident: () => this.#nextAccident(),
+      listFails: () => this.#take('tools') !== null,
       die: (fault) => this.strike(fault),
       spent: (usage) => house.received.spent(usage),
     });
@@ -181,13 +182,13 @@ export class Connection {
     return refused;
   }
 
-  #take(moment: 'update' | 'response'): Fault | null {
+  #take(moment: 'update' | 'response' | 'tools'): Fault | null {
     return this.#ownFaults.take(moment) ?? this.#house.faults.take(moment);
   }
 
   #nextAccident(): Fault | null {
     const fault = this.#take('response');
-    if (!fault || ['mute', 'slow', 'flood', 'die_mid_response', 'close_mid_response'].includes(fault.fault)) {
+    if (!fault || ['mute', 'busy', 'slow', 'flood', 'die_mid_response', 'close_mid_response'].includes(fault.fault)) {
       return fault;
     }
     this.strike(fault);

@@ -1,12 +1,11 @@
 /** The strings an emulator is pulled by: faults, scripts and records, for programs and over HTTP under `/emulator/`. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { JsonObject } from '../protocol/event.js';
-import type { Script } from './answer.js';
 import { readBody } from './body.js';
 import type { Connection } from './connection.js';
 import { type Fault, type FaultList, type FaultName, faultNames } from './faults.js';
 import type { Received, ReceivedConnection } from './received.js';
-import { anyObject, array, boolean, type Complaint, number, object, oneOf, string } from './schema.js';
+import { type Complaint, number, object, oneOf, string } from './schema.js';
+import type { Script, ScriptList } from './script.js';
 import type { CallDesk } from './webrtc.js';
 
 /** How a program steers an emulator and looks into it. */
@@ -19,7 +18,7 @@ export interface EmulatorControl {
     clear(): void;
     list(): readonly Fault[];
   };
-  /** Decides how the next responses turn out, one script each, in order, whichever connection asks. */
+  /** Decides how the next responses turn out, one script each, in order, whichever connection asks; with `when`, all to these words. */
   script(...scripts: Script[]): void;
   clearScripts(): void;
   readonly received: Received;
@@ -27,19 +26,6 @@ export interface EmulatorControl {
   readonly calls: Pick<CallDesk, 'records' | 'loseSidebands' | 'tellSidebands'>;
 }
 
-const text = string();
-const callShape = object({ name: text, arguments: () => null }, ['name']);
-const scriptShape = object({
-  text,
-  functionCall: (value, path) => (Array.isArray(value) ? array(callShape) : callShape)(value, path),
-  audio: boolean,
-  overlapping: boolean,
-  speech: text,
-  status: oneOf('incomplete', 'failed'),
-  reason: text,
-  systemItem: text,
-  serverInsertedItem: anyObject,
-});
 const positive = number(0, 2 ** 31 - 1);
 const faultShape = object(
   {
@@ -54,12 +40,10 @@ const faultShape = object(
   ['fault'],
 );
 
-const maxScripts = 1000;
-
 /** The control over what the connections of one emulator share. */
 export function createControl(
   faults: FaultList,
-  scripts: Script[],
+  scripts: ScriptList,
   received: Received,
   connections: ReadonlySet<Connection>,
   calls: EmulatorControl['calls'],
@@ -81,15 +65,8 @@ export function createControl(
       clear: () => faults.clear(),
       list: () => faults.list(),
     },
-    script: (...more) => {
-      if (scripts.length + more.length > maxScripts)
-        throw new RangeError(`more than ${maxScripts} scripts are waiting`);
-      for (const script of more) insist(scriptShape(script as JsonObject, 'script'));
-      scripts.push(...more);
-    },
-    clearScripts: () => {
-      scripts.length = 0;
-    },
+    script: (...more) => scripts.add(more),
+    clearScripts: () => scripts.clear(),
     received,
     calls,
   };

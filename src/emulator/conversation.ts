@@ -75,6 +75,8 @@ export class Conversation {
 /** The text parts of an item: what it says, or what its sound is known to say. */
 export function textOf(item: JsonObject): string {
   if (typeof item.output === 'string') return item.output;
+  // A call that failed at a tool's server has no output.
+  if (item.error) return JSON.stringify(item.error);
   if (typeof item.arguments === 'string') return item.arguments;
   if (!Array.isArray(item.content)) return '';
   const parts = item.content as JsonObject[];

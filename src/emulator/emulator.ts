@@ -5,7 +5,6 @@ import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
-import type { Script } from './answer.js';
 import { Connection, type House } from './connection.js';
 import { createControl, type EmulatorControl, serveControl } from './control.js';
 import { type Admission, type Deployment, type DoorRules, isRefusal, judge } from './doors.js';
@@ -13,6 +12,7 @@ import { type Fault, FaultList, type FaultName, isFaultName, refusalOf } from '.
 import type { Personality } from './output.js';
 import { Received, type ReceivedConnection, type RecordLimits } from './received.js';
 import { bodyOf, correlation, type Refusal, rawAnswer, refusals } from './refusals.js';
+import { ScriptList } from './script.js';
 import { loadSpeech } from './speech.js';
 import { CallDesk } from './webrtc.js';
 
@@ -72,7 +72,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
   const { speed = 4, sessionSeconds = 3600, host = '127.0.0.1', port = 0, tls, like = 'azure' } = options;
   if (!(speed > 0) || !(sessionSeconds > 0)) throw new RangeError('speed and sessionSeconds must be above 0');
   const faults = new FaultList();
-  const scripts: Script[] = [];
+  const scripts = new ScriptList();
   const received = new Received(options);
   const log = options.log ?? (() => undefined);
   const deployments = options.deployments ?? defaultDeployments;

@@ -4,9 +4,9 @@ import { type Refusal, refusals } from './refusals.js';
 
 /**
  * When a fault strikes: at the handshake (or when a key is asked for), once the socket is open, at a `session.update`, or at a
- * response; for calls also when a key is to transcribe, at the SDP offer, and when it is hung up.
+ * response, or when an MCP server is asked for its tools; for calls also when a key is to transcribe, at the SDP offer, and when it is hung up.
  */
-type Moment = 'handshake' | 'open' | 'update' | 'response' | 'mint' | 'offer' | 'hangup';
+type Moment = 'handshake' | 'open' | 'update' | 'tools' | 'response' | 'mint' | 'offer' | 'hangup';
 
 const broken = {
   redirect: 'handshake',
@@ -19,7 +19,9 @@ const broken = {
   stop_reading: 'open',
   reject_update: 'update',
   ignore_update: 'update',
+  mcp_list_failed: 'tools',
   mute: 'response',
+  busy: 'response',
   die_mid_response: 'response',
   close_mid_response: 'response',
   slow: 'response',
@@ -39,7 +41,8 @@ const broken = {
  * `redirect` 307 · `hang` never answer the upgrade · `reset` drop TCP · `not_http` answer something else ·
  * `bad_accept` a wrong Sec-WebSocket-Accept · `silent` 101 and then nothing · `expire_early` session_expired after `delayMs` ·
  * `stop_reading` read nothing more once a `session.update` was acknowledged (or after `delayMs`) ·
- * `reject_update` error · `ignore_update` no ack · `mute` no answer · `die_mid_response` drop TCP after some deltas ·
+ * `reject_update` error · `ignore_update` no ack · `mcp_list_failed` an MCP server does not tell its tools · `mute` no answer ·
+ * `busy` no answer, but the error that a response is active, with no `event_id` · `die_mid_response` drop TCP after some deltas ·
  * `close_mid_response` 1011 after some deltas · `slow` first audio after `delayMs` · `flood` `bytes` of audio as fast as
  * they are read · `garbage` text that is not JSON · `binary` a binary frame · `array` a JSON array ·
  * `huge` a text frame of `bytes` · `unknown_event` an event nobody knows that carries configuration ·

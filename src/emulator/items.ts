@@ -1,21 +1,22 @@
 /** The client's own doings in a conversation: create, retrieve, truncate and delete items. */
-import type { JsonObject } from '../protocol/event.js';
+import type { Json, JsonObject } from '../protocol/event.js';
 import { type Conversation, type Item, textOf } from './conversation.js';
 import { newId } from './ids.js';
 import { type Complaint, complaint } from './schema.js';
+import type { Script } from './script.js';
 import type { AudioFormat } from './settings.js';
 import { bytesPerMs } from './speech.js';
 
 type Emit = (event: JsonObject) => void;
 
 /** An item in events, from a validated one of a client; `id` is made up when the client chose none. */
-export function itemFrom(given: JsonObject, format: AudioFormat): Item {
+function itemFrom(given: JsonObject, format: AudioFormat): Item {
   const id = typeof given.id === 'string' && given.id !== '' ? given.id : newId('item');
   const { id: _id, object: _object, status: _status, type, ...rest } = given;
   if (type !== 'message') {
     const calls = type === 'function_call' && rest.call_id === undefined ? { call_id: newId('call') } : {};
-    // Only outputs have no status. Source: recordings of live sessions.
-    const status = type === 'function_call_output' ? {} : { status: 'completed' };
+    // Outputs have no status (source: recordings of live sessions), nor have MCP's items (source: openai-node's types).
+    const status = type === 'function_call' ? { status: 'completed' } : {};
     return { id, shown: { id, type, ...status, ...calls, ...rest }, heard: null, spoken: null };
   }
   const content = rest.content as JsonObject[];
@@ -42,6 +43,12 @@ export function createItem(
     return complaint('invalid_value', message, 'previous_item_id');
   }
   const { type, call_id } = item.shown;
+  const requests = (one: Item) =>
+    one.shown.type === 'mcp_approval_request' && one.id === item.shown.approval_request_id;
+  if (type === 'mcp_approval_response' && !conversation.items.some(requests)) {
+    const message = `Approval request with id '${String(item.shown.approval_request_id)}' not found in conversation.`;
+    return complaint('invalid_value', message, 'item.approval_request_id');
+  }
   const answers = (one: Item) => one.shown.type === 'function_call' && one.shown.call_id === call_id;
   if (type === 'function_call_output' && !conversation.items.some(answers)) {
     return complaint('invalid_tool_call_id', `Tool call ID '${String(call_id)}' not found in conversation.`);
@@ -49,6 +56,39 @@ export function createItem(
   conversation.insert(item, previous === 'root' ? null : (previous as string | undefined));
   announce(item, conversation, emit);
   return null;
+}
+
+/** What the model reads for a response: the conversation, or what its `input` names and brings along. */
+export function itemsToRead(
+  input: Json | undefined,
+  conversation: Conversation,
+  format: AudioFormat,
+): readonly Item[] | Complaint {
+  if (!Array.isArray(input)) return conversation.items;
+  const items: Item[] = [];
+  for (const [index, one] of (input as JsonObject[]).entries()) {
+    const known = one.type === 'item_reference' ? conversation.find(String(one.id)) : null;
+    if (known === undefined) {
+      const message = `The item with id '${String(one.id)}' does not exist.`;
+      return complaint('item_not_found', message, `response.input[${index}].id`);
+    }
+    items.push(known ?? itemFrom(one, format));
+  }
+  return items;
+}
+
+/** Puts in what a script wants to stand before its response. */
+export function insertScripted(script: Script, conversation: Conversation, emit: Emit): void {
+  const system: JsonObject | null = script.systemItem
+    ? { type: 'message', role: 'system', content: [{ type: 'input_text', text: script.systemItem }] }
+    : null;
+  for (const given of [system, script.serverInsertedItem]) {
+    if (!given) continue;
+    const id = typeof given.id === 'string' ? given.id : newId('item');
+    const item: Item = { id, shown: { status: 'completed', ...given, id }, heard: null, spoken: null };
+    conversation.insert(item);
+    announce(item, conversation, emit);
+  }
 }
 
 /** The two events that tell of an item that is complete as soon as it exists. */

@@ -23,6 +23,7 @@ const wordEvents = {
   text: 'response.output_text.delta',
   audio: 'response.output_audio_transcript.delta',
   call: 'response.function_call_arguments.delta',
+  mcp: 'response.mcp_call_arguments.delta',
 } as const;
 
 export class OutputItem {
@@ -34,32 +35,32 @@ export class OutputItem {
   readonly #previousId: string | null;
   #text = '';
   #isOpen = true;
+  #isRunning = false;
 
   constructor(output: Output, index: number, showing: Showing) {
     this.output = output;
     this.#index = index;
     this.#showing = showing;
-    const id = newId('item');
-    const { phase, conversation, responseId } = showing;
-    const shown: JsonObject =
-      output.kind === 'call'
-        ? { id, type: 'function_call', status: 'in_progress', name: output.name, call_id: this.#callId, arguments: '' }
-        : { id, type: 'message', status: 'in_progress', role: 'assistant', content: [], ...(phase && { phase }) };
-    this.item = { id, shown, heard: null, spoken: null };
+    const { conversation, responseId } = showing;
+    const shown = shownFirst(output, this.#callId, showing.phase);
+    this.item = { id: String(shown.id), shown, heard: null, spoken: null };
     this.#previousId = conversation?.lastId ?? null;
     showing.emit({ type: 'response.output_item.added', response_id: responseId, output_index: index, item: shown });
     if (conversation) {
       conversation.insert(this.item);
       showing.emit({ type: 'conversation.item.added', previous_item_id: this.#previousId, item: shown });
     }
-    if (output.kind !== 'call') this.#part('added', '');
+    if (output.kind === 'text' || output.kind === 'audio') this.#part('added', '');
   }
 
   /** Says words: of a text, of what is spoken, or of a call's arguments. */
   words(text: string): void {
     this.#text += text;
+    const { kind } = this.output;
+    // A request for approval is shown whole.
+    if (kind === 'approval') return;
     for (const piece of pieces(text)) {
-      this.#showing.emit({ type: wordEvents[this.output.kind], ...this.#at(), ...padded(piece) });
+      this.#showing.emit({ type: wordEvents[kind], ...this.#at(), ...padded(piece) });
     }
   }
 
@@ -67,28 +68,21 @@ export class OutputItem {
     this.#showing.emit({ type: 'response.output_audio.delta', ...this.#at(), delta });
   }
 
+  /** The arguments of a call by the service are whole: the call begins. */
+  run(): void {
+    this.#isRunning = true;
+    this.item.shown = { ...this.item.shown, arguments: this.#text };
+    this.#showing.emit({ type: 'response.mcp_call_arguments.done', ...this.#at(), arguments: this.#text });
+    this.#showing.emit({ type: 'response.mcp_call.in_progress', ...this.#place() });
+  }
+
   /** Ends it; returns the item as `response.done` shows it. Ending it twice changes nothing. */
   close(status: 'completed' | 'incomplete'): JsonObject {
     if (!this.#isOpen) return this.item.shown;
     this.#isOpen = false;
-    const { output, item } = this;
+    const { item } = this;
     const { emit, conversation, responseId } = this.#showing;
-    const text = this.#text;
-    const at = this.#at();
-    if (output.kind === 'text') {
-      emit({ type: 'response.output_text.done', ...at, text });
-      this.#part('done', text);
-    } else if (output.kind === 'audio') {
-      emit({ type: 'response.output_audio.done', ...at });
-      emit({ type: 'response.output_audio_transcript.done', ...at, transcript: text });
-      this.#part('done', text);
-    } else {
-      emit({ type: 'response.function_call_arguments.done', ...at, name: output.name, arguments: text });
-    }
-    const content = output.kind === 'text' ? { type: 'output_text', text } : { type: 'output_audio', transcript: text };
-    const wasCut = item.spoken?.truncated === true;
-    const told = output.kind === 'call' ? { arguments: text } : wasCut ? {} : { content: [content] };
-    item.shown = { ...item.shown, status, ...told };
+    item.shown = { ...item.shown, ...this.#ending(status) };
     if (conversation) {
       // Live services name no predecessor here for the second item of a conversation. Source: recordings.
       const isSecond = this.#previousId !== null && conversation.before(this.#previousId) === null;
@@ -99,6 +93,42 @@ export class OutputItem {
     return item.shown;
   }
 
+  /** Says what there is to say at the end, and returns the fields that change with it. */
+  #ending(status: 'completed' | 'incomplete'): JsonObject {
+    const { output } = this;
+    const { emit } = this.#showing;
+    const text = this.#text;
+    const at = this.#at();
+    switch (output.kind) {
+      case 'text':
+        emit({ type: 'response.output_text.done', ...at, text });
+        this.#part('done', text);
+        return { status, content: [{ type: 'output_text', text }] };
+      case 'audio':
+        emit({ type: 'response.output_audio.done', ...at });
+        emit({ type: 'response.output_audio_transcript.done', ...at, transcript: text });
+        this.#part('done', text);
+        // What was cut already has the words that are left.
+        if (this.item.spoken?.truncated) return { status };
+        return { status, content: [{ type: 'output_audio', transcript: text }] };
+      case 'call':
+        emit({ type: 'response.function_call_arguments.done', ...at, name: output.name, arguments: text });
+        return { status, arguments: text };
+      case 'approval':
+        return {};
+      case 'mcp': {
+        if (!this.#isRunning) {
+          emit({ type: 'response.mcp_call_arguments.done', ...at, arguments: text });
+          return { arguments: text };
+        }
+        const stopped = { type: 'tool_execution_error', message: 'The call was stopped.' };
+        const error = status === 'completed' ? output.error : stopped;
+        emit({ type: `response.mcp_call.${error ? 'failed' : 'completed'}`, ...this.#place() });
+        return { arguments: text, output: error ? null : output.output, error };
+      }
+    }
+  }
+
   /** Azure says the part twice, under two names. */
   #part(moment: 'added' | 'done', said: string): void {
     const part = this.output.kind === 'text' ? { type: 'text', text: said } : { type: 'audio', transcript: said };
@@ -107,7 +137,32 @@ export class OutputItem {
   }
 
   #at(): JsonObject {
-    const ids = { response_id: this.#showing.responseId, item_id: this.item.id, output_index: this.#index };
+    const ids = { response_id: this.#showing.responseId, ...this.#place() };
+    if (this.output.kind === 'mcp') return ids;
     return this.output.kind === 'call' ? { ...ids, call_id: this.#callId } : { ...ids, content_index: 0 };
+  }
+
+  #place(): JsonObject {
+    return { item_id: this.item.id, output_index: this.#index };
+  }
+}
+
+/** An item as it is shown before anything was said. */
+function shownFirst(output: Output, callId: string, phase: Showing['phase']): JsonObject {
+  const id = newId('item');
+  switch (output.kind) {
+    case 'call':
+      return { id, type: 'function_call', status: 'in_progress', name: output.name, call_id: callId, arguments: '' };
+    case 'mcp': {
+      const { label: server_label, name, approvalId: approval_request_id } = output;
+      const result = { output: null, error: null };
+      return { id, type: 'mcp_call', server_label, name, arguments: '', approval_request_id, ...result };
+    }
+    case 'approval': {
+      const { label: server_label, name, arguments: given } = output;
+      return { id, type: 'mcp_approval_request', server_label, name, arguments: given };
+    }
+    default:
+      return { id, type: 'message', status: 'in_progress', role: 'assistant', content: [], ...(phase && { phase }) };
   }
 }

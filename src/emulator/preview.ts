@@ -69,6 +69,7 @@ export class PreviewEdge {
   outbound(event: JsonObject): JsonObject | null {
     const type = String(event.type);
     if (type === 'conversation.item.done' || type === 'input_audio_buffer.timeout_triggered') return null;
+    if (type.includes('mcp_') || (isObject(event.item) && isRemote(event.item))) return null;
     if (type === 'session.created' || type === 'session.updated') return this.#sessionEvent(event);
     if (type === 'response.created' || type === 'response.done') {
       return { ...event, response: this.#response(event.response as JsonObject) };
@@ -100,7 +101,7 @@ export class PreviewEdge {
     const spoken = objectAt(audio as JsonObject, 'output');
     return {
       ...rest,
-      output: (rest.output as JsonObject[]).map(itemOut),
+      output: (rest.output as JsonObject[]).filter((item) => !isRemote(item)).map(itemOut),
       usage: usageOut(rest.usage),
       modalities: modalitiesOut(output_modalities),
       voice: voiceOut(spoken.voice),
@@ -153,6 +154,11 @@ function itemIn(item: JsonObject): JsonObject {
     type: part.type === 'text' ? 'output_text' : (part.type ?? null),
   }));
   return { ...item, content };
+}
+
+/** MCP came after preview. */
+function isRemote({ type }: JsonObject): boolean {
+  return String(type).startsWith('mcp_');
 }
 
 function itemOut({ id, ...item }: JsonObject): JsonObject {

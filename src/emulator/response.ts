@@ -1,6 +1,6 @@
 /** One response while it is given: its events in the order of the service, paced, and what it cost. */
 import type { Json, JsonObject } from '../protocol/event.js';
-import type { Answer } from './answer.js';
+import type { Answer, Output } from './answer.js';
 import type { Conversation } from './conversation.js';
 import { newId } from './ids.js';
 import { OutputItem, type Personality, type Showing } from './output.js';
@@ -41,6 +41,8 @@ export interface Stage {
   ready(resume: () => void): boolean;
   audioWasHeard(): void;
   ended(response: ResponseRun, usage: JsonObject | null): void;
+  /** Does something once the response is over, unless the session ends before. */
+  after(ms: number, act: () => void): void;
 }
 
 /** Milliseconds of speech in one audio delta, and of reading time in one text delta. */
@@ -60,6 +62,8 @@ export class ResponseRun {
   readonly #steps: Generator<number, void>;
   readonly #finished: JsonObject[] = [];
   readonly #open: OutputItem[] = [];
+  /** Calls by the service that go on when the response is done. */
+  readonly #outlasting: { item: OutputItem; ms: number }[] = [];
   #timer: NodeJS.Timeout | null = null;
   #immediate: NodeJS.Immediate | null = null;
   #deltas = 0;
@@ -122,22 +126,27 @@ export class ResponseRun {
       return;
     }
     for (const [index, output] of outputs.entries()) {
+      const isCutHere = status !== 'completed' && index === outputs.length - 1;
       const item = new OutputItem(output, index, this.#showing(outputs[index + 1]?.kind === 'call'));
-      if (output.kind === 'call') this.#characters += output.name.length;
+      if ('name' in output) this.#characters += output.name.length;
       this.#open.push(item);
-      const share = status === 'incomplete' ? 0.5 : 1;
       let fits = true;
-      for (const wait of this.#deltasOf(item, share)) {
+      for (const wait of this.#deltasOf(item, isCutHere ? 0.5 : 1)) {
         fits = wait !== null;
         if (wait === null) break;
         yield wait;
       }
       if (this.#accidentHappened(Number.POSITIVE_INFINITY)) return;
-      if (!fits || status === 'incomplete') {
-        this.#conclude('incomplete', { type: 'incomplete', reason: fits ? reason : 'max_output_tokens' });
+      if (!fits) {
+        this.#conclude('incomplete', { type: 'incomplete', reason: 'max_output_tokens' });
         return;
       }
-      const overlaps = this.#answer.overlapping && outputs[index + 1]?.kind === 'call' && output.kind !== 'call';
+      if (isCutHere) {
+        this.#conclude(status, { type: status, reason });
+        return;
+      }
+      if (output.kind === 'mcp') yield* this.#call(item, output);
+      const overlaps = this.#answer.overlapping && outputs[index + 1]?.kind === 'call' && isMessage(output);
       if (!overlaps) this.#closeItems('completed');
     }
     this.#conclude('completed', null);
@@ -155,12 +164,25 @@ export class ResponseRun {
     if (output.kind === 'audio') yield* this.#speak(item, share);
     else {
       const parts = output.kind === 'text' ? wordsOf(output.text) : pieces(output.arguments);
-      for (const part of parts.slice(0, Math.ceil(parts.length * share))) {
+      const wait = output.kind === 'call' && output.ms !== null ? -output.ms / Math.max(1, parts.length) : wordMs;
+      for (const part of cut(parts, share)) {
         if (this.#exceeds(part.length, 0)) return yield null;
         this.#words(item, part);
-        yield wordMs;
+        yield wait;
       }
     }
+  }
+
+  /** A call that the service makes: within the response, or beyond its end. */
+  *#call(item: OutputItem, { ms, doneFirst }: Output & { kind: 'mcp' }): Generator<number> {
+    item.run();
+    if (!doneFirst) {
+      yield -ms;
+      return;
+    }
+    this.#open.splice(this.#open.indexOf(item), 1);
+    this.#finished.push(item.item.shown);
+    this.#outlasting.push({ item, ms });
   }
 
   *#speak(item: OutputItem, share: number): Generator<number | null> {
@@ -228,6 +250,7 @@ export class ResponseRun {
     const usage = status === 'failed' ? null : usageOf(this.#stage.input, output, this.#stage.cached);
     this.#stage.ended(this, usage);
     this.#stage.emit({ type: 'response.done', response: this.#shown(status, details, usage) });
+    for (const { item, ms } of this.#outlasting) this.#stage.after(ms, () => item.close('completed'));
     if (this.#stage.like === 'azure') return;
     const remaining = Math.max(0, 40_000 - Number(usage?.total_tokens ?? 0));
     const limit = { name: 'tokens', limit: 40_000, remaining, reset_seconds: ((40_000 - remaining) * 60) / 40_000 };
@@ -250,4 +273,15 @@ export class ResponseRun {
       metadata,
     };
   }
+}
+
+function isMessage({ kind }: Output): boolean {
+  return kind === 'text' || kind === 'audio';
+}
+
+/** The first part of a list; all but the whole of it, where it is to be cut. */
+function cut(parts: readonly string[], share: number): readonly string[] {
+  const [only] = parts;
+  if (share < 1 && parts.length === 1 && only) return [only.slice(0, Math.ceil(only.length * share))];
+  return parts.slice(0, Math.ceil(parts.length * share));
 }

@@ -1,14 +1,17 @@
 /** One emulated session, natively GA: takes validated client events, emits server events. Knows no socket. */
 import type { JsonObject } from '../protocol/event.js';
-import { answer, flood, type Script } from './answer.js';
-import { Conversation, type Item } from './conversation.js';
+import { answer, flood, type Question } from './answer.js';
+import { Conversation } from './conversation.js';
 import type { Fault } from './faults.js';
 import { Hearing } from './hearing.js';
 import { newId } from './ids.js';
-import { announce, createItem, deleteItem, itemFrom, retrieveItem, truncateItem } from './items.js';
+import { createItem, deleteItem, insertScripted, itemsToRead, retrieveItem, truncateItem } from './items.js';
+import { McpServers } from './mcp.js';
 import type { Personality } from './output.js';
 import { ResponseRun, type Stage } from './response.js';
+import { userWords, whatWasSaid } from './said.js';
 import { type Complaint, complaint, isObject } from './schema.js';
+import type { Script } from './script.js';
 import {
   type Circumstances,
   echo,
@@ -36,9 +39,12 @@ export interface Surroundings {
   /** The peer did something that failed without an event of its own to answer. */
   complain(complaint: Complaint): void;
   ready(resume: () => void): boolean;
-  nextScript(): Script | undefined;
+  /** The script for a response to these words of the user; null for one that answers something else. */
+  nextScript(said: string | null): Script;
   /** What goes wrong at the response that is about to start. */
   nextAccident(): Fault | null;
+  /** Whether the MCP server that is asked now does not tell its tools. */
+  listFails(): boolean;
   /** Carries out the end of an accident: the connection dies. */
   die(fault: Fault): void;
   spent(usage: JsonObject): void;
@@ -46,6 +52,8 @@ export interface Surroundings {
 
 /** Out-of-band responses that may run side by side. */
 const maxParallel = 32;
+/** How long an MCP server takes to tell its tools, in the time of the conversation. */
+const listMs = 100;
 
 /** The state of one session: its settings, its conversation, and who speaks. */
 export class Session {
@@ -55,6 +63,8 @@ export class Session {
   readonly #conversation = new Conversation();
   readonly #outOfBand = new Map<string, ResponseRun>();
   readonly #hearing: Hearing;
+  readonly #servers: McpServers;
+  readonly #timers = new Set<NodeJS.Timeout>();
   #settings: Settings;
   #active: ResponseRun | null = null;
   #audioWasHeard = false;
@@ -79,6 +89,13 @@ export class Session {
       isResponding: () => this.#active !== null,
       transcribes: world.transcribes,
       spent: world.spent,
+    });
+    this.#servers = new McpServers({
+      conversation: this.#conversation,
+      listMs: listMs / world.speed,
+      emit: world.emit,
+      fails: world.listFails,
+      after: (ms, act) => this.#after(ms, act),
     });
   }
 
@@ -121,6 +138,8 @@ export class Session {
     this.#active?.drop();
     for (const response of this.#outOfBand.values()) response.drop();
     this.#hearing.drop();
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
   }
 
   #echo(): JsonObject {
@@ -138,7 +157,16 @@ export class Session {
     this.#settings = updated(this.#settings, change);
     this.#hearing.configure();
     this.#world.emit({ type: 'session.updated', session: this.#echo() });
+    this.#servers.configure(this.#settings.tools);
     return null;
+  }
+
+  #after(ms: number, act: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      act();
+    }, ms);
+    this.#timers.add(timer);
   }
 
   #cancel(id: string | undefined): Complaint | null {
@@ -152,14 +180,19 @@ export class Session {
     const isOutOfBand = given.conversation === 'none';
     const refused = this.#whyNoResponse(given, isOutOfBand);
     if (refused) return refused;
-    const items = this.#itemsFor(given);
+    const settings = this.#settings;
+    const items = itemsToRead(given.input, this.#conversation, settings.input.format);
     if ('code' in items) return items;
     const accident = this.#world.nextAccident();
     if (accident?.fault === 'mute') return null;
-    const script: Script = this.#world.nextScript() ?? {};
-    this.#insertScripted(script, isOutOfBand);
+    if (accident?.fault === 'busy') {
+      this.#world.complain(alreadyActive(newId('resp')));
+      return null;
+    }
+    const said = whatWasSaid(items, this.#world.speech);
+    const script = this.#world.nextScript(userWords(said));
+    if (!isOutOfBand) insertScripted(script, this.#conversation, this.#world.emit);
 
-    const settings = this.#settings;
     const output = objectAt(objectAt(given, 'audio'), 'output');
     const terms = {
       modality: modalityOf(given.output_modalities) ?? settings.outputModality,
@@ -171,9 +204,18 @@ export class Session {
     };
     const tools = (given.tools as JsonObject[] | undefined) ?? settings.tools;
     const isNewer = isNewerModel(settings.model);
-    const question = { items, ...terms, tools, toolChoice: given.tool_choice ?? settings.toolChoice, isNewer };
-    const instructions = (given.instructions as string | undefined) ?? settings.instructions;
-    const input = contextTokens(instructions, tools, items);
+    const instructions = (given.instructions as string | undefined) ?? null;
+    const question: Question = {
+      items,
+      said,
+      ...terms,
+      tools,
+      mcpTools: this.#servers.usable(tools),
+      toolChoice: given.tool_choice ?? settings.toolChoice,
+      instructions,
+      isNewer,
+    };
+    const input = contextTokens(instructions ?? settings.instructions, tools, items);
     const stage = this.#stage(isOutOfBand, input, accident);
     const told =
       accident?.fault === 'flood'
@@ -197,37 +239,7 @@ export class Session {
     }
     const busy = isOutOfBand ? [...this.#outOfBand.values()][maxParallel - 1] : this.#active;
     if (!busy) return null;
-    const message = `Conversation already has an active response in progress: ${busy.id}. Wait until the response is finished before creating a new one.`;
-    return complaint('conversation_already_has_active_response', message);
-  }
-
-  /** What the model reads: the conversation, or what `input` names and brings along. */
-  #itemsFor(given: JsonObject): readonly Item[] | Complaint {
-    if (!Array.isArray(given.input)) return this.#conversation.items;
-    const items: Item[] = [];
-    for (const [index, one] of (given.input as JsonObject[]).entries()) {
-      const known = one.type === 'item_reference' ? this.#conversation.find(String(one.id)) : null;
-      if (known === undefined) {
-        const message = `The item with id '${String(one.id)}' does not exist.`;
-        return complaint('item_not_found', message, `response.input[${index}].id`);
-      }
-      items.push(known ?? itemFrom(one, this.#settings.input.format));
-    }
-    return items;
-  }
-
-  #insertScripted(script: Script, isOutOfBand: boolean): void {
-    if (isOutOfBand) return;
-    const system: JsonObject | null = script.systemItem
-      ? { type: 'message', role: 'system', content: [{ type: 'input_text', text: script.systemItem }] }
-      : null;
-    for (const given of [system, script.serverInsertedItem]) {
-      if (!given) continue;
-      const id = typeof given.id === 'string' ? given.id : newId('item');
-      const item: Item = { id, shown: { status: 'completed', ...given, id }, heard: null, spoken: null };
-      this.#conversation.insert(item);
-      announce(item, this.#conversation, this.#world.emit);
-    }
+    return alreadyActive(busy.id);
   }
 
   #stage(isOutOfBand: boolean, input: Tokens, fault: Fault | null): Stage {
@@ -256,6 +268,12 @@ export class Session {
         }
         world.spent({ type: 'response', usage });
       },
+      after: (ms, act) => this.#after(ms, act),
     };
   }
+}
+
+function alreadyActive(id: string): Complaint {
+  const message = `Conversation already has an active response in progress: ${id}. Wait until the response is finished before creating a new one.`;
+  return complaint('conversation_already_has_active_response', message);
 }

@@ -1,7 +1,7 @@
 /** Input transcription: words while the user speaks, where the sound comes at the pace of speech, and the rest after the commit. */
 import type { JsonObject } from '../protocol/event.js';
-import { textHeard } from './answer.js';
 import { padded, pieces } from './padding.js';
+import { textHeard } from './said.js';
 import type { AudioFormat } from './settings.js';
 import { bytesPerMs, type Speech, wordsOf } from './speech.js';
 import { audioTokensIn, textTokens } from './usage.js';

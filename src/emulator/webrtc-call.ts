@@ -80,13 +80,14 @@ export class EmulatedCall {
         emit: (event) => this.#emit(event),
         complain: (found) => this.#emit(errorOf(found, null)),
         ready: () => true,
-        nextScript: () => house.scripts.shift(),
+        nextScript: (said) => house.scripts.take(said),
         nextAccident: () => {
           const fault = house.faults.take('response');
-          return fault && ['mute', 'slow', 'die_mid_response', 'close_mid_response'].includes(fault.fault)
+          return fault && ['mute', 'busy', 'slow', 'die_mid_response', 'close_mid_response'].includes(fault.fault)
             ? fault
             : null;
         },
+        listFails: () => house.faults.take('tools') !== null,
         die: () => this.end(),
         spent: (usage) => house.received.spent(usage),
       },

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, it } from 'vitest';
-import type { Script } from '../../src/emulator/answer.js';
+import type { Script } from '../../src/emulator/script.js';
 import { refused } from '../support/client.js';
 import { type Arena, arena, canaries, type Dialect, dialects, doorOf, evil, type Victim } from './arena.js';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Script } from '../../src/emulator/answer.js';
 import type { Emulator } from '../../src/emulator/emulator.js';
+import type { Script } from '../../src/emulator/script.js';
 import { Caller as Browser } from '../webrtc/caller.js';
 import { Caller, emulate, type Seen } from './caller.js';
 import {
