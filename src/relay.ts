@@ -5,25 +5,25 @@ import { createAddressOf } from './admission/address.js';
 import type { AdmissionServices } from './admission/candidate.js';
 import { createConnects } from './admission/connects.js';
 import { createTokenVerifier } from './admission/verifier.js';
-import type { User } from './auth/principal.js';
 import { createClientSecrets } from './auth/secrets.js';
 import { secretsOf } from './config/redact.js';
 import { followSettings, type SettingsSource } from './config/reload.js';
 import type { Settings } from './config/settings.js';
+import { type Control, createControl } from './control/control.js';
+import { createPeers, type Peers } from './control/peers.js';
 import { createApp, type Health } from './doors/app.js';
 import { type DemoDesk, loadConsole } from './doors/console.js';
 import { addressOf, closeServer, connectionsOf, createListener, endIdle, listen, openOps } from './doors/listener.js';
-import type { Revoked } from './doors/revocations.js';
 import { createGateway } from './doors/upgrade.js';
 import { proxyFor } from './outbound/proxy.js';
-import { Calls, type OwnedCall } from './session/calls.js';
+import { Calls } from './session/calls.js';
 import { createGhosts } from './session/ghosts.js';
 import { dialObserver, storeObserver, tokenObserver } from './session/observers.js';
 import { Pressure } from './session/pressure.js';
 import { placesOf, SessionRegistry } from './session/registry.js';
 import { Settlements } from './session/settlement.js';
 import { createMemoryStore, type MemoryStore } from './store/memory.js';
-import { concerns, type Revocation, Revocations } from './store/revocations.js';
+import { Revocations } from './store/revocations.js';
 import type { Store } from './store/store.js';
 import { watchStore } from './store/watched.js';
 import { backlogOf, conceal, createLog, type Log } from './telemetry/log.js';
@@ -44,12 +44,6 @@ export interface Relay {
   readonly metrics: Metrics;
   readonly sessions: SessionRegistry;
   readonly health: Health;
-  /** Ends a call if this process has it and it is of this owner; false when not. */
-  hangUp(call: OwnedCall): boolean;
-  /** Ends a session of this process whose client has gone; resolves to whether this user had one. */
-  endGhost(user: User): Promise<boolean>;
-  /** Ends the sessions of this process that a revocation is about, and says how many. */
-  endRevoked(revocation: Revocation): number;
   /** Reads the settings again, where they have a source; what happens is in the log. */
   reload(): void;
   /** Refuses new sessions, lets running answers finish, ends the rest, and closes. Resolves when all is closed. */
@@ -63,14 +57,10 @@ export interface Shared {
   readonly store: Store;
   /** Whether no place is left, as far as this process has heard. */
   isFull(): boolean;
-  /** Has another process hang up; resolves to whether one had the call. */
-  hangUp(call: OwnedCall): Promise<boolean>;
-  /** Has the other processes end a session of this user whose client has gone; resolves to whether one had any. */
-  endGhost(user: User): Promise<boolean>;
   /** What was withdrawn, as far as this process has heard. */
   readonly revocations: Revocations;
-  /** Withdraws in all processes, this one included. */
-  revoke(revocation: Revocation): Promise<Revoked>;
+  /** Takes the process in: what carries out what is asked of it from now on, and in return all that have the sessions. */
+  join(control: Control): Peers;
 }
 
 /** Between the clocks of issuer and relay, at the most. */
@@ -105,7 +95,8 @@ export async function startRelay(
   const secrets = createClientSecrets(store);
   const revocations = shared?.revocations ?? new Revocations(settings.limits.revocations);
   const registry = new SessionRegistry(settings.limits.sessions, (principal) => revocations.covers(principal));
-  const ghosts = createGhosts(registry);
+  const control = createControl({ registry, ghosts: createGhosts(registry), revocations });
+  const peers = shared?.join(control) ?? createPeers(control);
   const settlements = new Settlements(settings.limits.sessions);
   const { usageWebhook } = settings;
   const delivery =
@@ -126,10 +117,10 @@ export async function startRelay(
     addressOf: createAddressOf(settings.proxies),
     unavailable: () => upstreams.unavailable(),
     registry: shared ? placesOf(registry, () => shared.isFull()) : registry,
-    endGhost: async (user) => {
-      const everywhere = [ghosts.end(user), ...(shared ? [shared.endGhost(user)] : [])];
-      const answers = await Promise.allSettled(everywhere);
-      return answers.some((answer) => answer.status === 'fulfilled' && answer.value);
+    endGhost: ({ issuer, subject, tenant }) => {
+      const ended = peers.ask({ verb: 'end_ghost', user: { issuer, subject, tenant } });
+      // Who cannot be asked has ended nobody.
+      return ended.catch(() => false);
     },
     origins,
     queryCredentials,
@@ -175,8 +166,7 @@ export async function startRelay(
       delivery?.send(record);
     },
   };
-  const elsewhere = shared && { elsewhere: (call: OwnedCall) => shared.hangUp(call) };
-  const calls = new Calls({ admission, registry, metrics, log, session, ...elsewhere });
+  const calls = new Calls({ admission, registry, metrics, log, session });
   const gateway = createGateway({ admission, registry, metrics, log, session });
   const app = createApp({
     admission,
@@ -184,10 +174,7 @@ export async function startRelay(
     log,
     health,
     calls,
-    revocations: {
-      tokenSeconds: settings.auth.maxSeconds + leewaySeconds,
-      revoke: shared?.revoke ?? (async (one) => ({ isKept: revocations.add(one), ended: endRevoked(one) })),
-    },
+    control: { peers, tokenSeconds: settings.auth.maxSeconds + leewaySeconds },
     hsts: settings.tls ? settings.hsts : 'off',
     console: settings.console ? { files: await loadConsole(), desk } : null,
   });
@@ -210,10 +197,6 @@ export async function startRelay(
   // With workers it is the leader who reads the file, and who counts that.
   const counted = shared ? () => undefined : metrics.configReloaded;
   const follower = source && followSettings(source, settings, apply, log, counted);
-
-  function endRevoked(revocation: Revocation): number {
-    return registry.endRevoked((principal) => concerns(revocation, principal));
-  }
 
   function apply(next: Settings): void {
     conceal(log, secretsOf(next));
@@ -245,9 +228,6 @@ export async function startRelay(
     metrics,
     sessions: registry,
     health,
-    hangUp: (call) => calls.hangUpOwn(call),
-    endGhost: (user) => ghosts.end(user),
-    endRevoked,
     reload: () => follower?.reload(),
     async drain() {
       const { drain_seconds: seconds } = current.limits;

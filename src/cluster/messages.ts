@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import type { Settings } from '../config/settings.js';
+import { command, revocation } from '../control/commands.js';
 import type { Snapshot } from '../telemetry/merge.js';
 
 /** The number, also NaN: the mean of nothing. */
@@ -40,36 +41,13 @@ export const workerNotice = z.discriminatedUnion('say', [
 ]);
 export type WorkerNotice = z.input<typeof workerNotice>;
 
-/** A call that somebody wants ended, who must be its owner. */
-const call = z.strictObject({
-  id: z.string().max(1000),
-  issuer: z.string(),
-  subject: z.string(),
-  tenant: z.string().nullable(),
-});
-
-const user = z.strictObject({ issuer: z.string(), subject: z.string(), tenant: z.string().nullable() });
-
-const revocation = z.strictObject({
-  kind: z.enum(['user', 'token']),
-  name: z.string(),
-  issuer: z.string().nullable(),
-  tenant: z.string().nullable(),
-  issuedUntil: z.number(),
-  expiresAt: z.number(),
-});
-
-/** What became of a revocation in all processes. */
-export const revoked = z.strictObject({ ended: z.number(), isKept: z.boolean() });
+/** To be carried out on the sessions that it is about, whoever has them; each verb has an answer of its own. */
+const control = z.strictObject({ about: z.literal('control'), command });
 
 /** What a worker asks. */
 export const workerQuestion = z.discriminatedUnion('about', [
   z.strictObject({ about: z.literal('store'), call: z.unknown() }),
-  /** Whether another worker has hung up. */
-  z.strictObject({ about: z.literal('call'), call }),
-  /** Whether another worker has ended a session of this user whose client has gone. */
-  z.strictObject({ about: z.literal('ghost'), user }),
-  z.strictObject({ about: z.literal('revocation'), revocation }),
+  control,
   /** Whether it may go: it has drained, and these are the last it counted. */
   z.strictObject({ about: z.literal('end'), metrics: z.unknown() }),
 ]);
@@ -91,12 +69,7 @@ export type PrimaryNotice = z.input<typeof primaryNotice>;
 export const primaryQuestion = z.discriminatedUnion('about', [
   z.strictObject({ about: z.literal('metrics') }),
   z.strictObject({ about: z.literal('readiness') }),
-  /** Whether it had this call, and has ended it. */
-  z.strictObject({ about: z.literal('call'), call }),
-  /** Whether it had a session of this user whose client has gone, and has ended it. */
-  z.strictObject({ about: z.literal('ghost'), user }),
-  /** How many sessions this ended; what is not kept ends sessions, and then is forgotten. */
-  z.strictObject({ about: z.literal('revocation'), revocation, isKept: z.boolean() }),
+  control,
 ]);
 export type PrimaryQuestion = z.input<typeof primaryQuestion>;
 

@@ -7,13 +7,15 @@ import { readCertificate } from '../config/certificate.js';
 import { secretsOf } from '../config/redact.js';
 import { followSettings, type SettingsSource } from '../config/reload.js';
 import type { Settings } from '../config/settings.js';
+import type { Answer, Command } from '../control/commands.js';
+import { askAll } from '../control/peers.js';
 import type { Health } from '../doors/app.js';
 import { openOps } from '../doors/listener.js';
 import { RelayError } from '../errors.js';
 import { storeObserver } from '../session/observers.js';
 import { createMemoryStore } from '../store/memory.js';
 import { answerCall } from '../store/remote.js';
-import { type Revocation, Revocations } from '../store/revocations.js';
+import { Revocations } from '../store/revocations.js';
 import { watchStore } from '../store/watched.js';
 import { backlogOf, conceal, type Log } from '../telemetry/log.js';
 import { createMetrics } from '../telemetry/metrics.js';
@@ -23,7 +25,6 @@ import {
   type PrimaryNotice,
   type PrimaryQuestion,
   readiness,
-  type revoked,
   snapshot,
   workerNotice,
   workerQuestion,
@@ -55,8 +56,6 @@ export class WorkerFailed extends Error {
 
 /** An operator's question must not wait for a worker that hangs. */
 const askMs = 1000;
-/** A client that may be gone has two seconds to say that it is not. */
-const ghostMs = 3000;
 /** What a worker may take for its end beyond the time it has to drain. */
 const graceMs = 3000;
 
@@ -132,10 +131,7 @@ export async function startPrimary(
       async asked(received) {
         const question = workerQuestion.parse(received);
         if (question.about === 'store') return answerCall(store, question.call);
-        const others = () => [...lines.values()].filter((other) => other !== line);
-        if (question.about === 'call') return isTrueOfAny(others(), question, askMs);
-        if (question.about === 'ghost') return isTrueOfAny(others(), question, ghostMs);
-        if (question.about === 'revocation') return revoke(question.revocation, revocations, [...briefed]);
+        if (question.about === 'control') return carryOut(question.command);
         hasFinished = true;
         totals.note(owner, snapshot.parse(question.metrics));
         return null;
@@ -157,6 +153,15 @@ export async function startPrimary(
       if (!hasFinished) isClean = false;
       Promise.all([store.forget(String(worker.process.pid)), totals.remove(owner)]).catch(misunderstood);
     };
+  }
+
+  /** Who has not been told what was withdrawn before has no sessions either. */
+  function carryOut(command: Command): Promise<Answer> {
+    const asks = [...briefed].map((line) => (due: Command, ms: number) => {
+      return line.ask({ about: 'control', command: due } satisfies PrimaryQuestion, ms);
+    });
+    if (command.verb !== 'revoke') return askAll(command, asks);
+    return askAll({ ...command, keep: command.keep && revocations.add(command.revocation) }, asks);
   }
 
   const health: Health = {
@@ -223,33 +228,6 @@ async function readinessOf(line: Line): Promise<z.output<typeof readiness>> {
   } catch (error) {
     return { ready: false, detail: `a worker does not answer: ${RelayError.from(error).message}` };
   }
-}
-
-/** Whether one of them says yes; one that does not answer says no. */
-async function isTrueOfAny(lines: readonly Line[], question: PrimaryQuestion, ms: number): Promise<boolean> {
-  const answers = await Promise.allSettled(lines.map((line) => line.ask(question, ms)));
-  return answers.some((answer) => answer.status === 'fulfilled' && answer.value === true);
-}
-
-/**
- * Withdraws in all workers, so that it holds before it is said to.
- * @throws RelayError `overloaded` when one of them does not confirm it; what it was told it does as soon as it can
- */
-async function revoke(one: Revocation, kept: Revocations, lines: readonly Line[]): Promise<z.output<typeof revoked>> {
-  const isKept = kept.add(one);
-  const question: PrimaryQuestion = { about: 'revocation', revocation: one, isKept };
-  const answers = await Promise.allSettled(lines.map((line) => line.ask(question, askMs)));
-  if (answers.some(({ status }) => status === 'rejected')) {
-    throw new RelayError(
-      'overloaded',
-      'A process of this relay did not confirm the revocation in time; send it again.',
-      {
-        retryAfterMs: 1000,
-      },
-    );
-  }
-  const ended = answers.reduce((sum, answer) => sum + Number(answer.status === 'fulfilled' && answer.value), 0);
-  return { isKept, ended };
 }
 
 /** Finds what is wrong with settings before any worker has them. */

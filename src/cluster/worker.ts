@@ -1,15 +1,16 @@
 /** One of several relays behind one port: all of it but what the primary holds for all. */
 
 import { EventEmitter, once } from 'node:events';
-import { z } from 'zod';
 import type { Settings } from '../config/settings.js';
+import { type Control, createIdleControl } from '../control/control.js';
+import { createPeers } from '../control/peers.js';
 import { RelayError } from '../errors.js';
 import { type Relay, type Shared, startRelay } from '../relay.js';
 import { createRemoteStore } from '../store/remote.js';
 import { Revocations } from '../store/revocations.js';
 import { createLog, endLog, type Log } from '../telemetry/log.js';
 import { flushTraces } from '../telemetry/trace.js';
-import { primaryNotice, primaryQuestion, revoked, type WorkerNotice, type WorkerQuestion } from './messages.js';
+import { primaryNotice, primaryQuestion, type WorkerNotice, type WorkerQuestion } from './messages.js';
 import { Line } from './rpc.js';
 
 /**
@@ -28,6 +29,7 @@ export async function runWorker(number: number, beatMs: number): Promise<void> {
   let isFull = false;
   // Bounded by the primary's list, of which it is a copy.
   const revocations = new Revocations(Number.POSITIVE_INFINITY);
+  let control: Control = createIdleControl(revocations);
   const news = new EventEmitter();
   const line = new Line((message, done) => process.send?.(message, undefined, undefined, done), {
     heard(received) {
@@ -39,13 +41,8 @@ export async function runWorker(number: number, beatMs: number): Promise<void> {
     },
     async asked(received) {
       const question = primaryQuestion.parse(received);
-      if (question.about === 'revocation') {
-        if (question.isKept) revocations.add(question.revocation);
-        return relay?.endRevoked(question.revocation) ?? 0;
-      }
+      if (question.about === 'control') return control(question.command);
       if (!relay) throw new RelayError('overloaded', 'This worker has not started yet.');
-      if (question.about === 'call') return relay.hangUp(question.call);
-      if (question.about === 'ghost') return relay.endGhost(question.user);
       return question.about === 'metrics' ? relay.metrics.registry.getMetricsAsJSON() : relay.health.ready();
     },
     failed: (error) => log?.error({ error }, 'worker.misunderstood'),
@@ -74,11 +71,11 @@ export async function runWorker(number: number, beatMs: number): Promise<void> {
   const shared: Shared = {
     store,
     isFull: () => isFull,
-    hangUp: async (call) => z.boolean().parse(await ask({ about: 'call', call })),
-    endGhost: async ({ issuer, subject, tenant }) =>
-      z.boolean().parse(await ask({ about: 'ghost', user: { issuer, subject, tenant } })),
     revocations,
-    revoke: async (revocation) => revoked.parse(await ask({ about: 'revocation', revocation })),
+    join(joining) {
+      control = joining;
+      return createPeers(control, (command) => ask({ about: 'control', command }));
+    },
   };
   const started = await startRelay(settings, log, { path: null, load }, null, shared);
   relay = started;

@@ -42,10 +42,10 @@ export interface AppServices {
   readonly hsts?: 'on' | 'subdomains' | 'off';
   /** The page to try the relay with, or null where it is not served. */
   readonly console?: { readonly files: ConsoleFiles; readonly desk: DemoDesk | null } | null;
-  /** Left out: no WebRTC. */
+  /** Left out: no WebRTC, as without `control`. */
   readonly calls?: Calls;
-  /** Left out: nothing can be withdrawn. */
-  readonly revocations?: Pick<RevocationServices, 'revoke' | 'tokenSeconds'>;
+  /** Left out: nobody has a say in sessions that run. */
+  readonly control?: Pick<RevocationServices, 'peers' | 'tokenSeconds'>;
 }
 
 /** What the health routes report; the reason on the operations listener only. */
@@ -90,15 +90,15 @@ export function createApp(services: AppServices): Express {
   app.use(readdress);
   healthRoutes(app, services.health, false);
   if (services.console) consoleRoutes(app, services.console.files, services.console.desk);
-  const { admission, calls } = services;
+  const { admission, calls, control } = services;
   // Origin and credential come before the body, so that nobody's costs anything.
   const minting = [identify(admission, 'mint'), jsonBody(bodyBytes)];
-  if (calls) {
-    callRoutes(app, calls, admission, cors(services));
+  if (calls && control) {
+    callRoutes(app, { ...control, admission, calls }, cors(services));
     app.use(previewKeyPath, cors(services));
     app.post(previewKeyPath, minting, mintEphemeralKey(calls, 'preview'));
   }
-  if (services.revocations) app.post(revocationPath, withdraw({ ...services, ...services.revocations }));
+  if (control) app.post(revocationPath, withdraw({ ...services, ...control }));
   const secretDoor = (paths: readonly string[], form: Form): void => {
     const secret = mintSecret(admission, form);
     const key = calls && mintEphemeralKey(calls, form);

@@ -3,6 +3,7 @@
 import type { Express, RequestHandler } from 'express';
 import type { AdmissionServices } from '../admission/candidate.js';
 import { profileOf } from '../admission/judging.js';
+import type { Peers } from '../control/peers.js';
 import { notServed } from '../errors.js';
 import type { Calls } from '../session/calls.js';
 import { guestOf, identify, urlOf } from './guest.js';
@@ -13,8 +14,14 @@ export const callPaths = ['/v1/realtime/calls', '/openai/v1/realtime/calls'];
 /** Where OpenAI took offers at first, beside WebSockets. */
 const olderPaths = ['/v1/realtime', '/openai/v1/realtime'];
 
+interface CallServices {
+  readonly admission: AdmissionServices;
+  readonly calls: Calls;
+  readonly peers: Peers;
+}
+
 /** Adds the routes; `cors` goes before them and lets pages of allowed origins in. */
-export function callRoutes(app: Express, calls: Calls, admission: AdmissionServices, cors: RequestHandler): void {
+export function callRoutes(app: Express, { admission, calls, peers }: CallServices, cors: RequestHandler): void {
   app.use(callPaths, cors);
   const calling = [identify(admission, 'session'), knock(admission), ...offerBody, create(calls)];
   app.post(callPaths, calling);
@@ -23,7 +30,7 @@ export function callRoutes(app: Express, calls: Calls, admission: AdmissionServi
     callPaths.map((path) => `${path}/:id/hangup`),
     identify(admission, 'mint'),
     knock(admission),
-    hangUp(calls),
+    hangUp(peers),
   );
 }
 
@@ -59,9 +66,11 @@ function create(calls: Calls): RequestHandler {
   };
 }
 
-function hangUp(calls: Calls): RequestHandler {
+function hangUp(peers: Peers): RequestHandler {
   return async (request, response) => {
-    const found = await calls.hangUp(guestOf(response), String(request.params.id));
+    const { issuer, tenant, subject } = guestOf(response).principal;
+    const owner = { issuer, tenant, subject };
+    const found = await peers.ask({ verb: 'hang_up', id: String(request.params.id), owner });
     if (found) response.status(200).end();
     else {
       // The same for a call of somebody else: who asks must not learn that it exists.

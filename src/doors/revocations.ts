@@ -5,6 +5,7 @@ import type { RequestHandler } from 'express';
 import type { AdmissionServices } from '../admission/candidate.js';
 import { checkOrigin } from '../admission/origin.js';
 import type { Principal } from '../auth/principal.js';
+import type { Peers } from '../control/peers.js';
 import { RelayError } from '../errors.js';
 import type { Revocation } from '../store/revocations.js';
 import { audit, type Log } from '../telemetry/log.js';
@@ -19,22 +20,13 @@ const bodyBytes = 8 * 1024;
 /** The claim `scope` of who may withdraw tokens. */
 const scope = 'relay.revoke';
 
-/** What a withdrawal came to. */
-export interface Revoked {
-  /** Sessions that were ended by it. */
-  readonly ended: number;
-  /** False when the list is full: the tokens are good for new sessions. */
-  readonly isKept: boolean;
-}
-
 export interface RevocationServices {
   readonly admission: AdmissionServices;
   readonly metrics: Metrics;
   readonly log: Log;
   /** How long the relay takes a token for good, counted from when it sees it. */
   readonly tokenSeconds: number;
-  /** Withdraws in every process; rejects when one of them did not confirm it. */
-  revoke(revocation: Revocation): Promise<Revoked>;
+  readonly peers: Peers;
 }
 
 /** `POST /v1/relay/revocations`: ends the sessions, and keeps the tokens from starting others. */
@@ -99,8 +91,9 @@ function carryingOut(services: RevocationServices): RequestHandler {
   };
 }
 
-async function carryOut({ revoke }: RevocationServices, revocation: Revocation): Promise<number> {
-  const { ended, isKept } = await revoke(revocation);
+async function carryOut({ peers }: RevocationServices, revocation: Revocation): Promise<number> {
+  const { ended, isKept } = await peers.ask({ verb: 'revoke', revocation, keep: true });
+  // The tokens are good for new sessions.
   if (isKept) return ended;
   throw new RelayError(
     'overloaded',

@@ -80,7 +80,7 @@ const never = new AbortController().signal;
 export class Call {
   readonly admission: Admission;
   /** What the client knows the call by. */
-  readonly publicId: string;
+  readonly callId: string;
   /** The SDP answer; rejects with the RelayError that the session ended with before there was one. */
   readonly answer: Promise<string>;
   readonly #services: CallServices;
@@ -123,7 +123,7 @@ export class Call {
 
   constructor(admission: Admission, services: CallServices) {
     this.admission = admission;
-    this.publicId = `call_${admission.requestId.replaceAll('-', '')}`;
+    this.callId = `call_${admission.requestId.replaceAll('-', '')}`;
     this.#services = services;
     this.#session = renderSession(admission.profile, admission.principal.claims);
     this.answer = new Promise((resolve, reject) => {

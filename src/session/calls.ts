@@ -16,26 +16,18 @@ import { type CreatedCall, type EphemeralKey, hangUp, mintKey } from '../upstrea
 import { Call, type CallServices } from './call.js';
 import type { SessionRegistry } from './registry.js';
 
-/** A call, and whose it must be. */
-export interface OwnedCall extends User {
-  readonly id: string;
-}
-
 interface CallsServices {
   readonly admission: AdmissionServices;
   readonly session: Omit<CallServices, 'ended' | 'hangUp'>;
   readonly registry: SessionRegistry;
   readonly metrics: Metrics;
   readonly log: Log;
-  /** Has another process hang up; resolves to whether one had the call. Left out: there is no other. */
-  readonly elsewhere?: (call: OwnedCall) => Promise<boolean>;
 }
 
 const hangUpSeconds = 3;
 
 export class Calls {
   readonly #services: CallsServices;
-  readonly #byId = new Map<string, Call>();
   readonly #hangUps = new Set<Promise<void>>();
   readonly #stop = new AbortController();
 
@@ -64,7 +56,7 @@ export class Calls {
     try {
       const answer = await call.answer;
       if (gone.aborted) leave();
-      return { id: call.publicId, answer };
+      return { id: call.callId, answer };
     } finally {
       gone.removeEventListener('abort', leave);
     }
@@ -77,15 +69,11 @@ export class Calls {
       metrics.clientAdmitted(admission.dialect, sdkOf(message.headers, url.searchParams));
       const call: Call = new Call(admission, {
         ...session,
-        ended: () => {
-          this.#byId.delete(call.publicId);
-          registry.remove(call);
-        },
+        ended: () => registry.remove(call),
         hangUp: (created, of) => this.#hangUp(created, of),
       });
       registry.add(call);
       admission.seated();
-      this.#byId.set(call.publicId, call);
       return call;
     } catch (error) {
       admission.release();
@@ -166,21 +154,6 @@ export class Calls {
     throw new RelayError('rate_limited', `At most ${limit} keys of one user at the same time.`, {
       retryAfterMs: life * 1000,
     });
-  }
-
-  /** Ends the call of this id if it is the sender's own; false when there is no such call. */
-  async hangUp({ principal }: Guest, id: string): Promise<boolean> {
-    const { issuer, tenant, subject } = principal;
-    const call = { id, issuer, tenant, subject };
-    return this.hangUpOwn(call) || ((await this.#services.elsewhere?.(call)) ?? false);
-  }
-
-  /** Ends the call if it is in this process and of this owner; false when it is not. */
-  hangUpOwn({ id, ...owner }: OwnedCall): boolean {
-    const call = this.#byId.get(id);
-    if (!call || userKey(call.admission.principal) !== userKey(owner)) return false;
-    call.end('normal', 'client', { message: 'The client hung up.' });
-    return true;
   }
 
   #hangUp(created: CreatedCall, { id, requestId }: Admission): void {

@@ -10,6 +10,8 @@ import { type Moment, moment } from './deadline.js';
 /** A session, whichever way its client is connected. */
 export interface Registered {
   readonly id: string;
+  /** Of a call: what its client knows it by, with the same digits as `id`. */
+  readonly callId?: string;
   readonly admission: Pick<Admission, 'renew' | 'principal'>;
   readonly isOpen: boolean;
   /** Bytes waiting to be written, by the direction they travel. */
@@ -24,14 +26,14 @@ export interface Registered {
   ask(): void;
   /** Ends the session as soon as no answer is running. */
   drain(): void;
-  end(id: ExitId, initiator: Initiator): void;
+  end(id: ExitId, initiator: Initiator, ending?: { readonly message?: string }): void;
 }
 
 const tickMs = 1000;
 const renewTicks = 20;
 
 export class SessionRegistry {
-  readonly #sessions = new Set<Registered>();
+  readonly #sessions = new Map<string, Registered>();
   /** Those that have come since the last tick. */
   readonly #fresh = new Set<Registered>();
   readonly #isRevoked: (principal: Principal) => boolean;
@@ -118,7 +120,7 @@ export class SessionRegistry {
   /** Puts a session into its reserved place; one clock runs while there is any. */
   add(session: Registered): void {
     this.#pending--;
-    this.#sessions.add(session);
+    this.#sessions.set(session.id, session);
     this.#fresh.add(session);
     if (this.#ticker) return;
     this.#tickedAt = performance.now();
@@ -126,7 +128,7 @@ export class SessionRegistry {
   }
 
   remove(session: Registered): void {
-    this.#sessions.delete(session);
+    this.#sessions.delete(session.id);
     this.#fresh.delete(session);
     if (this.#sessions.size > 0) return;
     if (this.#ticker) clearInterval(this.#ticker);
@@ -147,15 +149,21 @@ export class SessionRegistry {
     // A token may have been withdrawn while its session was being admitted.
     endRevoked(this.#fresh, this.#isRevoked);
     this.#fresh.clear();
-    for (const session of this.#sessions) {
+    for (const session of this.#sessions.values()) {
       session.tick(at);
       if (renews && session.isOpen) session.admission.renew();
     }
   };
 
+  /** The session with this id, or the call; undefined when there is none. */
+  find(id: string): Registered | undefined {
+    const session = this.#sessions.get(id.replace(/^call_/, 'sess_'));
+    return session?.id === id || session?.callId === id ? session : undefined;
+  }
+
   /** Ends all sessions of those who are meant, and says how many. */
   endRevoked(isMeant: (principal: Principal) => boolean): number {
-    return endRevoked(this.#sessions, isMeant);
+    return endRevoked(this.#sessions.values(), isMeant);
   }
 
   /** Admits nobody from now on, without ending anybody. */
@@ -166,11 +174,11 @@ export class SessionRegistry {
   /** Lets running answers finish and ends every session; those that take longer than the limit are ended then. */
   async drain(seconds: number): Promise<void> {
     this.#draining = true;
-    for (const session of this.#sessions) session.drain();
+    for (const session of this.#sessions.values()) session.drain();
     if (this.#sessions.size === 0) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(() => {
-        for (const session of this.#sessions) session.end('draining', 'relay');
+        for (const session of this.#sessions.values()) session.end('draining', 'relay');
       }, seconds * 1000);
       this.#whenEmpty = () => {
         clearTimeout(timer);
@@ -180,7 +188,7 @@ export class SessionRegistry {
   }
 }
 
-function endRevoked(sessions: ReadonlySet<Registered>, isMeant: (principal: Principal) => boolean): number {
+function endRevoked(sessions: Iterable<Registered>, isMeant: (principal: Principal) => boolean): number {
   const meant = [...sessions].filter(({ admission }) => isMeant(admission.principal));
   for (const session of meant) session.end('revoked', 'relay');
   return meant.length;

@@ -1,5 +1,7 @@
 import { trace } from '@opentelemetry/api';
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import type { Control } from '../../src/control/control.js';
+import { createPeers } from '../../src/control/peers.js';
 import { SessionRegistry } from '../../src/session/registry.js';
 import { createMemoryStore } from '../../src/store/memory.js';
 import { Revocations } from '../../src/store/revocations.js';
@@ -103,10 +105,8 @@ async function withStore() {
   const shared = {
     store,
     isFull: () => false,
-    hangUp: async () => false,
-    endGhost: async () => false,
     revocations: new Revocations(10),
-    revoke: async () => ({ ended: 0, isKept: true }),
+    join: (control: Control) => createPeers(control),
   };
   return { failures, memory, relay: await startTestRelay({ upstream: emulator.url, yaml, shared }) };
 }

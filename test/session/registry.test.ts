@@ -9,7 +9,7 @@ import { holdTime } from '../support/clock.js';
 function session(registry: SessionRegistry, subject: string) {
   const ends: string[] = [];
   const one = {
-    id: subject,
+    id: `${subject}-${registry.size}`,
     admission: { renew: () => undefined, principal: { subject } as Principal },
     isOpen: true,
     buffered: { up: 0, down: 0 },

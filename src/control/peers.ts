@@ -1,0 +1,45 @@
+/** Carries commands to whichever processes have the sessions they are about, and makes one answer of theirs. */
+
+import { RelayError } from '../errors.js';
+import { type Answer, type Command, rowOf } from './commands.js';
+import type { Control } from './control.js';
+
+/** All processes that serve the same clients, this one included. */
+export interface Peers {
+  /** Has a command carried out wherever it is due, and says what came of it. Rejects with a RelayError. */
+  ask<C extends Command>(command: C): Promise<Answer<C['verb']>>;
+}
+
+/** Asks one process and resolves to its answer, as it was received. */
+export type Ask = (command: Command, withinMs: number) => Promise<unknown>;
+
+/**
+ * The peers of a process.
+ * @param all has every process carry a command out, this one included; null where there is no other
+ */
+export function createPeers(control: Control, all: ((command: Command) => Promise<unknown>) | null = null): Peers {
+  return {
+    async ask<C extends Command>(command: C): Promise<Answer<C['verb']>> {
+      if (!all) return control(command);
+      const { answer, isFound } = rowOf<C['verb']>(command.verb);
+      if (isFound) {
+        const own = await control(command);
+        if (isFound(own)) return own;
+      }
+      return answer.parse(await all(command));
+    },
+  };
+}
+
+/**
+ * Has several processes carry a command out, at once. Rejects with `overloaded` when one did not answer on whom it depends;
+ * what that one was told it does as soon as it can.
+ */
+export async function askAll<C extends Command>(command: C, processes: readonly Ask[]): Promise<Answer<C['verb']>> {
+  const { answer, merge, isFound, unanswered, withinMs } = rowOf<C['verb']>(command.verb);
+  const settled = await Promise.allSettled(processes.map(async (ask) => answer.parse(await ask(command, withinMs))));
+  const merged = merge(settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : [])));
+  const isWhole = settled.every(({ status }) => status === 'fulfilled');
+  if (isWhole || unanswered === undefined || isFound?.(merged)) return merged;
+  throw new RelayError('overloaded', unanswered, { retryAfterMs: 1000 });
+}

@@ -1,0 +1,136 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Principal } from '../../src/auth/principal.js';
+import { type Command, command } from '../../src/control/commands.js';
+import { createControl, createIdleControl } from '../../src/control/control.js';
+import { askAll, createPeers } from '../../src/control/peers.js';
+import { SessionRegistry } from '../../src/session/registry.js';
+import { Revocations } from '../../src/store/revocations.js';
+import { pair } from '../support/line.js';
+
+const alice = { issuer: 'https://issuer.test', subject: 'alice', tenant: null };
+const revoke: Command<'revoke'> = {
+  verb: 'revoke',
+  revocation: { kind: 'user', name: 'alice', issuer: null, tenant: null, issuedUntil: 1, expiresAt: 9e9 },
+  keep: true,
+};
+const hangUp = (id: string): Command<'hang_up'> => ({ verb: 'hang_up', id, owner: alice });
+
+/** A process with sessions of alice: calls of these ids. */
+function process(...digits: string[]) {
+  const registry = new SessionRegistry(10);
+  const revocations = new Revocations(10);
+  const ends: unknown[] = [];
+  for (const one of digits) {
+    const session = {
+      id: `sess_${one}`,
+      callId: `call_${one}`,
+      admission: { renew: () => undefined, principal: { ...alice, claims: {} } as unknown as Principal },
+      isOpen: true,
+      buffered: { up: 0, down: 0 },
+      tick: () => undefined,
+      quietMs: () => 0,
+      ask: () => undefined,
+      drain: () => undefined,
+      end(id: string, initiator: string) {
+        ends.push([one, id, initiator]);
+        registry.remove(session);
+      },
+    };
+    registry.reserve();
+    registry.add(session);
+  }
+  const control = createControl({ registry, ghosts: { end: async () => digits.length > 0 }, revocations });
+  /** Asks it as its leader does: over a line. */
+  const { near } = pair({}, { asked: (question) => control(command.parse(question)) });
+  return { control, revocations, ends, ask: (due: Command, ms: number) => near.ask(due, ms) };
+}
+
+/** The first of several processes, with its peers. */
+function peersOf(all: ReturnType<typeof process>[]) {
+  const own = all[0] as ReturnType<typeof process>;
+  const others = vi.fn((due: Command) =>
+    askAll(
+      due,
+      all.map(({ ask }) => ask),
+    ),
+  );
+  return { peers: createPeers(own.control, others), others };
+}
+
+describe('a command', () => {
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+
+  it('reaches the session of another process', async () => {
+    const all = [process('1'), process('2')];
+    expect(await peersOf(all).peers.ask(hangUp('call_2'))).toBe(true);
+    expect(all[1]?.ends).toEqual([['2', 'normal', 'client']]);
+    expect(await peersOf(all).peers.ask(hangUp('call_2'))).toBe(false);
+  });
+
+  it('troubles nobody else where its session is here', async () => {
+    const { peers, others } = peersOf([process('1'), process('2')]);
+    expect(await peers.ask(hangUp('call_1'))).toBe(true);
+    expect(others).not.toHaveBeenCalled();
+  });
+
+  it.each([
+    ['of somebody else', { ...hangUp('call_1'), owner: { ...alice, tenant: 'acme' } }],
+    ['named as another kind of session', hangUp('sess_1')],
+    ['that never was', hangUp('call_3')],
+    ['named like what every object has', hangUp('__proto__')],
+  ])('does not find a call %s', async (_, due) => {
+    const all = [process(), process('1')];
+    expect(await peersOf(all).peers.ask(due)).toBe(false);
+    expect(all[1]?.ends).toEqual([]);
+  });
+
+  it('to all is carried out by all, and one answer is made of theirs', async () => {
+    const all = [process('1'), process('2', '3'), process()];
+    expect(await peersOf(all).peers.ask(revoke)).toEqual({ ended: 3, isKept: true });
+    expect(all.map(({ revocations }) => revocations.size)).toEqual([1, 1, 1]);
+    expect(await peersOf(all).peers.ask({ verb: 'end_ghost', user: alice })).toBe(true);
+  });
+
+  it('that must be confirmed fails when a process does not answer, and is carried out by the others', async () => {
+    const all = [process('1'), process('2')];
+    const silent = () => new Promise(() => undefined);
+    const timed = (_: Command, ms: number) => Promise.race([silent(), timeout(ms)]);
+    const asked = askAll(revoke, [...all.map(({ ask }) => ask), timed]).catch((error: unknown) => error);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(await asked).toMatchObject({ id: 'overloaded', retryAfterMs: 1000 });
+    expect(all.map(({ ends }) => ends.length)).toEqual([1, 1]);
+  });
+
+  it.each([
+    ['of another kind', { found: true }],
+    ['of nothing', undefined],
+  ])('takes an answer %s for none', async (_, answer) => {
+    expect(await askAll(hangUp('call_1'), [async () => answer])).toBe(false);
+    await expect(askAll(revoke, [async () => answer])).rejects.toMatchObject({ id: 'overloaded' });
+  });
+
+  it('to a process that has no sessions yet keeps what is withdrawn, and nothing that is not to be kept', async () => {
+    const revocations = new Revocations(10);
+    const idle = createIdleControl(revocations);
+    expect(await idle({ ...revoke, keep: false })).toEqual({ ended: 0, isKept: false });
+    expect(revocations.size).toBe(0);
+    expect(await idle(revoke)).toEqual({ ended: 0, isKept: true });
+    expect(revocations.size).toBe(1);
+    expect(await idle(hangUp('call_1'))).toBe(false);
+    expect(await idle({ verb: 'end_ghost', user: alice })).toBe(false);
+  });
+
+  it.each([
+    ['of no verb', { verb: 'dance' }],
+    ['with more than it says', { ...hangUp('call_1'), more: 1 }],
+    ['with an endless id', hangUp('x'.repeat(1001))],
+    ['without an owner', { verb: 'hang_up', id: 'call_1' }],
+  ])('%s is none', (_, due) => {
+    expect(command.safeParse(due).success).toBe(false);
+  });
+});
+
+function timeout(ms: number): Promise<never> {
+  return new Promise((_, reject) => setTimeout(() => reject(new Error('too late')), ms));
+}
