@@ -4,7 +4,7 @@ import { relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject } from '../protocol/event.js';
 import { clientEventId } from './client.js';
 import { type PublicSession, publicSession } from './configuration.js';
-import { publicError, publicParam } from './faults.js';
+import { busyCode, publicError, publicParam } from './faults.js';
 import { sessionFields } from './profile.js';
 import { isObject, own, setAt, valueAt } from './shape.js';
 import type { Memory, Sent } from './state.js';
@@ -102,7 +102,9 @@ class AnswerBook implements Answers {
     const key = settled === null || settled.update.by === 'local' ? named : settled.update.eventId;
     const cause = typeof key === 'string' ? this.#take(key) : undefined;
     cause?.undo();
-    const byRelay = cause === undefined && typeof key === 'string' && key.startsWith(relayPrefix);
+    const byRelay =
+      cause === undefined &&
+      (typeof key === 'string' ? key.startsWith(relayPrefix) : error.code === busyCode && responses.retract());
     if (byRelay || cause?.by === 'relay') return this.#locals(settled);
     // Upstream does not always say what it refused, and a client must not wait for ever.
     if (cause === undefined) responses.release();

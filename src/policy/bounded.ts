@@ -38,6 +38,10 @@ export class Bounded<V> {
     return this.#entries?.entries().next().value;
   }
 
+  entries(): Iterable<readonly [string, V]> {
+    return this.#entries?.entries() ?? [];
+  }
+
   values(): Iterable<V> {
     return this.#entries?.values() ?? [];
   }

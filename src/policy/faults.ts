@@ -44,6 +44,9 @@ export function faultOf(error: z.ZodError, value: Json, at: string, expected = '
   return { code: 'invalid_value', message, param };
 }
 
+/** What a response that is asked for while another one runs is refused with, by upstream and by the relay. */
+export const busyCode = 'conversation_already_has_active_response';
+
 const unexplained = 'The model service could not carry out a request.';
 
 /** Codes of upstream that tell a client about its own doing, with words of ours: upstream's may quote the configuration. */
@@ -56,10 +59,7 @@ const upstreamCodes = new Map([
   ['invalid_event', 'The event is not valid.'],
   ['invalid_json', 'The event is not valid JSON.'],
   ['cannot_update_voice', 'The voice cannot be changed once audio was produced.'],
-  [
-    'conversation_already_has_active_response',
-    'The conversation already has an active response. Wait until it is finished before creating another.',
-  ],
+  [busyCode, 'The conversation already has an active response. Wait until it is finished before creating another.'],
   ['response_cancel_not_active', 'Cancellation failed: no active response was found.'],
   ['input_audio_buffer_commit_empty', 'The input audio buffer is too small to commit: at least 100 ms are needed.'],
   ['item_truncate_invalid_item_id', 'The item to truncate does not exist or cannot be truncated.'],

@@ -12,8 +12,8 @@ import type { Memory } from './state.js';
 export interface Asking {
   /** A judged event of the client as it goes upstream, or null when the relay answers it by itself. */
   client(body: JsonObject, clientId: string | null): JsonObject | null;
-  /** An event of the relay as it goes upstream. */
-  relay(body: JsonObject): JsonObject;
+  /** An event of the relay as it goes upstream; `after` is the response whose turn it goes on with. */
+  relay(body: JsonObject, after: string | null): JsonObject;
 }
 
 /** Makes what prepares the events of one session. */
@@ -52,7 +52,7 @@ class Preparation implements Asking {
     return { ...out, event_id: eventId };
   }
 
-  relay(body: JsonObject): JsonObject {
+  relay(body: JsonObject, after: string | null): JsonObject {
     const { items, responses, updates, sent, trusted } = this.#memory;
     const eventId = this.#nextId('');
     const out: JsonObject = { ...body, event_id: eventId };
@@ -66,8 +66,12 @@ class Preparation implements Asking {
     }
     if (body.type === 'response.create') {
       const response = isObject(body.response) ? body.response : {};
-      const ask = responses.ask({ by: 'relay', hidden: own(response, 'conversation') === 'none', metadata: null });
       const metadata = own(response, 'metadata');
+      const ask = responses.ask({
+        by: 'relay',
+        hidden: own(response, 'conversation') === 'none',
+        metadata: after === null ? null : responses.attached(after),
+      });
       out.response = { ...response, metadata: { ...(isObject(metadata) ? metadata : {}), ...ask.metadata } };
       sent.set(eventId, { by: 'relay', clientId: null, undo: () => responses.forget(ask.tag) });
     }

@@ -60,9 +60,12 @@ export interface Policy {
   /**
    * Must be given every event that the relay itself sends upstream while the policy judges what comes back; returns what
    * to send. Its items are hidden, its acks and errors never reach the client, and so is the response when it is not
-   * part of the conversation (`conversation: 'none'`).
+   * part of the conversation (`conversation: 'none'`). `after` is the response whose turn it goes on with, whose
+   * `metadata` the client gets again.
    */
-  injected(body: JsonObject): JsonObject;
+  injected(body: JsonObject, after?: string | null): JsonObject;
+  /** An event that the client was allowed to send, by its id upstream, will never be sent. */
+  withdrawn(eventId: string): void;
   /**
    * The session object for the client's `session.created`, which is redacted and shows the effective configuration. Takes
    * the session object of upstream's ack of the configuration, the relay's own id of the session and its end in seconds
@@ -147,9 +150,15 @@ class SessionPolicy implements Policy {
     this.#mayAsk = mayAsk;
   }
 
-  injected(body: JsonObject): JsonObject {
+  injected(body: JsonObject, after: string | null = null): JsonObject {
     this.#speechItem = null;
-    return this.#asking.relay(body);
+    return this.#asking.relay(body, after);
+  }
+
+  withdrawn(eventId: string): void {
+    const { sent } = this.#memory;
+    sent.get(eventId)?.undo();
+    sent.delete(eventId);
   }
 
   sessionCreated(upstreamSession: JsonObject, sessionId: string, expiresAt: number): JsonObject {

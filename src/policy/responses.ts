@@ -23,6 +23,8 @@ export interface Responses {
   ask(ask: Ask): { readonly tag: string; readonly metadata: JsonObject };
   /** Upstream refused the `response.create` with this tag. */
   forget(tag: string): void;
+  /** Upstream is busy and did not say for whom: takes back the relay's oldest ask, if one is unanswered; it would be that one. */
+  retract(): boolean;
   /** Upstream refused something and did not say what: no ask holds up the next one any longer. */
   release(): void;
   /** Notes a `response.created`; returns whether the client may see it. */
@@ -32,6 +34,8 @@ export interface Responses {
   shows(id: Json | undefined): boolean;
   /** What the client attached to its own `response.create`. */
   metadata(id: string): JsonObject | null;
+  /** The same of the turn that this response belongs to, also after its end, for one that goes on with it. */
+  attached(id: string): JsonObject | null;
   /** Whether another `response.create` of the client would be refused upstream. */
   readonly busy: boolean;
   /** Whether any was asked for or has begun. */
@@ -41,6 +45,8 @@ export interface Responses {
 const tagKey = relayPrefix.slice(0, -1);
 const maxResponses = 4096;
 const maxAsks = 256;
+/** Turns that something may still follow upon. */
+const maxTurns = 8;
 
 /** Makes the memory of one session's responses. */
 export function createResponses(): Responses {
@@ -51,6 +57,7 @@ class ResponseMemory implements Responses {
   readonly #shown = new Bounded<JsonObject | null>(maxResponses);
   readonly #hidden = new Bounded<true>(maxResponses);
   readonly #running = new Bounded<true>(maxResponses);
+  readonly #attached = new Bounded<JsonObject>(maxTurns);
   readonly #asks = new Bounded<Ask & { waits: boolean }>(maxAsks);
   #tags = 0;
   #upstreamEchoes = false;
@@ -62,12 +69,21 @@ class ResponseMemory implements Responses {
 
   ask(ask: Ask): { tag: string; metadata: JsonObject } {
     const tag = String(++this.#tags);
-    this.#asks.set(tag, { ...ask, waits: ask.by === 'client' });
+    this.#asks.set(tag, { ...ask, waits: !ask.hidden });
     return { tag, metadata: { [tagKey]: tag } };
   }
 
   forget(tag: string): void {
     this.#asks.delete(tag);
+  }
+
+  retract(): boolean {
+    for (const [tag, ask] of this.#asks.entries()) {
+      if (ask.by !== 'relay' || ask.hidden) continue;
+      this.#asks.delete(tag);
+      return true;
+    }
+    return false;
   }
 
   release(): void {
@@ -84,6 +100,7 @@ class ResponseMemory implements Responses {
       return false;
     }
     this.#shown.set(id, ask?.metadata ?? null);
+    if (ask?.metadata) this.#attached.set(id, ask.metadata);
     this.#running.set(id, true);
     return true;
   }
@@ -116,6 +133,10 @@ class ResponseMemory implements Responses {
 
   metadata(id: string): JsonObject | null {
     return this.#shown.get(id) ?? null;
+  }
+
+  attached(id: string): JsonObject | null {
+    return this.#attached.get(id) ?? null;
   }
 
   get busy(): boolean {

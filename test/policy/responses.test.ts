@@ -150,6 +150,36 @@ describe('a response of the relay', () => {
     const sent = session.policy.injected({ type: 'response.create' });
     expect(metadataOf(session.all(created('resp_1', tagOf(sent)), done('resp_1')))).toEqual([null, null]);
   });
+  it('that goes on with a turn of the client has what the client attached to that', () => {
+    const session = bench();
+    const turn = tagOf(session.up(ask({ trace: 'mine' })));
+    session.all(created('resp_1', turn), done('resp_1'));
+    const sent = session.policy.injected({ type: 'response.create' }, 'resp_1');
+    expect(JSON.stringify(sent)).not.toContain('mine');
+    const events = session.all(created('resp_2', tagOf(sent)), done('resp_2'));
+    expect(metadataOf(events)).toEqual([{ trace: 'mine' }, { trace: 'mine' }]);
+    const next = session.policy.injected({ type: 'response.create' }, 'resp_2');
+    expect(metadataOf(session.all(created('resp_3', tagOf(next))))).toEqual([{ trace: 'mine' }]);
+  });
+  it('has the client wait with a response of its own until it is done, and is not held against it', () => {
+    const session = bench();
+    const sent = session.policy.injected({ type: 'response.create' });
+    const refused = { code: 'conversation_already_has_active_response', race: true };
+    expect(session.up(ask())).toBeNull();
+    session.all(created('resp_1', tagOf(sent)));
+    expect(session.up(ask())).toBeNull();
+    expect(session.refusals).toMatchObject([refused, refused]);
+    session.all(done('resp_1'));
+    expect(session.up(ask())).not.toBeNull();
+  });
+  it('that upstream is too busy for says nothing to the client, also where the error names nothing, and holds up nothing', () => {
+    const session = bench();
+    session.policy.injected({ type: 'response.create' });
+    const busy = { code: 'conversation_already_has_active_response', event_id: null };
+    expect(session.down({ type: 'error', event_id: 'e', error: busy })).toEqual([]);
+    expect(session.up(ask())).not.toBeNull();
+    expect(session.down({ type: 'error', event_id: 'e', error: busy })).toMatchObject([{ type: 'error' }]);
+  });
   it('that fails says nothing to the client', () => {
     const session = bench();
     const sent = session.policy.injected({ type: 'response.create' });
