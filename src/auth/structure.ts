@@ -14,6 +14,9 @@ export interface TokenHeader {
 // RFC 7519 section 5.1 and RFC 9068 section 2.1. Other types, such as logout tokens, are for another purpose.
 const tokenType = /^(?:application\/)?(?:at\+)?jwt$/i;
 
+/** What a claim may say is judged by its name, in words that have it. */
+const rules = { depth: 16, keys: 512, allows: 'any' } as const;
+
 /**
  * Takes a JWT in compact form apart (RFC 7515 section 7.1) without trusting it. Throws `unauthorized` for whatever is not
  * exactly that: other parts, another alphabet, JSON that can be read in two ways, extensions that must be understood.
@@ -54,7 +57,7 @@ function decode(part: string): Buffer | null {
 
 function object(bytes: Buffer, name: string): JsonObject {
   try {
-    return parseStrict(bytes);
+    return parseStrict(bytes, rules);
   } catch (cause) {
     const why = cause instanceof TypeError ? `: ${cause.message}` : '';
     throw new RelayError('unauthorized', `The token's ${name} must be an unambiguous JSON object${why}.`, { cause });

@@ -11,7 +11,8 @@ import { Buffer } from 'node:buffer';
 import { RelayError } from '../errors.js';
 import { audioLength } from './audio.js';
 import type { Dialect, Direction } from './catalogue.js';
-import { eventOf, type Json, type JsonObject, type RealtimeEvent } from './event.js';
+import { eventOf, isObject, type JsonObject, type RealtimeEvent } from './event.js';
+import { type JsonRules, readJson } from './json.js';
 import { type SlowReason, scan, scanTable, typeValueAt } from './scan.js';
 
 /**
@@ -20,20 +21,14 @@ import { type SlowReason, scan, scanTable, typeValueAt } from './scan.js';
  */
 export type Reader = (message: Buffer) => RealtimeEvent;
 
-/** How large the tree of a parsed message may be. */
-interface TreeLimits {
-  /** Objects and arrays within each other, the message itself being the first. */
-  readonly depth: number;
-  /** Keys of all objects together. */
-  readonly keys: number;
-  /** Elements of all arrays together. */
-  readonly elements: number;
-}
-
-const treeLimits: Record<Direction, TreeLimits> = {
-  up: { depth: 16, keys: 512, elements: 4096 },
-  down: { depth: 32, keys: 20_000, elements: 100_000 },
+const forbidden = new Set(['constructor', 'prototype']);
+const rulesOf: Record<Direction, JsonRules> = {
+  up: { depth: 16, keys: 512, elements: 4096, forbidden },
+  down: { depth: 32, keys: 20_000, elements: 100_000, forbidden },
 };
+
+/** How large the tree of a parsed message may be. */
+type TreeLimits = Required<Pick<JsonRules, 'depth' | 'keys' | 'elements'>>;
 
 interface ReaderOptions {
   readonly direction: Direction;
@@ -55,7 +50,7 @@ interface ReaderOptions {
 export function createReader(options: ReaderOptions): Reader {
   const { direction, dialect, slowBytes, eventBytes, onSlow, onHalf } = options;
   const table = scanTable(direction, dialect);
-  const limits = options.tree ?? treeLimits[direction];
+  const rules: JsonRules = { ...rulesOf[direction], ...options.tree, ...(onHalf && { allows: 'halves' }) };
   return (message) => {
     if (message.length > eventBytes) throw tooBig(message.length, eventBytes, 'events');
     const judged = scan(message, table);
@@ -65,7 +60,7 @@ export function createReader(options: ReaderOptions): Reader {
     if (message.length > slowBytes && message.length - audioLength(message) > slowBytes) {
       throw tooBig(message.length, slowBytes, 'all that is not audio');
     }
-    return eventOf(parse(message, limits, onHalf));
+    return eventOf(parse(message, rules, onHalf));
   };
 }
 
@@ -92,112 +87,12 @@ export function spliceType(event: RealtimeEvent, to: string): RealtimeEvent {
   return { type: to, raw: renamed, body: null, audioBytes, itemId, responseId };
 }
 
-// ignoreBOM keeps the mark in the text, where JSON.parse refuses it; without it the decoder would hide it.
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-const forbiddenKeys = new Set(['__proto__', 'constructor', 'prototype']);
-const unsafeInKey = /[\p{Cc}\p{Cs}]/u;
-const loneSurrogate = /\p{Cs}/u;
-// Decoded UTF-8 holds no lone surrogate (RFC 3629 section 3), so only an escape can make one.
-const surrogateEscape = /\\u[dD][89a-fA-F]/;
-
-function parse(message: Buffer, limits: TreeLimits, onHalf: (() => void) | undefined): JsonObject {
-  let text: string;
-  try {
-    text = utf8.decode(message);
-  } catch {
-    throw noObject('is not valid UTF-8');
-  }
-  const colons = survey(text, limits);
-  let value: Json;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    // The parser's own message quotes the text, which must not reach a log.
-    throw noObject('is not valid JSON');
-  }
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw noObject('is not a JSON object');
-  const tree: Tree = { keys: 0, elements: 0, halves: 0, limits, mayHoldSurrogates: surrogateEscape.test(text) };
-  inspect(value, tree);
-  if (tree.halves > 0) {
-    if (!onHalf) throw refuse('has half of a surrogate pair in a string');
-    onHalf();
-  }
-  if (tree.keys !== colons) throw refuse('has a key more than once in the same object');
-  return value;
-}
-
-/**
- * Counts the colons outside strings, which in valid JSON is the number of keys as written: if the parsed tree has fewer,
- * a key was there twice. Refuses what is too deep or too wide before a tree is built of it, and so before recursion.
- */
-function survey(text: string, limits: TreeLimits): number {
-  const maxCommas = limits.keys + limits.elements;
-  let colons = 0;
-  let commas = 0;
-  let depth = 0;
-  for (let at = 0; at < text.length; at++) {
-    switch (text.charCodeAt(at)) {
-      case 0x22: // "
-        at = stringEnd(text, at);
-        break;
-      case 0x3a: // :
-        if (++colons > limits.keys) throw refuse(`has more than ${limits.keys} keys`);
-        break;
-      case 0x2c: // ,
-        if (++commas > maxCommas) throw refuse('has too many keys and elements');
-        break;
-      case 0x7b: // {
-      case 0x5b: // [
-        if (++depth > limits.depth) throw refuse(`is nested more than ${limits.depth} levels deep`);
-        break;
-      case 0x7d: // }
-      case 0x5d: // ]
-        depth--;
-        break;
-    }
-  }
-  return colons;
-}
-
-/** The position of the quote that closes the string opened at `open`, or the end of the text. */
-function stringEnd(text: string, open: number): number {
-  let end = text.indexOf('"', open + 1);
-  while (end !== -1) {
-    let before = end - 1;
-    while (text.charCodeAt(before) === 0x5c) before--;
-    if ((end - before) % 2 === 1) return end;
-    end = text.indexOf('"', end + 1);
-  }
-  return text.length;
-}
-
-interface Tree {
-  keys: number;
-  elements: number;
-  halves: number;
-  readonly limits: TreeLimits;
-  readonly mayHoldSurrogates: boolean;
-}
-
-/** Recursion is bounded: `survey` has measured the depth. */
-function inspect(value: Json | undefined, tree: Tree): void {
-  if (typeof value === 'string') {
-    if (tree.mayHoldSurrogates && loneSurrogate.test(value)) tree.halves++;
-  } else if (typeof value === 'number') {
-    if (!Number.isFinite(value)) throw refuse('has a number out of range');
-  } else if (Array.isArray(value)) {
-    tree.elements += value.length;
-    if (tree.elements > tree.limits.elements) throw refuse(`has more than ${tree.limits.elements} array elements`);
-    for (const element of value) inspect(element, tree);
-  } else if (typeof value === 'object' && value !== null) {
-    for (const key of Object.keys(value)) {
-      if (forbiddenKeys.has(key)) throw refuse(`has the key "${key}", which is never allowed`);
-      if (unsafeInKey.test(key)) throw refuse('has a key with a control character or half of a surrogate pair');
-      tree.keys++;
-      inspect(value[key], tree);
-    }
-  }
+function parse(message: Buffer, rules: JsonRules, onHalf: (() => void) | undefined): JsonObject {
+  const reading = readJson(message, rules);
+  if (reading.fault !== null) throw reading.isObject ? refuse(reading.fault) : noObject(reading.fault);
+  if (!isObject(reading.value)) throw noObject('is not a JSON object');
+  if (reading.halves > 0) onHalf?.();
+  return reading.value;
 }
 
 function noObject(fault: string): RelayError {

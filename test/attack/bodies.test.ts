@@ -149,6 +149,30 @@ describe('the body of a user', () => {
     expect([answer.status, error.code]).toEqual([400, 'bad_event']);
   });
 
+  it.each(doors.filter(([path, type]) => type === 'application/json' && !path.endsWith('hangup')))(
+    'of which readers could make different things is refused at %s',
+    async (path) => {
+      const relay = await start();
+      const token = relay.token({ claims: { scope: 'relay.revoke' } });
+      const bodies = [
+        '{"sub":"alice","sub":"bob"}',
+        '{"sub":"alice","a":[{"b":1,"\\u0062":2}]}',
+        '{"sub":"alice","__proto__":{}}',
+        `{"sub":"alice","a":${'['.repeat(40)}${']'.repeat(40)}}`,
+      ];
+      for (const body of bodies) {
+        const answer = await fetch(`${relay.relay.url}${path}`, {
+          method: 'POST',
+          headers: { authorization: `Bearer ${token}` },
+          body,
+        });
+        const { error } = (await answer.json()) as { error?: { code: string; message: string } };
+        expect([body, answer.status, error?.code]).toEqual([body, 400, 'bad_event']);
+        expect(error?.message).toMatch(/^The body (has|is) /);
+      }
+    },
+  );
+
   it('that does not come in time is said to be late', async () => {
     const emulator = await startTestEmulator();
     const relay = await startTestRelay({ upstream: emulator.url, yaml: 'limits: { handshake_seconds: 0.3 }' });
