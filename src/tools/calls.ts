@@ -1,0 +1,144 @@
+/** Calls of functions that the server answers for: each is judged, run once, and written down. */
+
+import type { Clock } from '../clock.js';
+import { Bounded } from '../policy/bounded.js';
+import { isServed, type ServedTool } from '../policy/tools.js';
+import type { JsonObject } from '../protocol/event.js';
+import type { Round } from './round.js';
+import { createRuns } from './runs.js';
+import { notAllowed, tooMany, wrongArguments } from './texts.js';
+import type { Tool, ToolCall, ToolResult } from './tool.js';
+
+/** What calls are made with. */
+export interface CallSetup {
+  /** The tools of the profile by name, those that clients run among them. */
+  readonly tools: ReadonlyMap<string, Tool>;
+  /** Whether a function that the profile does not list is the client's, and the tools that upstream runs are. */
+  readonly trusted: boolean;
+  readonly limits: { readonly tool_calls_per_response: number; readonly tools_at_once: number };
+  /** What all calls of the session have in common. */
+  readonly caller: Omit<ToolCall, 'name' | 'callId' | 'arguments'>;
+}
+
+/** What calls need of their session. */
+export interface CallPorts {
+  readonly clock: Clock;
+  /** A place among all calls of the instance, as what gives it back; null when there is none. */
+  take(): (() => void) | null;
+  /** One more call of this user; false over the rate. */
+  count(): boolean;
+  /** A call is over. */
+  called(report: CallReport): void;
+}
+
+/** A call that is over. */
+export interface CallReport {
+  /** As it is configured; null for a function that the profile does not list. */
+  readonly tool: ServedTool | null;
+  readonly callId: string;
+  /** The item of the call. */
+  readonly itemId: string | null;
+  readonly result: ToolResult;
+  /** From the completed item on. */
+  readonly ms: number;
+  /** Whether it was run at all. */
+  readonly hasRun: boolean;
+}
+
+/** The calls of one session. */
+export interface Calls {
+  /** Those that have begun and not ended. */
+  readonly open: number;
+  /** Takes note of the name of a function whose arguments are still to come: some upstreams say it only there. */
+  named(item: JsonObject): void;
+  /** Begins the call of a completed item, unless it has begun before; whoever else runs it is noted in the round. */
+  begin(round: Round, item: JsonObject): void;
+  /** Whether a `call_id` is that of a call the server answers for. */
+  knows(callId: unknown): boolean;
+  /** The user has interrupted: what is not to go on then is given up. */
+  interrupt(): void;
+  totals(): { readonly toolCalls: number; readonly toolErrors: number };
+  /** Gives up all that run. */
+  close(): void;
+}
+
+const mostOpen = 32;
+/** That are remembered, so that none is run twice. */
+const mostKnown = 1024;
+const mostNames = 64;
+
+/** Makes the calls of a session that begins; `over` is told of each one after the books. */
+export function createCalls(
+  setup: CallSetup,
+  ports: CallPorts,
+  over: (round: Round, report: CallReport) => void,
+): Calls {
+  const { tools, trusted, limits, caller } = setup;
+  const runs = createRuns({ clock: ports.clock, atOnce: limits.tools_at_once, take: ports.take });
+  const known = new Bounded<true>(mostKnown);
+  const names = new Bounded<string>(mostNames);
+  const totals = { toolCalls: 0, toolErrors: 0 };
+
+  /** Why a call is not to be run, if so. */
+  function refusal(
+    round: Round,
+    tool: Tool | undefined,
+    configured: ServedTool | null,
+    args: string,
+  ): ToolResult | null {
+    const { tool_calls_per_response: perResponse } = limits;
+    if (round.calls > perResponse) return tooMany(`A response may make ${perResponse} calls.`);
+    if (runs.size >= mostOpen) return tooMany(`A session may have ${mostOpen} calls open.`);
+    if (!ports.count()) return tooMany('The calls of this user come too fast.');
+    if (!tool || !configured) return notAllowed('unknown', 'The profile lists no function of that name.');
+    if (configured.after === 'user' && round.isUnprompted) {
+      return notAllowed('limit', 'It was called after the output of a tool, without new words of the user.');
+    }
+    const judged = tool.run === null && tool.judge(args);
+    return judged && 'problem' in judged ? wrongArguments(judged.problem) : null;
+  }
+
+  return {
+    get open() {
+      return runs.size;
+    },
+    named({ id, name }) {
+      if (typeof id === 'string' && typeof name === 'string') names.set(id, name);
+    },
+    begin(round, { id, call_id: callId, name: given, arguments: written }) {
+      if (typeof callId !== 'string' || callId === '' || known.has(callId)) return;
+      const name = typeof given === 'string' ? given : names.get(String(id));
+      names.delete(String(id));
+      const tool = tools.get(name ?? '');
+      const configured = tool && isServed(tool.configured) ? tool.configured : null;
+      if (tool ? configured === null : trusted) {
+        round.hasClientCalls = true;
+        return;
+      }
+      known.set(callId, true);
+      const beganAt = performance.now();
+      if (round.calls++ === 0) round.startedAt = beganAt;
+      const itemId = typeof id === 'string' ? id : null;
+      const ended = (result: ToolResult, hasRun: boolean) => {
+        const report = { tool: configured, callId, itemId, result, ms: performance.now() - beganAt, hasRun };
+        totals.toolCalls++;
+        if (result.outcome !== 'ok') totals.toolErrors++;
+        round.open.delete(callId);
+        ports.called(report);
+        over(round, report);
+      };
+      const args = typeof written === 'string' ? written : '';
+      const refused = refusal(round, tool, configured, args);
+      if (refused || !tool || !configured) {
+        if (refused) ended(refused, false);
+        return;
+      }
+      round.open.set(callId, configured);
+      runs.start({ tool, configured, call: { ...caller, name: configured.name, callId, arguments: args }, ended });
+    },
+    knows: (callId) => typeof callId === 'string' && known.has(callId),
+    interrupt: () => runs.giveUp('interrupted', ({ configured }) => configured.on_interrupt === 'abort'),
+    totals: () => ({ ...totals }),
+    close: () => runs.giveUp('ended', () => true),
+  };
+}

@@ -1,0 +1,300 @@
+/**
+ * The life of tool calls in one session: sees what is said, and never changes, swallows or delays any of it. What a call
+ * brings goes upstream later, as an event of the relay's own.
+ */
+
+import { Bounded } from '../policy/bounded.js';
+import { replyOf } from '../policy/tools.js';
+import { relayPrefix } from '../protocol/catalogue.js';
+import { type Json, type JsonObject, objectOf, type Step } from '../protocol/event.js';
+import type { Answering } from './answering.js';
+import { type CallPorts, type CallReport, type CallSetup, type Calls, createCalls } from './calls.js';
+import { createFillers, type Fillers, fillerMark } from './fillers.js';
+import { createOutputs, type Outputs } from './outputs.js';
+import { beginRound, finish, mayFollow, type Round, wantsAnswer, wish } from './round.js';
+
+/** What a runner needs of its session. */
+export interface RunnerPorts extends CallPorts {
+  readonly answering: Answering;
+  /** Speaks upstream; the event has its id, so that whoever answers it can be told. */
+  say(body: JsonObject): void;
+  /** The instructions that make the model say this and nothing else. */
+  toSay(text: string): string;
+  /** A call has brought something for the client. */
+  result(told: ClientResult): void;
+  /** Upstream did not take the output of a call. */
+  outputRefused(callId: string, code: Json): void;
+  /** What the answer that begins had to wait for, from the first call to begin to the last to end. */
+  waited(ms: number): void;
+}
+
+/** What a client is told of a call that went well. */
+export interface ClientResult {
+  readonly tool: string;
+  readonly callId: string;
+  /** The item of the call. */
+  readonly itemId: string | null;
+  readonly result: Json;
+}
+
+/** The calls of one session. */
+export interface Runner {
+  /** Sees every event of upstream. */
+  readonly down: Step;
+  /** Sees every event of the client that policy let pass. */
+  readonly up: Step;
+  /** Whether a call has begun and not ended. */
+  readonly isWorking: boolean;
+  /** Whether an item pretends to be the output of a call that the server answers for. */
+  isForged(item: JsonObject): boolean;
+  totals(): { readonly toolCalls: number; readonly toolErrors: number };
+  /** The session has ended: what runs is given up, and nothing is said any more. */
+  close(): void;
+}
+
+/** More than an honest session has of a kind at a time. */
+const most = 64;
+/** For a final event of upstream's own tools after the end of their response. */
+const mcpMs = 60_000;
+const tagKey = relayPrefix.slice(0, -1);
+
+/** Makes the runner of a session that begins. */
+export function createRunner(setup: CallSetup, ports: RunnerPorts): Runner {
+  return new SessionRunner(setup, ports);
+}
+
+class SessionRunner implements Runner {
+  readonly #trusted: boolean;
+  readonly #ports: RunnerPorts;
+  readonly #calls: Calls;
+  readonly #fillers: Fillers;
+  readonly outputs: Outputs;
+  /** Responses by id, until all is over that they called. */
+  readonly #rounds = new Bounded<Round>(most);
+  /** Tags of the client's responses that are no part of the conversation. */
+  readonly #outside = new Bounded<true>(most);
+  /** Requests for approval that were answered. */
+  readonly #disapproved = new Bounded<true>(most);
+  /** Whether the model has read the output of a tool since the user's last words. */
+  #hasRead = false;
+  #waitedMs = 0;
+  #isClosed = false;
+
+  constructor(setup: CallSetup, ports: RunnerPorts) {
+    this.#trusted = setup.trusted;
+    this.#ports = ports;
+    this.#calls = createCalls(setup, ports, (round, report) => this.#over(round, report));
+    this.#fillers = createFillers(ports);
+    this.outputs = createOutputs(ports);
+  }
+
+  readonly down: Step = (event) => {
+    if (event.body !== null && !this.#isClosed) onDown.get(event.type)?.(this, event.body);
+    return event;
+  };
+
+  readonly up: Step = (event) => {
+    if (event.body !== null) onUp.get(event.type)?.(this, event.body);
+    return event;
+  };
+
+  get isWorking(): boolean {
+    return this.#calls.open > 0;
+  }
+
+  isForged({ type, id, call_id: callId }: JsonObject): boolean {
+    return type === 'function_call_output' && this.#calls.knows(callId) && !this.outputs.isOwn(id);
+  }
+
+  totals(): { toolCalls: number; toolErrors: number } {
+    return this.#calls.totals();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#fillers.close();
+    this.#calls.close();
+    for (const round of [...this.#rounds.values()]) this.#leave(round);
+  }
+
+  began({ id, conversation_id: conversation, metadata }: JsonObject): Round | null {
+    if (typeof id !== 'string' || this.#rounds.has(id)) return null;
+    const { relay, [tagKey]: tag } = objectOf(metadata);
+    const isOutside = conversation === null || this.#outside.delete(String(tag));
+    const round = beginRound(id, isOutside, this.#hasRead);
+    this.#rounds.set(id, round);
+    if (isOutside || relay === fillerMark.relay || this.#waitedMs === 0) return round;
+    this.#ports.waited(this.#waitedMs);
+    this.#waitedMs = 0;
+    return round;
+  }
+
+  /** An item of a response has begun. */
+  added(round: Round, item: JsonObject): void {
+    const { type, id } = item;
+    if (type === 'function_call') this.#calls.named(item);
+    if (type !== 'mcp_call' || typeof id !== 'string') return;
+    if (this.#trusted || round.isOutside || round.open.size >= most) return;
+    round.hasMcpCalls = true;
+    round.open.set(id, null);
+  }
+
+  /** An item of a response is complete, or is cut off. */
+  ended(round: Round, item: JsonObject): void {
+    if (round.isOutside) return;
+    const { type, status, id, output, error } = item;
+    if (type === 'function_call') {
+      // What is cut off is never run.
+      if (status === 'completed') this.#calls.begin(round, item);
+    } else if (type === 'mcp_call') {
+      if (isGiven(output) || isGiven(error) || status === 'incomplete') this.rested(id);
+    } else if (type === 'mcp_approval_request' && !this.#trusted) this.#disapprove(round, id);
+  }
+
+  #over(round: Round, { tool, callId, itemId, result: { outcome, output, result } }: CallReport): void {
+    if (this.#isClosed) return;
+    if (tool && outcome === 'ok' && result !== undefined) {
+      this.#ports.result({ tool: tool.name, callId, itemId, result });
+    }
+    // Nobody but the relay can answer for a backend that never came.
+    const isLost = tool?.runs === 'backend' && outcome === 'timeout';
+    if (outcome !== 'aborted') wish(round, tool && !isLost ? replyOf(tool) : 'always');
+    this.outputs.put(round, { type: 'function_call_output', call_id: callId, output });
+    this.#fillers.look(round);
+    this.#settle(round);
+  }
+
+  /** An end user cannot be asked for what the operator has not allowed. */
+  #disapprove(round: Round, id: Json | undefined): void {
+    if (typeof id !== 'string' || this.#disapproved.has(id)) return;
+    this.#disapproved.set(id, true);
+    const answer = { type: 'mcp_approval_response', approval_request_id: id, approve: false, reason: 'Not approved.' };
+    wish(round, 'always');
+    this.outputs.put(round, answer);
+  }
+
+  /** A tool of upstream's own is done. */
+  rested(id: Json | undefined): void {
+    this.#hasRead = true;
+    const round = [...this.#rounds.values()].find(({ open }) => open.get(String(id)) === null);
+    if (!round) return;
+    round.open.delete(String(id));
+    round.isUnprompted = true;
+    this.#settle(round);
+  }
+
+  done(response: JsonObject): void {
+    const round = this.roundOf(response.id);
+    if (!round) return;
+    if (round.isOutside) {
+      this.#leave(round);
+      return;
+    }
+    finish(round, response);
+    this.outputs.flush(round);
+    if (round.hasClientCalls && round.open.size > 0 && mayFollow(round)) {
+      round.settled.push(this.#ports.answering.keep());
+    }
+    if ([...round.open.values()].includes(null)) {
+      round.settled.push(
+        this.#ports.clock.at(mcpMs, () => {
+          for (const [id, tool] of round.open) if (tool === null) round.open.delete(id);
+          this.#settle(round);
+        }),
+      );
+    }
+    this.#fillers.look(round);
+    this.#settle(round);
+  }
+
+  /** Asks for the answer to what a round brought, when all of it is there. */
+  #settle(round: Round): void {
+    if (round.status === null || round.open.size > 0) return;
+    if (mayFollow(round) && round.calls > 0) {
+      const waited = performance.now() - round.startedAt;
+      if (round.hasClientCalls || wantsAnswer(round)) this.#waitedMs = Math.max(this.#waitedMs, waited);
+    }
+    this.#leave(round);
+    if (!wantsAnswer(round)) return;
+    const { acknowledged } = this.#ports.answering.want({ kind: 'follow-up', after: round.responseId });
+    if (round.unacknowledged.size === 0) acknowledged();
+    else round.acknowledged = acknowledged;
+  }
+
+  #leave(round: Round): void {
+    this.#rounds.delete(round.responseId);
+    for (const settled of round.settled.splice(0)) settled();
+  }
+
+  roundOf(responseId: Json | undefined): Round | undefined {
+    return typeof responseId === 'string' ? this.#rounds.get(responseId) : undefined;
+  }
+
+  /** An item has come into the conversation. */
+  item({ type, role, id }: JsonObject): void {
+    if (type === 'function_call_output' || type === 'mcp_call') this.#hasRead = true;
+    else if (type === 'message' && role === 'user') this.prompted();
+    this.outputs.acknowledged(id);
+  }
+
+  /** The user has said something new. */
+  prompted(): void {
+    this.#hasRead = false;
+    this.#fillers.prompted();
+  }
+
+  interrupted(): void {
+    this.#calls.interrupt();
+  }
+
+  /** The client wants to hear nothing more of what has begun. */
+  cancelled(): void {
+    for (const round of this.#rounds.values()) {
+      round.isDropped = true;
+      this.#fillers.look(round);
+    }
+    this.interrupted();
+  }
+
+  asked({ response }: JsonObject): void {
+    this.#fillers.prompted();
+    const { conversation, metadata } = objectOf(response);
+    const tag = objectOf(metadata)[tagKey];
+    if (conversation === 'none' && typeof tag === 'string') this.#outside.set(tag, true);
+  }
+}
+
+type Look = (runner: SessionRunner, body: JsonObject) => void;
+
+const ofItem: Look = (runner, { item }) => runner.item(objectOf(item));
+const ofRest: Look = (runner, { item_id }) => runner.rested(item_id);
+/** Of an item that a response brings forth; one whose beginning was missed begins now. */
+const ofOutput =
+  (look: (runner: SessionRunner, round: Round, item: JsonObject) => void): Look =>
+  (runner, { response_id: id, item }) => {
+    const round = runner.roundOf(id) ?? runner.began({ id });
+    if (round) look(runner, round, objectOf(item));
+  };
+
+const onDown: ReadonlyMap<string, Look> = new Map<string, Look>([
+  ['response.created', (runner, { response }) => void runner.began(objectOf(response))],
+  ['response.output_item.added', ofOutput((runner, round, item) => runner.added(round, item))],
+  ['response.output_item.done', ofOutput((runner, round, item) => runner.ended(round, item))],
+  ['response.done', (runner, { response }) => runner.done(objectOf(response))],
+  ['response.mcp_call.completed', ofRest],
+  ['response.mcp_call.failed', ofRest],
+  ['conversation.item.added', ofItem],
+  ['conversation.item.created', ofItem],
+  ['input_audio_buffer.committed', (runner) => runner.prompted()],
+  ['input_audio_buffer.speech_started', (runner) => runner.interrupted()],
+  ['error', (runner, { error }) => runner.outputs.refused(objectOf(error))],
+]);
+
+const onUp: ReadonlyMap<string, Look> = new Map<string, Look>([
+  ['response.create', (runner, body) => runner.asked(body)],
+  ['response.cancel', (runner) => runner.cancelled()],
+]);
+
+function isGiven(value: Json | undefined): boolean {
+  return value !== undefined && value !== null;
+}
