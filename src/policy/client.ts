@@ -117,7 +117,15 @@ function answerFault(item: JsonObject, memory: Memory): Fault | null {
   if (item.type !== 'function_call_output') return null;
   const answered = memory.calls.get(String(item.call_id));
   if (answered === false) return null;
-  const why = answered === true ? 'was already answered' : 'was not issued to this client';
+  return answered === true ? callFault('was already answered') : notIssued();
+}
+
+/** Of the output of a call that is not for this client to answer, whether there is such a call or not. */
+export function notIssued(): Fault {
+  return callFault('was not issued to this client');
+}
+
+function callFault(why: string): Fault {
   return { code: 'item_not_allowed', message: `The call named by 'item.call_id' ${why}.`, param: 'item.call_id' };
 }
 

@@ -8,6 +8,7 @@ import type { Profile } from './profile.js';
 import { createResponses, type Responses } from './responses.js';
 import type { Seeds } from './seeds.js';
 import { own } from './shape.js';
+import { isServed } from './tools.js';
 import { createUpdates, type Updates } from './updates.js';
 import { createVisibility, type Visibility } from './visibility.js';
 
@@ -36,8 +37,12 @@ export interface Memory {
   readonly calls: Bounded<boolean>;
   /** Items the client asked to see again. */
   readonly retrieving: Bounded<true>;
+  /** Calls that the server answers for, by `call_id`, where the client is shown them. */
+  readonly served: Bounded<true>;
   /** Names of the tools that run on the client. */
   readonly clientTools: ReadonlySet<string>;
+  /** Names of the tools that the server answers for. */
+  readonly servedTools: ReadonlySet<string>;
   /** Items the client has created, and those of them that upstream has yet to name. */
   created: number;
   unnamed: number;
@@ -61,21 +66,26 @@ export function createMemory(profile: Profile, session: JsonObject): Memory {
     sent: new Bounded(maxSent),
     calls: new Bounded(maxCalls),
     retrieving: new Bounded(maxRetrievals),
-    clientTools: clientToolsOf(profile),
+    served: new Bounded(maxCalls),
+    ...toolsOf(profile),
     created: 0,
     unnamed: 0,
     seeds: { bytes: 0, refused: false },
   };
 }
 
-const clientTools = new WeakMap<Profile, ReadonlySet<string>>();
+type ToolNames = Pick<Memory, 'clientTools' | 'servedTools'>;
+
+const toolNames = new WeakMap<Profile, ToolNames>();
 
 /** Worked out once for each profile. */
-function clientToolsOf(profile: Profile): ReadonlySet<string> {
-  let names = clientTools.get(profile);
+function toolsOf(profile: Profile): ToolNames {
+  let names = toolNames.get(profile);
   if (names === undefined) {
-    names = new Set(profile.tools.filter((tool) => tool.runs === 'client').map((tool) => tool.name));
-    clientTools.set(profile, names);
+    const namesOf = (isServers: boolean) =>
+      new Set(profile.tools.filter((tool) => isServed(tool) === isServers).map(({ name }) => name));
+    names = { clientTools: namesOf(false), servedTools: namesOf(true) };
+    toolNames.set(profile, names);
   }
   return names;
 }
@@ -97,6 +107,7 @@ export function judgeItem(memory: Memory, item: JsonObject, kind: string, previo
   const byClient = isEcho || kind === 'function_call_output';
   const callId = own(item, 'call_id');
   if (kind === 'function_call' && typeof callId === 'string' && !memory.calls.has(callId)) {
+    if (memory.servedTools.has(String(own(item, 'name')))) memory.served.set(callId, true);
     memory.calls.set(callId, false);
   }
   return memory.items.show(id, { kind, byClient }, previous);

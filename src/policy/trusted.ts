@@ -2,7 +2,7 @@
 
 import { clientEvents } from '../protocol/catalogue.js';
 import type { JsonObject } from '../protocol/event.js';
-import { metadataFault, notAllowed, type Ruling, sessionType, underProfile, updateFault } from './client.js';
+import { metadataFault, notAllowed, notIssued, type Ruling, sessionType, underProfile, updateFault } from './client.js';
 import { checkField, trustedUpdate } from './configuration.js';
 import { invalid, missing } from './faults.js';
 import { idFault } from './items.js';
@@ -40,7 +40,10 @@ function createItem(body: JsonObject, memory: Memory): Ruling {
   const item = own(body, 'item');
   if (!isObject(item)) return { fault: item === undefined ? missing('item') : invalid('item', 'an object') };
   const fault = idFault(own(item, 'id'), memory.items);
-  return fault === null ? { body: { ...body } } : { fault };
+  if (fault !== null) return { fault };
+  // Shown to it, but answered by the server: the model must not get two outputs.
+  const isOurs = own(item, 'type') === 'function_call_output' && memory.served.has(String(own(item, 'call_id')));
+  return isOurs ? { fault: notIssued() } : { body: { ...body } };
 }
 
 function createResponse(body: JsonObject, memory: Memory): Ruling {

@@ -90,6 +90,37 @@ describe('a trusted client', () => {
     expect(session.refusals).toMatchObject([{ code }]);
   });
 
+  it('sees the calls that the server answers for and may not answer them, as it may others', () => {
+    const tools = [
+      { name: 'lookup', runs: 'http', http: { url: 'https://tools.test/' } },
+      { name: 'map', runs: 'client' },
+    ];
+    const session = trusted({ tools });
+    const shown = session.all(
+      created('resp_1'),
+      ...['lookup', 'map', 'unlisted'].map((name) =>
+        outputItem('resp_1', callItem(`item_${name}`, name, `call_${name}`)),
+      ),
+    );
+    expect(shown).toHaveLength(4);
+    const answer = (callId: string) =>
+      session.up({
+        type: 'conversation.item.create',
+        item: { type: 'function_call_output', call_id: callId, output: '' },
+      });
+    expect(answer('call_map')).not.toBeNull();
+    expect(answer('call_unlisted')).not.toBeNull();
+    expect(session.refusals).toEqual([]);
+    expect(answer('call_lookup')).toBeNull();
+    expect(session.refusals).toMatchObject([
+      {
+        code: 'item_not_allowed',
+        message: "The call named by 'item.call_id' was not issued to this client.",
+        race: false,
+      },
+    ]);
+  });
+
   it('cannot take an id of the relay for its events', () => {
     expect(trusted().up({ type: 'response.cancel', event_id: 'rly_1' })).toEqual({ type: 'response.cancel' });
   });
