@@ -10,6 +10,7 @@ import { type Principal, type User, userKey } from '../auth/principal.js';
 import { RelayError } from '../errors.js';
 import type { Profile } from '../policy/profile.js';
 import { renderSession } from '../policy/render.js';
+import { isServed } from '../policy/tools.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { type CreatedCall, type EphemeralKey, hangUp, mintKey } from '../upstream/calls.js';
@@ -192,8 +193,14 @@ function wishesOf({ headers }: IncomingMessage): Omit<Wishes, 'requestId'> {
 }
 
 /** Whether sessions of a profile may be calls. */
-function checkProfile({ webrtc, session }: Profile): void {
+function checkProfile({ webrtc, session, tools }: Profile): void {
   if (!webrtc.enabled) throw new RelayError('forbidden', 'The profile of the token does not allow WebRTC.');
+  if (tools.some(isServed) && webrtc.tools !== 'exposed') {
+    throw new RelayError(
+      'forbidden',
+      "The profile of the token has tools that the server runs, whose calls a browser may see on WebRTC; that takes 'webrtc: { tools: exposed }'.",
+    );
+  }
   if (session.type === 'transcription') {
     throw new RelayError('forbidden', 'WebRTC is for conversations; the profile of the token only transcribes.');
   }

@@ -80,6 +80,20 @@ describe('an offer is refused, and upstream hears nothing of it', () => {
     expect(emulator.control.calls.records.minted).toEqual([]);
   });
 
+  it('when the profile has tools that the server runs, unless it exposes them; the answer names the setting', async () => {
+    const tools = '[{ name: lookup, runs: http, http: { url: "https://tools.test/" } }]';
+    const profile = (webrtc: string) => `profiles: { default: { webrtc: { ${webrtc} }, tools: ${tools} } }`;
+    const { emulator, relay } = await relayBefore({ yaml: profile('ephemeral_keys: true') });
+    const mint = (of: typeof relay) => post(of, '', {}, '/v1/realtime/client_secrets?for=webrtc');
+    for (const answer of [await post(relay, sdp), await mint(relay)]) {
+      expect(await answer.clone().text()).toContain('webrtc: { tools: exposed }');
+      expect(await codeOf(answer)).toEqual([403, 'forbidden']);
+    }
+    expect(emulator.control.calls.records.minted).toEqual([]);
+    const { relay: exposing } = await relayBefore({ yaml: profile('ephemeral_keys: true, tools: exposed') });
+    expect((await mint(exposing)).status).toBe(200);
+  });
+
   it('to an allowed page in words that it can read', async () => {
     const { relay } = await relayBefore();
     const answer = await post(relay, 'nonsense', { origin: 'https://app.test' });
