@@ -1,7 +1,6 @@
 /** What comes in on a leg that is held: read, so that pings are answered and a close is seen, but not passed on yet. */
 
-/** Why a leg is held; each reason stands and falls by itself. */
-export type Hold = 'opening' | 'full' | 'rate' | 'memory' | 'swap' | 'detached';
+import type { Hold, Stretch } from './leg.js';
 
 /** What an inbox needs of its leg. */
 interface InboxPorts {
@@ -58,8 +57,8 @@ export class Inbox {
     return this.#standing.size > 0;
   }
 
-  /** Since when something has been held without a break, and the latest reason; null when nothing is. */
-  get stretch(): { readonly since: number; readonly why: Hold } | null {
+  /** Null when nothing is held. */
+  get stretch(): Stretch | null {
     return this.#heldSince === 0 ? null : { since: this.#heldSince, why: this.#lastWhy };
   }
 

@@ -1,22 +1,43 @@
-/** What a session and its leg know of each other. */
+/** What a session knows of a peer, whoever it is: events come from it, and events are sent to it; both are in GA always. */
 
-import type { Hold } from './inbox.js';
+import type { ExitId, RelayError } from '../errors.js';
+import type { RealtimeEvent, Refusal } from '../protocol/event.js';
 
-/** What a leg tells its session. */
-export interface LegHandlers {
-  /** A text message came; `framed` when it still stands in its frame, in which the other leg may `forward` it. */
-  message(bytes: Buffer, framed: boolean): void;
+/** Why a leg is held; each reason stands and falls by itself. */
+export type Hold = 'opening' | 'full' | 'rate' | 'memory' | 'swap' | 'detached';
+
+/** Since when, by the monotonic clock, a leg has been held without a break, and the latest reason. */
+export interface Stretch {
+  readonly since: number;
+  readonly why: Hold;
+}
+
+/** How a session takes leave of a peer. */
+export interface Farewell {
+  readonly id: ExitId;
+  /** The last thing it hears; null where there is nothing to say. */
+  readonly event: RealtimeEvent | null;
+}
+
+/** What a leg tells its session. Nothing of the first three is told while the leg is held. */
+export interface LegEvents {
+  /**
+   * An event came in so many bytes; 0 for what came with the one before, and for what the leg itself has to say. Its frame
+   * is good for this turn only: who keeps the event `detaches` it.
+   */
+  event(event: RealtimeEvent, bytes: number, arrivedMs: number): void;
+  /** What came is no event. */
+  unreadable(error: unknown, bytes: number, arrivedMs: number): void;
+  /** What came cannot be said in GA: what to tell the peer, or null where nothing is lost. */
+  untranslated(refusal: Refusal | null, bytes: number, arrivedMs: number): void;
   /** A binary frame came; events are text frames. */
   binary(): void;
   /** The connection is gone or of no more use. Called once. */
   closed(code: number, reason: string): void;
   /** What was waiting to be written has fallen to half the limit. */
   drained(): void;
-  /**
-   * A peer sent too many control frames, or a client broke RFC 6455 or its size limit: its connection is being closed with
-   * this code. Gives the reason to close it with.
-   */
-  violated(code: number): string;
+  /** The peer broke the rules of its connection, which is being closed with this code. */
+  violated(error: RelayError, code: number): void;
   /** The peer answers no pings, so that nobody can know how much of what was sent it has read. Called once at most. */
   unanswered?(): void;
   /** One of these, or what was put off for later, threw. The connection is of no more use. */
@@ -25,14 +46,44 @@ export interface LegHandlers {
   released(why: Hold, seconds: number): void;
 }
 
-/** What a leg must know of its connection. */
-export interface LegOptions {
-  /** Unsent bytes at which `full` turns true; `drained` is called at half of it. As many may wait unread while it is held. */
-  readonly bufferBytes: number;
-  /** Whether we are the client of this connection. */
-  readonly masked: boolean;
-  /** The largest message that is taken; `ws` has been told the same. */
-  readonly messageBytes: number;
-  /** Whether speech waits here until the peer has read what was sent before. */
-  readonly hasWindow?: boolean;
+/** One peer of a session. It is handed over before anything was read from it. */
+export interface Leg {
+  /** Lets it flow. */
+  start(on: LegEvents): void;
+  /** Sends an event: in its own frame where it stands in one, whose bytes are of no use to anyone afterwards. */
+  send(event: RealtimeEvent): void;
+  /** Writes what was sent in this turn now, and not at its end. */
+  flush(): void;
+  /** Drops speech that the peer has yet to be sent: all of it, or that of one response. */
+  dropSpeech(response: string | null): void;
+  /** Passes nothing on until this reason, and each other that stands, is released; what comes is read and waits. */
+  hold(why: Hold): void;
+  /** Takes a reason to hold back; with the last of them what waits is passed on. */
+  release(why: Hold): void;
+  readonly isHeld: boolean;
+  /** Null when nothing holds it. */
+  readonly held: Stretch | null;
+  /** Whether more waits for the peer than may; `drained` is told when there is room again. */
+  readonly isFull: boolean;
+  /** Bytes that were sent and not yet taken by the operating system. */
+  readonly bufferedBytes: number;
+  /** Bytes that came in and wait to be passed on. */
+  readonly waitingBytes: number;
+  /** Bytes that are kept of messages whose end has not come yet. */
+  readonly begunBytes: number;
+  /**
+   * Pings a quiet peer and says whether it is still there. To be called about once a second, with a monotonic clock.
+   * @param isDue whether something is due from it, so that it must not take long to find out
+   */
+  isAlive(nowMs: number, isDue: boolean): boolean;
+  /** How long nothing has come, to a second or so; 0 for a peer that is not read. */
+  quietMs(nowMs: number): number;
+  /** How long the peer has taken nothing of what waits for it, as of the last look. */
+  stalledMs(nowMs: number): number;
+  /** Asks for a sign of life. */
+  ask(): void;
+  /** Says goodbye behind all that waits but speech, and tells nothing any more. */
+  close(farewell: Farewell): void;
+  /** Cuts the connection without a goodbye. */
+  terminate(): void;
 }

@@ -29,6 +29,8 @@ export interface RealtimeEvent {
   /** Ids read by the scan of a fast server event; null otherwise. */
   readonly itemId: string | null;
   readonly responseId: string | null;
+  /** Whether `raw` still stands in the frame it came in, so that it can leave in that. Only a leg's reader says so. */
+  readonly framed: boolean;
 }
 
 /**
@@ -65,7 +67,15 @@ export function eventOf(body: JsonObject): RealtimeEvent {
     audioBytes: 0,
     itemId: null,
     responseId: null,
+    framed: false,
   };
+}
+
+/** The event as it may be kept for later: apart from the memory it came in, which may be much larger, and from its frame. */
+export function detached(event: RealtimeEvent): RealtimeEvent {
+  const { type, raw, body, audioBytes, itemId, responseId } = event;
+  if (raw === null) return event;
+  return { type, raw: Buffer.from(raw), body, audioBytes, itemId, responseId, framed: false };
 }
 
 /** The bytes to send for an event: the judged original, or the serialisation of what policy built. */

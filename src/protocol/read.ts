@@ -18,8 +18,9 @@ import { type SlowReason, scan, scanTable, typeValueAt } from './scan.js';
 /**
  * Reads one whole message. Throws `bad_event` when it is no JSON object; bearable, when it is one that could be read in
  * two ways or is too deep or too wide, and `too_big` when it is over the limit for its kind. A missing `type`, or one that is not a string, is the empty string: policy refuses it.
+ * `framed` is true for a message that still stands in its frame.
  */
-export type Reader = (message: Buffer) => RealtimeEvent;
+export type Reader = (message: Buffer, framed?: boolean) => RealtimeEvent;
 
 const forbidden = new Set(['constructor', 'prototype']);
 const rulesOf: Record<Direction, JsonRules> = {
@@ -51,9 +52,9 @@ export function createReader(options: ReaderOptions): Reader {
   const { direction, dialect, slowBytes, eventBytes, onSlow, onHalf } = options;
   const table = scanTable(direction, dialect);
   const rules: JsonRules = { ...rulesOf[direction], ...options.tree, ...(onHalf && { allows: 'halves' }) };
-  return (message) => {
+  return (message, framed = false) => {
     if (message.length > eventBytes) throw tooBig(message.length, eventBytes, 'events');
-    const judged = scan(message, table);
+    const judged = scan(message, table, framed);
     if (typeof judged !== 'string') return judged;
     onSlow?.(judged);
     // Speech is large by nature, and some honest clients escape `/` in base64; all else that large is an attack.
@@ -84,7 +85,7 @@ export function spliceType(event: RealtimeEvent, to: string): RealtimeEvent {
     renamed.write(to, at, 'latin1');
     raw.copy(renamed, at + to.length, at + type.length);
   }
-  return { type: to, raw: renamed, body: null, audioBytes, itemId, responseId };
+  return { type: to, raw: renamed, body: null, audioBytes, itemId, responseId, framed: false };
 }
 
 function parse(message: Buffer, rules: JsonRules, onHalf: (() => void) | undefined): JsonObject {

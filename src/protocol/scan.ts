@@ -134,7 +134,7 @@ for (const byte of Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
  * Judges one whole message. Returns the event, with the message itself as `raw`, when it is in the strict language of
  * `table`, else the reason why it must be parsed. Throws `bad_event` when a known key is there twice.
  */
-export function scan(message: Buffer, table: ScanTable): RealtimeEvent | SlowReason {
+export function scan(message: Buffer, table: ScanTable, framed = false): RealtimeEvent | SlowReason {
   let seen = 0;
   let plain: Plain | null = null;
   let payloadStart = 0;
@@ -198,7 +198,7 @@ export function scan(message: Buffer, table: ScanTable): RealtimeEvent | SlowRea
     audioBytes = exactBase64Bytes(message, payloadStart, payloadEnd);
     if (audioBytes === 0) return hasEscape(message, payloadStart, payloadEnd) ? 'escape' : 'base64';
   }
-  return { type: plain.type, raw: message, body: null, audioBytes, itemId, responseId };
+  return { type: plain.type, raw: message, body: null, audioBytes, itemId, responseId, framed };
 }
 
 const typeKey = Buffer.from('"type"');
