@@ -262,7 +262,14 @@ export function exitOfUpstreamClose(code: number, reason: string): ExitId {
 /** RFC 6455 section 7.4.1, policy violation: what `ws` says of too many fragments, and the relay of too many control frames. */
 export const tooManyFrames = 1008;
 
-/** How a session ends when `ws` closes the client's socket for breaking RFC 6455 or the size limit. */
-export function exitOfViolation(code: number): ExitId {
-  return code === exits.too_big.close ? 'too_big' : 'bad_event';
+/** How a session ends when a peer breaks RFC 6455 or its size limit, and its connection is closed with this code for it. */
+export function violationOf(code: number, by: 'client' | 'upstream', mostBytes = 0): RelayError {
+  // All else of upstream's is a matter of its library's, which reports a lost connection.
+  if (by === 'upstream') return new RelayError('upstream_failed', 'The upstream sent too many pings and pongs.');
+  if (code === exits.too_big.close) return new RelayError('too_big', `An event was larger than ${mostBytes} bytes.`);
+  const fault =
+    code === tooManyFrames
+      ? 'There were too many fragments of an event, or too many pings and pongs.'
+      : 'What was sent is not valid WebSocket or not valid UTF-8 (RFC 6455).';
+  return new RelayError('bad_event', fault);
 }

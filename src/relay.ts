@@ -15,6 +15,7 @@ import { createApp, type Health } from './doors/app.js';
 import { type DemoDesk, loadConsole } from './doors/console.js';
 import { addressOf, closeServer, connectionsOf, createListener, endIdle, listen, openOps } from './doors/listener.js';
 import { createGateway } from './doors/upgrade.js';
+import { type UpstreamLimits, upstreamLeg } from './legs/upstream.js';
 import { proxyFor } from './outbound/proxy.js';
 import { Calls } from './session/calls.js';
 import { createGhosts } from './session/ghosts.js';
@@ -31,6 +32,7 @@ import { createMetrics, type Metrics } from './telemetry/metrics.js';
 import { flushRepeated } from './telemetry/repeats.js';
 import type { UsageRecord } from './telemetry/usage.js';
 import { createUpstreams } from './upstream/configured.js';
+import type { Dialed } from './upstream/dial.js';
 import { probe, probeOptions } from './upstream/probe.js';
 import { createReadiness } from './upstream/readiness.js';
 import { Delivery } from './webhooks/delivery.js';
@@ -157,6 +159,7 @@ export async function startRelay(
   };
   const session = {
     upstreams,
+    leg: (dialed: Dialed, limits: UpstreamLimits) => upstreamLeg(dialed, limits, metrics),
     metrics,
     log,
     settlements,

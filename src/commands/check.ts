@@ -8,12 +8,13 @@ import { loadConfig } from '../config/load.js';
 import { describeSettings } from '../config/redact.js';
 import type { Settings } from '../config/settings.js';
 import { RelayError } from '../errors.js';
+import type { Leg } from '../legs/leg.js';
+import { upstreamLeg } from '../legs/upstream.js';
 import type { Profile } from '../policy/profile.js';
 import { renderSession } from '../policy/render.js';
 import { ConfigError } from '../problems.js';
-import { applied, type JsonObject, type RealtimeEvent, type Refusal } from '../protocol/event.js';
-import { createReader } from '../protocol/read.js';
-import { previewUpstream } from '../protocol/translate/upstream.js';
+import type { Json, JsonObject } from '../protocol/event.js';
+import { refusalIn } from '../protocol/refused.js';
 import { configureGreeted } from '../session/configure.js';
 import { speakTo } from '../session/speak.js';
 import { oneLine } from '../terminal.js';
@@ -83,8 +84,6 @@ function hintsOf({ profiles }: Pick<Settings, 'profiles'>): string[] {
         'persona that speaks fast and is told to call a function whenever it can. An empty text does not clear them.',
     );
 }
-
-const maxBytes = 32 * 1024 * 1024;
 
 /**
  * Finds what cannot work without asking anybody.
@@ -194,8 +193,9 @@ async function tryOne(
     return explain(error, requestId);
   }
   say(`connected in ${Math.round(performance.now() - started)} ms`);
+  const leg = upstreamLeg(dialed, limits, { slowPath: () => undefined, odd: () => undefined });
   try {
-    const session = await configure(dialed, renderSession(profile, {}), limits.configure_seconds);
+    const session = await configure(leg, renderSession(profile, {}), limits.configure_seconds);
     say(`configured in ${Math.round(performance.now() - started)} ms, model ${oneLine(String(session.model), 128)}`);
     return null;
   } catch (error) {
@@ -204,7 +204,7 @@ async function tryOne(
       'Check this profile in RELAY_CONFIG.',
     ];
   } finally {
-    dialed.socket.close();
+    leg.close({ id: 'normal', event: null });
   }
 }
 
@@ -220,36 +220,36 @@ function explain(error: unknown, requestId: string): string[] {
   ];
 }
 
-const unsaid = 'the acknowledgement does not say which session upstream runs';
-
 /** Sends the profile and waits for its acknowledgement; rejects with upstream's own words. */
-function configure({ socket, upstream }: Dialed, session: JsonObject, seconds: number): Promise<JsonObject> {
-  const { dialect } = upstream;
-  const read = createReader({ direction: 'down', dialect, slowBytes: maxBytes, eventBytes: maxBytes });
+function configure(leg: Leg, session: JsonObject, seconds: number): Promise<JsonObject> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error('no answer in time')), seconds * 1000);
     const settle = (action: () => void) => {
       clearTimeout(timer);
       action();
     };
-    const refuse = ({ message }: Refusal) => settle(() => reject(new Error(message)));
-    const translation = dialect === 'preview' ? previewUpstream({ refuse, eventId: () => 'event_rly_0' }) : null;
-    const say = speakTo({ send: (bytes) => socket.send(bytes, { binary: false }) }, translation?.toUpstream);
-    const configuration = configureGreeted(session, say);
-    const take = (event: RealtimeEvent) => {
-      const outcome = configuration.look(event);
-      if (outcome === null) return;
-      if ('session' in outcome) settle(() => resolve(outcome.session));
-      else settle(() => reject(new Error(outcome.rejected === null ? unsaid : JSON.stringify(outcome.rejected))));
-    };
-    socket.on('message', (message: Buffer) => {
-      try {
-        for (const event of applied(translation?.fromUpstream, read(message))) take(event);
-      } catch (error) {
-        settle(() => reject(error));
-      }
+    const fail = (error: unknown) => settle(() => reject(error));
+    const configuration = configureGreeted(session, speakTo(leg));
+    leg.start({
+      event(event) {
+        const outcome = configuration.look(event);
+        if (outcome === null) return;
+        if ('session' in outcome) settle(() => resolve(outcome.session));
+        else fail(new Error(wordsOf(outcome.rejected)));
+      },
+      unreadable: fail,
+      untranslated: () => undefined,
+      binary: () => undefined,
+      closed: (code) => fail(new Error(`the upstream closed the connection (${code})`)),
+      drained: () => undefined,
+      violated: fail,
+      failed: fail,
+      released: () => undefined,
     });
-    socket.on('close', (code) => settle(() => reject(new Error(`the upstream closed the connection (${code})`))));
-    socket.resume();
   });
+}
+
+function wordsOf(rejected: Json | null): string {
+  if (rejected === null) return 'the acknowledgement does not say which session upstream runs';
+  return refusalIn(rejected)?.message ?? JSON.stringify(rejected);
 }

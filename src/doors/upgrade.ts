@@ -10,10 +10,11 @@ import { checkOrigin, isListedLiterally } from '../admission/origin.js';
 import { type Request, whoOf } from '../admission/recognise.js';
 import { sdkOf } from '../admission/sdk.js';
 import { offeredProtocols } from '../auth/credentials.js';
-import { errorBody, exits, httpRefusal, RelayError } from '../errors.js';
+import { errorBody, httpRefusal, RelayError } from '../errors.js';
+import { clientLeg, refusedLeg } from '../legs/client.js';
 import { ClientSocket } from '../legs/client-socket.js';
 import { eventBytesOf } from '../legs/read.js';
-import { Leg } from '../legs/websocket.js';
+import { eventOf } from '../protocol/event.js';
 import type { SessionRegistry } from '../session/registry.js';
 import { Session, type SessionServices } from '../session/session.js';
 import { surely } from '../session/surely.js';
@@ -112,7 +113,8 @@ export function createGateway(services: GatewayServices) {
         admission.release();
         return;
       }
-      session = new Session(admission, ws, socket, {
+      const leg = clientLeg(ws, socket, admission, metrics.slowPath);
+      session = new Session(admission, leg, {
         ...services.session,
         ended: (ended) => registry.remove(ended),
       });
@@ -190,11 +192,8 @@ export function createGateway(services: GatewayServices) {
 
 /** Says why on an open socket, and closes it. */
 function tell(ws: ClientSocket, stream: Duplex, error: RelayError): void {
-  const event = { type: 'error', event_id: 'event_rly_0', error: { ...errorBody(error), event_id: null } };
-  const leg = new Leg(ws, stream, { bufferBytes: refusedBytes, masked: false, messageBytes: refusedBytes });
-  leg.start(null);
-  leg.send(Buffer.from(JSON.stringify(event)));
-  leg.close(exits[error.id].close, error.id);
+  const event = eventOf({ type: 'error', event_id: 'event_rly_0', error: { ...errorBody(error), event_id: null } });
+  refusedLeg(ws, stream, refusedBytes).close({ id: error.id, event });
 }
 
 /** Made here, where it can see nothing: it lives as long as the session, and would keep the request and its headers. */

@@ -1,13 +1,19 @@
 /** Whether a peer is still there: what was heard of it, and what it was asked. */
 
 /** Liveness settings, in milliseconds. */
-export interface Heartbeat {
+interface Heartbeat {
   /** How often a quiet peer is asked for a sign of life. */
   readonly pingMs: number;
   /** Time to answer the first ping since it was heard. */
   readonly pongMs: number;
   /** Who was heard within this is not gone. */
   readonly silenceMs: number;
+}
+
+/** How a peer is asked for a sign of life: at most times, and while something is due from it. */
+export interface Heartbeats {
+  readonly idle: Heartbeat;
+  readonly due: Heartbeat;
 }
 
 /** A peer whose socket is not read is found gone only by writing to it, so it is written to this often. */

@@ -1,27 +1,42 @@
-/** The edge to `ws`: one leg of a session, the client's or upstream's, reduced to what a session needs. */
+/** The edge to `ws`: a leg whose peer, client or upstream, is at the other end of a WebSocket. */
 
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
-import { tooManyFrames } from '../errors.js';
+import { exits, tooManyFrames, violationOf } from '../errors.js';
+import { encode, type RealtimeEvent } from '../protocol/event.js';
+import type { Reader } from '../protocol/read.js';
 import { ClientSocket } from './client-socket.js';
 import { Frames } from './frames.js';
-import { type Hold, Inbox } from './inbox.js';
-import type { LegHandlers, LegOptions } from './leg.js';
-import { type Heartbeat, Liveness } from './liveness.js';
+import { Inbox } from './inbox.js';
+import type { Farewell, Hold, Leg, LegEvents, Stretch } from './leg.js';
+import { type Heartbeats, Liveness } from './liveness.js';
 import { ControlRate } from './pings.js';
 import { Sending } from './sending.js';
+
+/** What a leg must know of its connection. */
+interface WebSocketOptions {
+  /** Makes events of what comes. */
+  readonly read: Reader;
+  /** Unsent bytes at which it is full. As many may wait unread while it is held. */
+  readonly bufferBytes: number;
+  /** Whether we are the client of this connection. */
+  readonly masked: boolean;
+  /** The largest message that is taken; `ws` has been told the same. */
+  readonly messageBytes: number;
+  /** Whether speech waits here until the peer has read what was sent before. */
+  readonly hasWindow?: boolean;
+  readonly heartbeat: Heartbeats;
+}
 
 /** RFC 6455 section 7.4.1: the connection ended without a close frame. */
 const noCloseFrame = 1006;
 
-/**
- * One WebSocket of a session. It is handed over before anything was read from it; `start` attaches the listeners and
- * lets it flow.
- */
-export class Leg {
+/** One WebSocket of a session; `start` attaches the listeners and lets it flow. */
+export class WebSocketLeg implements Leg {
   readonly #ws: WebSocket;
   readonly #stream: Duplex;
-  #handlers: LegHandlers | null = null;
+  readonly #options: WebSocketOptions;
+  #on: LegEvents | null = null;
   readonly #frames: Frames;
   readonly #sending: Sending;
   readonly #controls = new ControlRate();
@@ -30,42 +45,45 @@ export class Leg {
   readonly #inbox: Inbox;
   readonly #liveness = new Liveness();
   #isGone = false;
+  /** The reason it was closed for while `ws` is closing it by itself; null at all other times. */
+  #violation: { reason: string } | null = null;
 
-  constructor(ws: WebSocket, stream: Duplex, { bufferBytes, masked, messageBytes, hasWindow = false }: LegOptions) {
+  constructor(ws: WebSocket, stream: Duplex, options: WebSocketOptions) {
+    const { bufferBytes, masked, messageBytes, hasWindow = false } = options;
     this.#ws = ws;
     this.#stream = stream;
+    this.#options = options;
     this.#sending = new Sending({
       stream,
       masked,
       limit: bufferBytes,
       hasWindow,
       isOpen: () => ws.readyState === WebSocket.OPEN,
-      drained: this.#safely(() => this.#handlers?.drained()),
-      unanswered: this.#safely(() => this.#handlers?.unanswered?.()),
+      drained: this.#safely(() => this.#on?.drained()),
+      unanswered: this.#safely(() => this.#on?.unanswered?.()),
     });
     this.#inbox = new Inbox(bufferBytes, {
-      deliver: this.#safely((bytes: Buffer) => this.#handlers?.message(bytes, false)),
+      deliver: this.#safely((bytes: Buffer) => this.#deliver(bytes, false)),
       read: (goesOn) => (goesOn ? ws.resume() : ws.pause()),
-      released: (why, seconds) => this.#handlers?.released(why, seconds),
+      released: (why, seconds) => this.#on?.released(why, seconds),
     });
     // The one listener there is on what comes in is that of `ws`; none, when the connection is gone already.
-    const [read] = stream.listeners('data') as ((this: Duplex, bytes: Buffer) => void)[];
+    const [take] = stream.listeners('data') as ((this: Duplex, bytes: Buffer) => void)[];
     this.#frames = new Frames(!masked, messageBytes, {
       text: (bytes) => this.#message(bytes, true),
       other: (frame) => {
         this.#wasTold = false;
-        read?.call(stream, frame);
+        take?.call(stream, frame);
         return this.#wasTold;
       },
     });
-    if (read) stream.off('data', read);
+    if (take) stream.off('data', take);
   }
 
-  /** @param handlers null for a peer that is only told something */
-  start(handlers: LegHandlers | null): void {
-    this.#handlers = handlers;
-    const ws = this.#ws;
-    const stream = this.#stream;
+  /** @param on null for a peer that is only told something */
+  start(on: LegEvents | null): void {
+    this.#on = on;
+    const [ws, stream] = [this.#ws, this.#stream];
     stream.on('data', this.#take);
     // Before `ws`, which would read what is left without knowing where in a frame it begins.
     stream.prependListener('close', () => {
@@ -77,14 +95,11 @@ export class Leg {
       'message',
       this.#safely((data: Buffer, isBinary: boolean) => {
         this.#wasTold = true;
-        if (isBinary) this.#handlers?.binary();
+        if (isBinary) this.#on?.binary();
         else this.#message(data, false);
       }),
     );
-    ws.on(
-      'ping',
-      this.#safely(() => this.#control()),
-    );
+    ws.on('ping', this.#control);
     ws.on(
       'pong',
       this.#safely((payload: Buffer) => {
@@ -106,11 +121,11 @@ export class Leg {
     );
     if (ws instanceof ClientSocket) {
       ws.violated = (code) => {
-        let reason = '';
-        this.#safely(() => {
-          reason = this.#handlers?.violated(code) ?? '';
-        })();
-        return reason;
+        const violation = { reason: '' };
+        this.#violation = violation;
+        this.#safely(() => this.#on?.violated(violationOf(code, 'client', this.#options.messageBytes), code))();
+        this.#violation = null;
+        return violation.reason;
       };
     }
     ws.resume();
@@ -139,8 +154,8 @@ export class Leg {
   /** The one net: whatever a peer makes throw ends its own session, never the process. */
   #failed(error: unknown): void {
     this.#frames.stop();
-    const told = this.#handlers;
-    this.#handlers = null;
+    const told = this.#on;
+    this.#on = null;
     try {
       told?.failed(error);
     } catch (unforeseen) {
@@ -150,18 +165,31 @@ export class Leg {
   }
 
   #message(bytes: Buffer, framed: boolean): void {
-    if (!this.#inbox.keeps(bytes)) this.#handlers?.message(bytes, framed);
+    if (!this.#inbox.keeps(bytes)) this.#deliver(bytes, framed);
+  }
+
+  #deliver(bytes: Buffer, framed: boolean): void {
+    if (this.#on === null) return;
+    const arrived = performance.now();
+    let event: RealtimeEvent;
+    try {
+      event = this.#options.read(bytes, framed);
+    } catch (error) {
+      this.#on.unreadable(error, bytes.length, arrived);
+      return;
+    }
+    this.#on.event(event, bytes.length, arrived);
   }
 
   /** Counts a control frame that nobody asked for; a peer that sends too many is not read any more. */
-  #control(): void {
+  readonly #control = this.#safely(() => {
     this.#wasTold = true;
     if (this.#controls.allows(performance.now())) return;
     this.#frames.stop();
-    if (!(this.#ws instanceof ClientSocket)) this.#handlers?.violated(tooManyFrames);
+    if (!(this.#ws instanceof ClientSocket)) this.#on?.violated(violationOf(tooManyFrames, 'upstream'), tooManyFrames);
     this.#ws.close(tooManyFrames);
     this.#stream.end();
-  }
+  });
 
   #gone(code: number, reason: string): void {
     if (this.#isGone) return;
@@ -169,58 +197,47 @@ export class Leg {
     // What still waits may be passed on much later.
     this.#inbox.end(
       this.#safely(() => {
-        const told = this.#handlers;
-        this.#handlers = null;
+        const told = this.#on;
+        this.#on = null;
         told?.closed(code, reason);
       }),
     );
   }
 
-  /** Bytes that came in and wait to be passed on. */
-  get waiting(): number {
+  get waitingBytes(): number {
     return this.#inbox.bytes;
   }
 
-  /** Whether any reason to hold stands. */
   get isHeld(): boolean {
     return this.#inbox.isHeld;
   }
 
-  /** Since when, by the monotonic clock, this side has been held without a break, and the latest reason. */
-  get held(): Inbox['stretch'] {
+  get held(): Stretch | null {
     return this.#inbox.stretch;
   }
 
-  /** Bytes that are kept of messages whose end has not come yet. */
-  get begun(): number {
+  get begunBytes(): number {
     return this.#frames.begun;
   }
 
-  /** Bytes accepted by `send` and not yet taken by the operating system. */
-  get buffered(): number {
+  get bufferedBytes(): number {
     return this.#sending.bytes;
   }
 
-  get full(): boolean {
+  get isFull(): boolean {
     return this.#sending.full;
   }
 
-  /** How long the peer has taken nothing of what waits for it, in milliseconds, as of the last look. */
   stalledMs(nowMs: number): number {
     return this.#inbox.isRead ? this.#sending.stalledMs(nowMs) : 0;
   }
 
-  /**
-   * Sends one event as a text frame, and may change its bytes; what is sent in one turn of the event loop leaves as one piece.
-   * `speech` names the response whose speech it is, which may have to wait; null for all else.
-   */
-  send(bytes: Buffer, speech: string | null = null): void {
-    if (this.#opens()) this.#sending.add(bytes, speech);
-  }
-
-  /** The same for a message that still stands in the frame in which it came in on the other leg. */
-  forward(bytes: Buffer, speech: string | null = null): void {
-    if (this.#opens()) this.#sending.forward(bytes, speech);
+  /** What is sent in one turn of the event loop leaves as one piece. */
+  send(event: RealtimeEvent): void {
+    if (!this.#opens()) return;
+    const speech = event.audioBytes > 0 ? (event.responseId ?? '') : null;
+    if (event.framed && event.raw !== null) this.#sending.forward(event.raw, speech);
+    else this.#sending.add(encode(event), speech);
   }
 
   #opens(): boolean {
@@ -229,62 +246,54 @@ export class Leg {
     return true;
   }
 
-  /** Writes what `send` has collected in this turn now. */
   flush(): void {
     this.#sending.flush();
   }
 
-  /** Drops speech that the peer has yet to be sent: all of it, or that of one response. */
   dropSpeech(response: string | null): void {
     this.#sending.dropSpeech(response);
   }
 
-  /** Writes all that waits now, without the speech: nothing else will be sent. */
-  finish(): void {
-    this.#sending.end();
-  }
-
-  /** Passes nothing on until this reason, and each other that stands, is released; what comes is read and waits. */
   hold(why: Hold): void {
     this.#inbox.hold(why);
   }
 
-  /** Takes a reason to hold back; with the last of them what waits is passed on. */
   release(why: Hold): void {
     this.#inbox.release(why);
   }
 
-  /** Pings a quiet peer and says whether it is still there. To be called about once a second. */
-  isAlive(nowMs: number, heartbeat: Heartbeat): boolean {
+  isAlive(nowMs: number, isDue: boolean): boolean {
     this.#sending.look(nowMs, this.#liveness.quietMs(nowMs) === 0);
-    const { isDead, isToBeAsked } = this.#liveness.look(nowMs, this.#inbox.isRead, heartbeat);
+    const { idle, due } = this.#options.heartbeat;
+    const { isDead, isToBeAsked } = this.#liveness.look(nowMs, this.#inbox.isRead, isDue ? due : idle);
     if (isToBeAsked) this.ask();
     return !isDead;
   }
 
-  /** How long nothing has come, to a second or so; 0 for a peer that is not read. */
   quietMs(nowMs: number): number {
     return this.#inbox.isRead ? this.#liveness.quietMs(nowMs) : 0;
   }
 
-  /** Asks for a sign of life. */
   ask(): void {
     if (this.#ws.readyState === WebSocket.OPEN) this.#sending.ping();
   }
 
-  /** Says goodbye and reads on only to see the peer's own close frame; `ws` cuts the socket after its close time-out. */
-  close(code: number, reason: string): void {
+  /** Reads on only to see the peer's own close frame; `ws` cuts the socket after its close time-out. */
+  close({ id, event }: Farewell): void {
+    if (event !== null) this.send(event);
     this.#inbox.clear();
-    this.#handlers = null;
-    this.finish();
-    this.#ws.close(code, reason);
+    this.#on = null;
+    this.#sending.end();
+    // A client is told why; upstream is not concerned.
+    const reason = this.#options.masked ? '' : id;
+    if (this.#violation) this.#violation.reason = reason;
+    else this.#ws.close(exits[id].close, reason);
     this.#ws.resume();
   }
 
-  /** Cuts the connection without a goodbye. */
   terminate(): void {
     this.#inbox.clear();
-    this.#handlers = null;
+    this.#on = null;
     this.#frames.stop();
     this.#ws.terminate();
   }

@@ -1,7 +1,8 @@
 /** What upstream answers to a client's own events: acks of session updates, and errors, in words fit for a client. */
 
 import { relayPrefix } from '../protocol/catalogue.js';
-import type { Json, JsonObject } from '../protocol/event.js';
+import type { Json, JsonObject, Refusal } from '../protocol/event.js';
+import { refusalIn } from '../protocol/refused.js';
 import { clientEventId } from './client.js';
 import { type PublicSession, publicSession } from './configuration.js';
 import { busyCode, publicError, publicParam } from './faults.js';
@@ -20,6 +21,14 @@ export interface Answers {
   updated(body: JsonObject): readonly JsonObject[];
   /** What the client sees of an `error`. */
   error(body: JsonObject): readonly JsonObject[];
+}
+
+/** What the answers need of their session. */
+interface AnswerPorts {
+  /** A new id for an event of the server. */
+  eventId(): string;
+  /** Tells the client that its event was not carried out. */
+  refuse(refusal: Refusal, race: boolean): void;
 }
 
 // Public views leave these out; a client that may set them sees what it has set.
@@ -44,24 +53,26 @@ export function serverEventId(body: JsonObject, nextEventId: () => string): stri
 }
 
 /** Makes the answers of one session. */
-export function createAnswers(memory: Memory, model: string, nextEventId: () => string): Answers {
-  return new AnswerBook(memory, model, nextEventId);
+export function createAnswers(memory: Memory, model: string, ports: AnswerPorts): Answers {
+  return new AnswerBook(memory, model, ports);
 }
 
 class AnswerBook implements Answers {
   readonly #memory: Memory;
   readonly #model: string;
   readonly #nextEventId: () => string;
+  readonly #refuse: AnswerPorts['refuse'];
   /** What the client has set of the fields that public views leave out. */
   #clients: JsonObject | null = null;
   #effective: JsonObject;
   #id = '';
   #expiresAt = 0;
 
-  constructor(memory: Memory, model: string, nextEventId: () => string) {
+  constructor(memory: Memory, model: string, { eventId, refuse }: AnswerPorts) {
     this.#memory = memory;
     this.#model = model;
-    this.#nextEventId = nextEventId;
+    this.#nextEventId = eventId;
+    this.#refuse = refuse;
     this.#effective = memory.session;
   }
 
@@ -109,6 +120,11 @@ class AnswerBook implements Answers {
     // Upstream does not always say what it refused, and a client must not wait for ever.
     if (cause === undefined) responses.release();
     const clientId = cause === undefined ? clientEventId(key) : cause.clientId;
+    const refusal = refusalIn(error);
+    if (refusal !== null) {
+      this.#refuse({ ...refusal, eventId: clientId }, false);
+      return this.#locals(settled);
+    }
     const isClients = cause !== undefined || clientId !== null;
     const param = isClients ? publicParam(error, trusted ? allFields : locks.mayUpdate) : null;
     const shown = { ...publicError(error), param, event_id: clientId };

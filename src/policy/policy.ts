@@ -100,7 +100,7 @@ class SessionPolicy implements Policy {
     this.#ports = ports;
     this.#memory = createMemory(profile, session);
     this.#asking = createAsking(this.#memory);
-    this.#answers = createAnswers(this.#memory, publicModel, ports.eventId);
+    this.#answers = createAnswers(this.#memory, publicModel, ports);
   }
 
   readonly up = (event: RealtimeEvent): RealtimeEvent | null => {

@@ -39,13 +39,6 @@ export interface RealtimeEvent {
  */
 export type Step = (event: RealtimeEvent) => RealtimeEvent | readonly RealtimeEvent[] | null;
 
-/** What becomes of an event in a step that may be missing, as a list. */
-export function applied(step: Step | undefined, event: RealtimeEvent): readonly RealtimeEvent[] {
-  const result = step ? step(event) : event;
-  if (result === null) return [];
-  return 'type' in result ? [result] : result;
-}
-
 /** Why a client's event was not carried out: becomes an `error` event for the client, and is counted. */
 export interface Refusal {
   /** Machine-readable, snake_case: `event_not_allowed`, `invalid_value`, `unknown_item`, … */

@@ -5,8 +5,7 @@
 
 import type { Admission } from '../admission/admission.js';
 import { type ExitId, exitOfUpstreamClose, exits, RelayError } from '../errors.js';
-import { upstreamReader } from '../legs/read.js';
-import { Leg } from '../legs/websocket.js';
+import type { Leg } from '../legs/leg.js';
 import { createWatch } from '../policy/conformance.js';
 import { renderSession } from '../policy/render.js';
 import { relayPrefix } from '../protocol/catalogue.js';
@@ -17,7 +16,7 @@ import type { Metrics } from '../telemetry/metrics.js';
 import { type SessionTrace, traceSession } from '../telemetry/trace.js';
 import type { UsageRecord } from '../telemetry/usage.js';
 import { attach, type CreatedCall, createCall, type EphemeralKey, mintKey } from '../upstream/calls.js';
-import { type Dialed, mostMessageBytes } from '../upstream/dial.js';
+import type { Dialed } from '../upstream/dial.js';
 import type { UpstreamPool } from '../upstream/pool.js';
 import { type Activity, createActivity } from './activity.js';
 import { type Configuration, configureShared, effective } from './configure.js';
@@ -38,14 +37,16 @@ import {
   usageOf,
 } from './report.js';
 import type { Settlements } from './settlement.js';
-import { createWatchdog, heartbeatOf } from './silence.js';
-import { createSay, type Speak, speakTo } from './speak.js';
+import { createWatchdog } from './silence.js';
+import { createSay, type Speak } from './speak.js';
 import { Account } from './spending.js';
 import { surely } from './surely.js';
 
 /** The parts of the instance that every call uses. */
 export interface CallServices {
   readonly upstreams: Pick<UpstreamPool, 'reach'>;
+  /** Makes a leg of a sideband. */
+  leg(dialed: Dialed, limits: Admission['limits']): Leg;
   readonly metrics: Metrics;
   readonly log: Log;
   readonly settlements: Settlements;
@@ -73,8 +74,6 @@ interface Ending {
 const keySeconds = 30;
 /** For the sideband to be found, all tries included. */
 const attachMs = 20_000;
-/** Nothing is held for a sideband: what goes there are a few events of the relay's own. */
-const sidebandBytes = Number.POSITIVE_INFINITY;
 const never = new AbortController().signal;
 
 export class Call {
@@ -93,7 +92,6 @@ export class Call {
   readonly #trace: SessionTrace;
   readonly #activity: Activity | null;
   readonly #steps: readonly Step[];
-  readonly #read;
   readonly #isTooOdd;
   #answered: (answer: string) => void = () => undefined;
   #refused: (error: RelayError) => void = () => undefined;
@@ -150,7 +148,6 @@ export class Call {
     this.#trace = traceSession(admission.traceparent, this.#started.wall, traced.session(admission));
     this.#activity = services.log.isLevelEnabled('debug') ? createActivity() : null;
     this.#steps = [...(this.#activity ? [this.#activity.step('down')] : []), this.#meter.down];
-    this.#read = upstreamReader('ga', services.metrics);
     this.#isTooOdd = createOddities((odd) => services.metrics.odd(odd));
   }
 
@@ -164,7 +161,7 @@ export class Call {
 
   /** Bytes waiting to be written, by the direction they travel. */
   get buffered(): { up: number; down: number } {
-    return { up: this.#sideband?.buffered ?? 0, down: this.#sideband?.begun ?? 0 };
+    return { up: this.#sideband?.bufferedBytes ?? 0, down: this.#sideband?.begunBytes ?? 0 };
   }
 
   /** Creates the call upstream and attaches to it; ends the session when either fails. */
@@ -201,8 +198,9 @@ export class Call {
       this.#attempts = attempts;
       this.#answered(created.answer);
       const dialed = await attach(created, { requestId, signal, timeoutSeconds: limits.dial_seconds });
-      if (this.#state !== 'attaching') dialed.socket.terminate();
-      else this.#attach(dialed, created, key);
+      const sideband = this.#services.leg(dialed, this.admission.limits);
+      if (this.#state !== 'attaching') sideband.terminate();
+      else this.#attach(dialed, sideband, created, key);
     } catch (error) {
       const { id, message, cause, retryAfterMs } = RelayError.from(error);
       const by = id === 'internal' || id === 'overloaded' ? 'relay' : id === 'bad_event' ? 'client' : 'upstream';
@@ -211,7 +209,7 @@ export class Call {
   }
 
   /** Imposes the profile and listens. */
-  #attach(dialed: Dialed, { id }: CreatedCall, key: EphemeralKey): void {
+  #attach(dialed: Dialed, sideband: Leg, { id }: CreatedCall, key: EphemeralKey): void {
     const { profile } = this.admission;
     // With upstream's id of the call the operator can ask for it.
     this.#dialed = { ...dialed, requestIds: { ...dialed.requestIds, 'call-id': id } };
@@ -231,40 +229,37 @@ export class Call {
       },
     );
     this.#judge = guard.judge;
-    const { socket, stream } = dialed;
-    const sideband = new Leg(socket, stream, {
-      bufferBytes: sidebandBytes,
-      masked: true,
-      messageBytes: mostMessageBytes,
-    });
     this.#sideband = sideband;
     const named = (body: JsonObject) => ({ ...body, event_id: `${relayPrefix}said_${++this.#named}` });
-    this.#say = createSay(speakTo(sideband), this.#meter, named);
-    const failed = (message: string) => this.end('upstream_failed', 'upstream', { message });
+    this.#say = createSay(sideband, this.#meter, named);
     sideband.start({
-      message: (bytes) => this.#take(bytes),
+      event: (event, bytes) => this.#take(event, bytes),
+      unreadable: (error, bytes) => {
+        this.#count(bytes);
+        this.#failed(error);
+      },
+      untranslated: (_, bytes) => this.#count(bytes),
       binary: () => this.#odd('binary', undefined),
       closed: (code, reason) => this.#sidebandClosed(code, reason),
       drained: () => undefined,
       released: () => undefined,
-      violated: () => {
-        failed('The upstream sent too many pings and pongs.');
-        return '';
-      },
+      violated: ({ id: exit, message }, closeCode) => this.end(exit, 'upstream', { message, closeCode }),
       failed: (error) => this.#unforeseen(error),
     });
     // Once more, now that the sideband is there.
     this.#configuration = configureShared(watch.imposed, this.#say);
   }
 
-  /** One event of upstream: counted, and judged while the session lives. */
-  #take(bytes: Buffer): void {
-    const { traffic } = this.#services.metrics;
+  #count(bytes: number): void {
     this.#events++;
     this.#lastEventAt = performance.now();
-    traffic.down.bytes += bytes.length;
+    this.#services.metrics.traffic.down.bytes += bytes;
+  }
+
+  /** One event of upstream: counted, and judged while the session lives. */
+  #take(event: RealtimeEvent, bytes: number): void {
+    this.#count(bytes);
     try {
-      const event = this.#read(bytes);
       for (const step of this.#steps) step(event);
       if (this.#state === 'closed') {
         this.#listener?.();
@@ -276,14 +271,20 @@ export class Call {
       this.#judge(event);
       this.#drain?.look();
     } catch (error) {
-      const { id, message, cause } = RelayError.from(error);
-      const odd = oddityOf(error);
-      if (odd !== null) this.#odd(odd, error);
-      else {
-        const by = id === 'forbidden' ? 'client' : id.startsWith('upstream_') ? 'upstream' : 'relay';
-        this.end(id, by, { message, cause });
-      }
+      this.#failed(error);
     }
+  }
+
+  /** What came could not be read, or something that was done about it threw. */
+  #failed(error: unknown): void {
+    const { id, message, cause } = RelayError.from(error);
+    const odd = oddityOf(error);
+    if (odd !== null) {
+      this.#odd(odd, error);
+      return;
+    }
+    const by = id === 'forbidden' ? 'client' : id.startsWith('upstream_') ? 'upstream' : 'relay';
+    this.end(id, by, { message, cause });
   }
 
   /** Upstream sent what is no event; one that has not even begun well is not waited for. */
@@ -391,7 +392,7 @@ export class Call {
       clientStalled: 0,
       upstreamStalled: 0,
       mostStalled: Number.POSITIVE_INFINITY,
-      upstreamIsAlive: this.#sideband?.isAlive(now, heartbeatOf(limits, isDue)) ?? true,
+      upstreamIsAlive: this.#sideband?.isAlive(now, isDue) ?? true,
       tokenHasRunOut: wall >= principal.expiresAt * 1000,
       configureBy: this.#attachedAt + limits.configure_seconds * 1000,
       configureSent: true,
@@ -501,7 +502,7 @@ export class Call {
 
   /** Lets go of the sideband, and reports what the call cost. */
   #closeSideband(complete: boolean): void {
-    this.#sideband?.close(exits.normal.close, '');
+    this.#sideband?.close({ id: 'normal', event: null });
     if (this.#readyAt === 0) return;
     const when = {
       startedAt: wallOf(this.#started, this.#readyAt),

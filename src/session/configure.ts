@@ -69,7 +69,7 @@ export function effective(outcome: Outcome): JsonObject {
 }
 
 /** What a session ends with that upstream does not run as it should; `rejected` is what was objected to, if anything was. */
-export function unconfigured(rejected: unknown): RelayError {
+function unconfigured(rejected: unknown): RelayError {
   const { meaning } = exits.upstream_configuration_failed;
   return new RelayError('upstream_configuration_failed', meaning, {
     ...(rejected !== null && { cause: rejectionOf(rejected) }),

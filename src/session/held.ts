@@ -1,6 +1,6 @@
 /** Says of a side that is held for long that it is: once for each time. */
 
-import type { Hold, Inbox } from '../legs/inbox.js';
+import type { Hold, Stretch } from '../legs/leg.js';
 
 const toldAfterMs = 5000;
 
@@ -10,7 +10,7 @@ const toldAfterMs = 5000;
  */
 export function createHeldWatch(tell: (why: Hold, seconds: number) => void) {
   let told = 0;
-  return (stretch: Inbox['stretch'], nowMs: number): void => {
+  return (stretch: Stretch | null, nowMs: number): void => {
     if (stretch === null || stretch.since === told || nowMs - stretch.since < toldAfterMs) return;
     told = stretch.since;
     tell(stretch.why, Math.round((nowMs - stretch.since) / 1000));

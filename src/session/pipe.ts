@@ -1,7 +1,7 @@
-/** One direction of a session: a message comes in, is read, passes the steps in order, and leaves on the other leg. */
+/** One direction of a session: an event comes from one leg, passes the steps in order, and leaves on the other. */
 
-import type { Leg } from '../legs/websocket.js';
-import { encode, type RealtimeEvent, type Step } from '../protocol/event.js';
+import type { Leg } from '../legs/leg.js';
+import { detached, type RealtimeEvent, type Step } from '../protocol/event.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Limits } from './limits.js';
 
@@ -10,24 +10,24 @@ export interface Flow {
   readonly traffic: Metrics['traffic']['up'];
   /** Whether events may still pass; false once the session has ended. */
   isOpen(): boolean;
-  /** A message could not be read, or a step threw. */
+  /** A step threw. */
   failed(error: unknown): void;
 }
 
 /** Where a pipe runs from and to, and what happens in between. */
-export interface Route {
+interface Between {
   readonly from: Leg;
   readonly to: Leg;
-  readonly read: (message: Buffer) => RealtimeEvent;
   readonly steps: readonly Step[];
   /** How fast events may come; absent where they may come at any pace. */
   readonly limits?: Limits;
 }
 
-/** An event that was read and has to wait. */
+/** What has to wait: an event, and what came with it. */
 interface Due {
   readonly event: RealtimeEvent;
   readonly bytes: number;
+  readonly others: RealtimeEvent[];
 }
 
 /** Waits are looked at again after this, also because a timer cannot be set to any time. */
@@ -35,7 +35,7 @@ const longestWaitMs = 60_000;
 
 export class Pipe {
   readonly #flow: Flow;
-  #route: Route | null = null;
+  #between: Between | null = null;
   /** The event that waits for its rate, with its source held behind it. */
   #due: Due | null = null;
   #wait: NodeJS.Timeout | null = null;
@@ -53,51 +53,65 @@ export class Pipe {
   }
 
   /** Sets the legs and the steps; before this, the source has to be held. */
-  connect(route: Route): void {
-    this.#route = route;
+  connect(between: Between): void {
+    this.#between = between;
   }
 
-  /** Takes one message from the source's socket; `framed` as in LegHandlers. */
-  push(message: Buffer, framed: boolean): void {
-    // Only what was accepted before its source went away comes while another waits.
-    if (this.#due !== null) this.flush();
-    const { traffic } = this.#flow;
-    const route = this.#route as Route;
-    const arrived = performance.now();
+  /** Takes an event of the source; `bytes` as in LegEvents. */
+  push(event: RealtimeEvent, bytes: number, arrivedMs: number): void {
     this.active = true;
-    this.events++;
-    traffic.bytes += message.length;
-    let event: RealtimeEvent | null = null;
     try {
-      event = route.read(message);
-      const wait = route.limits?.waitMs(event, message.length, arrived) ?? 0;
-      if (wait > 0) this.#hold(wait, kept(event, message));
-      else this.#run(route, event, 0, framed ? message : null);
+      if (bytes > 0) this.#first(event, bytes, arrivedMs);
+      else if (this.#due !== null) this.#due.others.push(event);
+      else this.#run(this.#between as Between, event, 0);
     } catch (error) {
-      if (event === null) this.#wasted(message.length, arrived);
       this.#flow.failed(error);
     }
-    const took = performance.now() - arrived;
-    this.workMs += took;
-    traffic.latency.observe(took / 1000);
+    if (bytes > 0) this.#took(arrivedMs);
   }
 
-  #wasted(bytes: number, nowMs: number): void {
-    const wait = this.#route?.limits?.wasted(bytes, nowMs) ?? 0;
+  #first(event: RealtimeEvent, bytes: number, arrivedMs: number): void {
+    // Only what was accepted before its source went away comes while another waits.
+    if (this.#due !== null) this.flush();
+    this.#count(bytes);
+    const between = this.#between as Between;
+    const wait = between.limits?.waitMs(event, bytes, arrivedMs) ?? 0;
+    if (wait > 0) this.#hold(wait, { event: detached(event), bytes, others: [] });
+    else this.#run(between, event, 0);
+  }
+
+  /** Takes note of a message that came to nothing. */
+  wasted(bytes: number, arrivedMs: number): void {
+    this.active = true;
+    if (this.#due !== null) this.flush();
+    this.#count(bytes);
+    const wait = this.#between?.limits?.wasted(bytes, arrivedMs) ?? 0;
     if (wait > 0) this.#hold(wait, null);
+    this.#took(arrivedMs);
+  }
+
+  #count(bytes: number): void {
+    this.events++;
+    this.#flow.traffic.bytes += bytes;
+  }
+
+  #took(arrivedMs: number): void {
+    const took = performance.now() - arrivedMs;
+    this.workMs += took;
+    this.#flow.traffic.latency.observe(took / 1000);
   }
 
   /** Holds the source until `due` may pass. */
   #hold(waitMs: number, due: Due | null): void {
     this.#due = due;
-    this.#route?.from.hold('rate');
+    this.#between?.from.hold('rate');
     if (this.#wait) clearTimeout(this.#wait);
     this.#wait = setTimeout(this.#goOn, Math.min(waitMs, longestWaitMs));
   }
 
   readonly #goOn = (): void => {
     this.#wait = null;
-    const { from, limits } = this.#route as Route;
+    const { from, limits } = this.#between as Between;
     const due = this.#due;
     const wait = due === null ? 0 : (limits?.waitMs(due.event, due.bytes, performance.now()) ?? 0);
     if (wait > 0) this.#hold(wait, due);
@@ -106,7 +120,7 @@ export class Pipe {
 
   /** To be called when a reason to hold the source has fallen: what waited for its rate goes before all else. */
   released(): void {
-    if (this.#route?.from.isHeld === false) this.flush();
+    if (this.#between?.from.isHeld === false) this.flush();
   }
 
   /** Passes on what waits for its rate, due or not. */
@@ -115,7 +129,8 @@ export class Pipe {
     this.#due = null;
     if (due === null) return;
     try {
-      this.#run(this.#route as Route, due.event, 0, null);
+      this.#run(this.#between as Between, due.event, 0);
+      for (const other of due.others) this.#run(this.#between as Between, other, 0);
     } catch (error) {
       this.#flow.failed(error);
     }
@@ -133,25 +148,22 @@ export class Pipe {
     return this.#due?.bytes ?? 0;
   }
 
-  /** @param framed the message that still stands in its frame, if the event is made of one */
-  #run(route: Route, first: RealtimeEvent, atStep: number, framed: Buffer | null): void {
+  #run(between: Between, first: RealtimeEvent, atStep: number): void {
     let event = first;
-    for (let i = atStep; i < route.steps.length; i++) {
-      const result = (route.steps[i] as Step)(event);
+    for (let i = atStep; i < between.steps.length; i++) {
+      const result = (between.steps[i] as Step)(event);
       if (result === null) return;
       if (isSeveral(result)) {
-        for (const each of result) this.#run(route, each, i + 1, framed);
+        for (const each of result) this.#run(between, each, i + 1);
         return;
       }
       event = result;
     }
     if (!this.#flow.isOpen()) return;
-    const speech = event.audioBytes > 0 ? (event.responseId ?? '') : null;
-    if (event.raw !== null && event.raw === framed) route.to.forward(framed, speech);
-    else route.to.send(encode(event), speech);
-    if (route.to.full && this.#heldSince === 0) {
+    between.to.send(event);
+    if (between.to.isFull && this.#heldSince === 0) {
       this.#heldSince = performance.now();
-      route.from.hold('full');
+      between.from.hold('full');
     }
   }
 
@@ -162,7 +174,7 @@ export class Pipe {
     this.#flow.traffic.backpressureSeconds += held;
     this.#heldBefore += held;
     this.#heldSince = 0;
-    this.#route?.from.release('full');
+    this.#between?.from.release('full');
   }
 
   /** How long the source has not been read because the other side does not keep up; 0 when it is read. */
@@ -174,11 +186,6 @@ export class Pipe {
   totalHeldSeconds(): number {
     return this.#heldBefore + this.heldSeconds();
   }
-}
-
-/** A copy where the event is its bytes: what those came with may be much larger. */
-function kept(event: RealtimeEvent, { length }: Buffer): Due {
-  return { event: event.raw === null ? event : { ...event, raw: Buffer.from(event.raw) }, bytes: length };
 }
 
 function isSeveral(result: RealtimeEvent | readonly RealtimeEvent[]): result is readonly RealtimeEvent[] {

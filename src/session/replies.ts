@@ -1,12 +1,11 @@
 /** What the relay itself says to the client of a session: refusals, acks, errors and `relay.*` events. */
 
 import { type ExitId, errorBody, exits, RelayError } from '../errors.js';
-import type { Leg } from '../legs/websocket.js';
-import type { Policy } from '../policy/policy.js';
+import type { Leg } from '../legs/leg.js';
 import { relayPrefix } from '../protocol/catalogue.js';
-import type { JsonObject, Refusal } from '../protocol/event.js';
+import { eventOf, type JsonObject, type RealtimeEvent, type Refusal } from '../protocol/event.js';
+import { errorOf } from '../protocol/refused.js';
 import { type Speak, speakTo } from './speak.js';
-import { settleUnsaid } from './unsaid.js';
 
 /** What the replies need of their session. */
 interface ReplyPorts {
@@ -18,8 +17,6 @@ interface ReplyPorts {
   /** Whether the client asked for `relay.*` events. */
   readonly relayEvents: boolean;
   isOpen(): boolean;
-  /** Tells the client an event of its protocol, in GA. */
-  tell(body: JsonObject): void;
   end(id: ExitId, message?: string): void;
 }
 
@@ -28,15 +25,14 @@ const ignoredEveryMs = 1000;
 
 export class Replies {
   readonly #ports: ReplyPorts;
-  /** For what is the same in both dialects, also while nothing is dialled. */
-  readonly #speak: Speak;
+  readonly #tell: Speak;
   #eventIds = 0;
   #ignoredAt = Number.NEGATIVE_INFINITY;
   #refusals = 0;
 
   constructor(ports: ReplyPorts) {
     this.#ports = ports;
-    this.#speak = speakTo(ports.client);
+    this.#tell = speakTo(ports.client);
   }
 
   /** How many events of the client were refused and held against it. */
@@ -53,29 +49,18 @@ export class Replies {
   /** Sends the client an event of the relay's own. One that never reads its answers would fill our memory with them. */
   answer(body: JsonObject): void {
     if (!this.#ports.isOpen()) return;
-    this.#ports.tell(body);
-    if (this.#ports.client.buffered > this.#ports.mostBuffered) this.#ports.end('slow_consumer');
+    this.#tell(body);
+    if (this.#ports.client.bufferedBytes > this.#ports.mostBuffered) this.#ports.end('slow_consumer');
   }
 
   /** Tells the client that one of its events was not carried out; the session goes on, but not for ever. */
-  refuse({ code, message, param, eventId }: Refusal, race = false): void {
+  refuse(refusal: Refusal, race = false): void {
     if (!this.#ports.isOpen()) return;
-    this.answer({
-      type: 'error',
-      event_id: this.eventId(),
-      error: { type: 'invalid_request_error', code, message, param, event_id: eventId },
-    });
+    this.answer(errorOf(refusal, this.eventId()));
     // What a well-behaved client runs into by bad timing alone is not held against it.
     if (race || ++this.#refusals < this.#ports.mostRefusals) return;
-    const id = code === 'rate_limited' ? 'rate_limited' : 'bad_event';
-    this.#ports.end(id, `${this.#refusals} events were refused; the last one: ${message}`);
-  }
-
-  /** Tells whoever sent it what upstream's dialect cannot say. */
-  unsaid(refusal: Refusal, policy: Policy): void {
-    const { refusal: told, answers } = settleUnsaid(refusal, policy, this.eventId());
-    if (told) this.refuse(told);
-    for (const body of answers) this.answer(body);
+    const id = refusal.code === 'rate_limited' ? 'rate_limited' : 'bad_event';
+    this.#ports.end(id, `${this.#refusals} events were refused; the last one: ${refusal.message}`);
   }
 
   /** Names the fields of an event that the profile did not let through; what comes too soon after is not told. */
@@ -86,15 +71,15 @@ export class Replies {
     this.notify('relay.ignored_fields', { ...(eventId !== null && { event_id: eventId }), fields: [...fields] });
   }
 
-  /** A `relay.*` event, for clients that asked for them; it is the same in both dialects. */
+  /** A `relay.*` event, for clients that asked for them. */
   notify(type: string, fields: JsonObject): void {
-    if (this.#ports.relayEvents) this.#speak({ type, event_id: this.eventId(), ...fields });
+    if (this.#ports.relayEvents) this.#tell({ type, event_id: this.eventId(), ...fields });
   }
 
-  /** The last thing a client hears, where its exit has something to say; the same in both dialects, too. */
-  farewell(id: ExitId, message: string | undefined, retryAfterMs: number | undefined): void {
-    if (!exits[id].announced) return;
+  /** The last thing a client hears; null where its exit has nothing to say. */
+  farewell(id: ExitId, message: string | undefined, retryAfterMs: number | undefined): RealtimeEvent | null {
+    if (!exits[id].announced) return null;
     const error = new RelayError(id, message ?? exits[id].meaning, { retryAfterMs });
-    this.#speak({ type: 'error', event_id: this.eventId(), error: { ...errorBody(error), event_id: null } });
+    return eventOf({ type: 'error', event_id: this.eventId(), error: { ...errorBody(error), event_id: null } });
   }
 }

@@ -3,25 +3,21 @@
  * dialing → configuring → open → draining → closed; any state may go to closed, and nothing leaves that.
  */
 
-import type { Duplex } from 'node:stream';
 import type { Admission } from '../admission/admission.js';
-import { type ExitId, exitOfUpstreamClose, exitOfViolation, exits, RelayError, tooManyFrames } from '../errors.js';
-import type { ClientSocket } from '../legs/client-socket.js';
-import type { Hold } from '../legs/inbox.js';
-import { eventBytesOf } from '../legs/read.js';
-import { Leg } from '../legs/websocket.js';
+import { type ExitId, exitOfUpstreamClose, exits, RelayError } from '../errors.js';
+import type { Hold, Leg } from '../legs/leg.js';
 import type { Policy } from '../policy/policy.js';
 import { renderSession } from '../policy/render.js';
-import type { JsonObject, Refusal, Step } from '../protocol/event.js';
+import { eventOf, type JsonObject, type Step } from '../protocol/event.js';
 import type { Initiator, Odd } from '../telemetry/labels.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { type SessionTrace, traceSession } from '../telemetry/trace.js';
 import type { UsageRecord } from '../telemetry/usage.js';
-import { mostMessageBytes } from '../upstream/dial.js';
+import type { Dialed } from '../upstream/dial.js';
 import type { DialEvent, Opened, OpenOptions } from '../upstream/pool.js';
 import { type Activity, createActivity } from './activity.js';
-import { type Configuration, configureGreeted, effective, unconfigured } from './configure.js';
+import { type Configuration, configureGreeted, effective } from './configure.js';
 import { announced, type Deadline, deadlineOf, type Moment, moment, wallOf } from './deadline.js';
 import { createDrain, type Drain } from './drain.js';
 import { createHeldWatch } from './held.js';
@@ -41,7 +37,7 @@ import {
   usageOf,
 } from './report.js';
 import type { Settlements } from './settlement.js';
-import { createWatchdog, heartbeatOf, heartbeatOfClient } from './silence.js';
+import { createWatchdog } from './silence.js';
 import { Account } from './spending.js';
 import { connect, type Route } from './steps.js';
 import { surely } from './surely.js';
@@ -51,6 +47,8 @@ export interface SessionServices {
   readonly upstreams: {
     open(options: OpenOptions): Promise<Opened>;
   };
+  /** Makes a leg of what was dialled. */
+  leg(dialed: Dialed, limits: Admission['limits']): Leg;
   readonly metrics: Metrics;
   readonly log: Log;
   readonly settlements: Settlements;
@@ -73,8 +71,6 @@ interface Ending {
   readonly retryAfterMs?: number | undefined;
   /** The close code the peer sent, for the log. */
   readonly closeCode?: number;
-  /** The client's socket is already closing; it only gets the `error` event. */
-  readonly clientIsClosing?: boolean;
 }
 
 const expiryNoticeSeconds = 60;
@@ -115,7 +111,8 @@ export class Session {
   readonly #watchdog;
   readonly #account: Account;
 
-  constructor(admission: Admission, socket: ClientSocket, stream: Duplex, services: SessionServices) {
+  /** @param client the client's leg, not started yet */
+  constructor(admission: Admission, client: Leg, services: SessionServices) {
     this.admission = admission;
     this.#services = services;
     this.#meter = createMeter(services.metrics, {
@@ -138,24 +135,26 @@ export class Session {
     const { hold_bytes } = admission.limits;
     this.#up = new Pipe(this.#flow('up'));
     this.#down = new Pipe(this.#flow('down'));
-    this.#client = new Leg(socket, stream, {
-      bufferBytes: hold_bytes,
-      masked: false,
-      messageBytes: eventBytesOf(admission.profile),
-      hasWindow: true,
-    });
+    this.#client = client;
     this.#replies = new Replies({
-      client: this.#client,
+      client,
       mostBuffered: 2 * hold_bytes,
       mostRefusals: admission.profile.limits.refusals,
       relayEvents: admission.relayEvents,
       isOpen: () => this.isOpen,
-      tell: (body) => this.#route?.tell(body),
       end: (id, message) => this.end(id, 'client', { message }),
     });
-    this.#client.hold('opening');
-    this.#client.start({
-      message: (bytes, framed) => this.#up.push(bytes, framed),
+    client.hold('opening');
+    client.start({
+      event: (event, bytes, arrivedMs) => this.#up.push(event, bytes, arrivedMs),
+      unreadable: (error, bytes, arrivedMs) => {
+        this.#up.wasted(bytes, arrivedMs);
+        this.#fail(error, 'client');
+      },
+      untranslated: (refusal, bytes, arrivedMs) => {
+        this.#up.wasted(bytes, arrivedMs);
+        if (refusal) this.#replies.refuse(refusal);
+      },
       binary: () => this.end('unsupported_data', 'client', { message: 'Events are JSON in text frames, not binary.' }),
       closed: (code) => {
         this.#up.flush();
@@ -163,7 +162,7 @@ export class Session {
       },
       drained: () => this.#down.drained(),
       unanswered: () => this.#services.log.info(identityOf(this.admission, this.#dialed), 'client.unanswered'),
-      violated: (code) => this.#violated(code),
+      violated: ({ id, message }, closeCode) => this.end(id, 'client', { message, closeCode }),
       failed: (error) => this.#unforeseen(error),
       released: (why, seconds) => {
         services.metrics.held(why, seconds);
@@ -184,8 +183,8 @@ export class Session {
   get buffered(): { up: number; down: number } {
     const [client, upstream] = [this.#client, this.#upstream];
     return {
-      up: (upstream?.buffered ?? 0) + client.begun + client.waiting + this.#up.waiting,
-      down: client.buffered + (upstream?.begun ?? 0) + (upstream?.waiting ?? 0),
+      up: (upstream?.bufferedBytes ?? 0) + client.begunBytes + client.waitingBytes + this.#up.waiting,
+      down: client.bufferedBytes + (upstream?.begunBytes ?? 0) + (upstream?.waitingBytes ?? 0),
     };
   }
 
@@ -208,8 +207,9 @@ export class Session {
         onDial: (event) => this.#onDial(event),
         ...(this.admission.profile.session.type === 'transcription' && { intent: 'transcription' }),
       });
-      if (this.#state !== 'dialing') dialed.socket.terminate();
-      else this.#configure(dialed);
+      const upstream = this.#services.leg(dialed, this.admission.limits);
+      if (this.#state !== 'dialing') upstream.terminate();
+      else this.#configure(dialed, upstream);
     } catch (error) {
       this.#fail(error, 'upstream');
     } finally {
@@ -225,24 +225,18 @@ export class Session {
   }
 
   /** Connects the legs and waits, as a step between them, for upstream to accept the profile. */
-  #configure(dialed: Opened): void {
+  #configure(dialed: Opened, upstream: Leg): void {
     const { metrics } = this.#services;
     const { profile, principal, limits } = this.admission;
     this.#state = 'configuring';
     this.#dialedAt = performance.now();
     this.#configureBy = this.#dialedAt + limits.configure_seconds * 1000;
     this.#dialed = dialed;
-    const upstream = new Leg(dialed.socket, dialed.stream, {
-      bufferBytes: limits.hold_bytes,
-      masked: true,
-      messageBytes: mostMessageBytes,
-    });
     this.#upstream = upstream;
 
     const session = renderSession(profile, principal.claims);
     this.#route = connect({
       admission: this.admission,
-      dialed,
       session,
       client: this.#client,
       upstream,
@@ -254,16 +248,20 @@ export class Session {
       metrics,
       configuring: (policy) => this.#configuring(policy),
       ending: this.#ending,
-      unsaid: (refusal, policy) => this.#unsaid(refusal, policy),
       reported: (detail) => this.#reported(detail),
     });
     this.#configuration = configureGreeted(session, (update) => this.#route?.say(update));
     upstream.start({
-      message: (bytes, framed) => this.#down.push(bytes, framed),
+      event: (event, bytes, arrivedMs) => this.#down.push(event, bytes, arrivedMs),
+      unreadable: (error, bytes, arrivedMs) => {
+        this.#down.wasted(bytes, arrivedMs);
+        this.#fail(error, 'upstream');
+      },
+      untranslated: (_, bytes, arrivedMs) => this.#down.wasted(bytes, arrivedMs),
       binary: () => this.#odd('binary', undefined),
       closed: (code, reason) => this.#upstreamClosed(code, reason),
       drained: () => this.#up.drained(),
-      violated: (code) => this.#upstreamViolated(code),
+      violated: ({ id, message }, closeCode) => this.end(id, 'upstream', { message, closeCode }),
       failed: (error) => this.#unforeseen(error),
       released: (why, seconds) => metrics.held(why, seconds),
     });
@@ -308,11 +306,9 @@ export class Session {
       to: wallOf(this.#started, now),
       attributes: traced.upstream(this.#dialed),
     });
-    this.#route?.tell({
-      type: 'session.created',
-      event_id: this.#replies.eventId(),
-      session: policy.sessionCreated(session, this.id, announced(this.#deadline, principal.expiresAt * 1000).expiresAt),
-    });
+    const { expiresAt } = announced(this.#deadline, principal.expiresAt * 1000);
+    const shown = policy.sessionCreated(session, this.id, expiresAt);
+    this.#client.send(eventOf({ type: 'session.created', event_id: this.#replies.eventId(), session: shown }));
     this.#account.start(now);
     this.#client.release('opening');
   }
@@ -374,32 +370,6 @@ export class Session {
     this.#services.log.warn({ ...identityOf(this.admission, this.#dialed), detail }, 'policy.reported');
   }
 
-  /** Upstream's dialect cannot say something; without its configuration there is no session. */
-  #unsaid(refusal: Refusal, policy: Policy): void {
-    if (this.#state === 'configuring') throw unconfigured(refusal);
-    this.#replies.unsaid(refusal, policy);
-  }
-
-  #violated(code: number): string {
-    const id = exitOfViolation(code);
-    const message =
-      id === 'too_big'
-        ? `An event was larger than ${eventBytesOf(this.admission.profile)} bytes.`
-        : code === tooManyFrames
-          ? 'There were too many fragments of an event, or too many pings and pongs.'
-          : 'What was sent is not valid WebSocket or not valid UTF-8 (RFC 6455).';
-    this.end(id, 'client', { message, closeCode: code, clientIsClosing: true });
-    return id;
-  }
-
-  #upstreamViolated(code: number): string {
-    this.end('upstream_failed', 'upstream', {
-      message: 'The upstream sent too many pings and pongs.',
-      closeCode: code,
-    });
-    return '';
-  }
-
   #upstreamClosed(code: number, reason: string): void {
     const cause = new Error(`upstream closed with ${code} ${reason}`.trim());
     const exit = exitOfUpstreamClose(code, reason);
@@ -446,8 +416,8 @@ export class Session {
     if (this.#up.active || this.#down.active) this.#lastActiveAt = now;
     return {
       state,
-      clientIsAlive: this.#client.isAlive(now, heartbeatOfClient(limits)),
-      upstreamIsAlive: this.#upstream?.isAlive(now, heartbeatOf(limits, isDue)) ?? true,
+      clientIsAlive: this.#client.isAlive(now, false),
+      upstreamIsAlive: this.#upstream?.isAlive(now, isDue) ?? true,
       tokenHasRunOut: wall >= principal.expiresAt * 1000,
       configureBy: this.#configureBy,
       configureSent: this.#configuration?.isSent === true,
@@ -495,11 +465,11 @@ export class Session {
     const { turns } = this.#meter;
     const drain = createDrain({
       turns,
-      isHolding: () => this.#client.waiting + this.#up.waiting > 0,
+      isHolding: () => this.#client.waitingBytes + this.#up.waiting > 0,
       isPlaying: () => false,
       isWritten: () => {
         this.#client.flush();
-        return this.#client.buffered === 0 && (this.#upstream?.waiting ?? 0) === 0;
+        return this.#client.bufferedBytes === 0 && (this.#upstream?.waitingBytes ?? 0) === 0;
       },
       over: () => this.end('draining', 'relay'),
     });
@@ -525,14 +495,16 @@ export class Session {
     this.#drain?.stop();
     this.#up.close();
     surely(
-      () => this.#replies.farewell(id, ending.message, ending.retryAfterMs),
-      () => (ending.clientIsClosing ? this.#client.finish() : this.#client.close(exits[id].close, id)),
+      () => {
+        const event = this.#replies.farewell(id, ending.message, ending.retryAfterMs);
+        this.#client.close({ id, event });
+      },
       () => this.admission.release(),
       () => this.#services.ended(this),
       () => this.#logActivity(),
       () => this.#report(id, initiator, ending, before),
       () => {
-        const isSound = initiator !== 'upstream' && this.#readyAt > 0 && this.#upstream?.full === false;
+        const isSound = initiator !== 'upstream' && this.#readyAt > 0 && this.#upstream?.isFull === false;
         this.#account.close(this.#endedAt, isSound ? this.#services.settlements : null);
       },
     );
@@ -570,8 +542,8 @@ export class Session {
   /** Lets go of upstream, and reports what the session cost. */
   #closeUpstream(complete: boolean): void {
     // Who does not read would not read a goodbye either, and would keep what was meant for it in our memory until a time-out.
-    if (this.#upstream?.full) this.#upstream.terminate();
-    else this.#upstream?.close(exits.normal.close, '');
+    if (this.#upstream?.isFull) this.#upstream.terminate();
+    else this.#upstream?.close({ id: 'normal', event: null });
     if (this.#readyAt === 0) return;
     const when = {
       startedAt: wallOf(this.#started, this.#readyAt),

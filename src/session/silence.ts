@@ -1,6 +1,5 @@
 /** Notices an upstream that is open and says nothing though it owes an answer. */
 
-import type { Heartbeat } from '../legs/liveness.js';
 import type { Turns } from './pending.js';
 
 /** The watch over one session's upstream. */
@@ -10,24 +9,6 @@ export interface Watchdog {
    * true when upstream was heard since the last call, or could not be.
    */
   isTooLong(now: number, excused: boolean): boolean;
-}
-
-/** Two seconds, looked at once a second by clocks that differ a little. */
-const dueMs = 1900;
-
-/** How upstream is pinged: soon while something is due from it, since its user waits as long as nobody knows that it is dead. */
-export function heartbeatOf(limits: { ping_seconds: number; pong_seconds: number }, isDue: boolean): Heartbeat {
-  const most = isDue ? dueMs : Number.POSITIVE_INFINITY;
-  return {
-    pingMs: Math.min(limits.ping_seconds * 1000, most),
-    pongMs: Math.min(limits.pong_seconds * 1000, most),
-    silenceMs: 0,
-  };
-}
-
-/** How a client is pinged: only to hear of it, since one in a tunnel answers as late again as it was in there. */
-export function heartbeatOfClient(limits: { ping_seconds: number; silence_seconds: number }): Heartbeat {
-  return { pingMs: limits.ping_seconds * 1000, pongMs: 0, silenceMs: limits.silence_seconds * 1000 };
 }
 
 /** Starts to watch; `seconds` of silence are too long. */

@@ -1,22 +1,20 @@
-/** How the relay itself speaks: it says something upstream, and tells the client; both in GA, and each leg hears its own dialect. */
+/** How the relay itself speaks: it says something upstream, and tells the client; both in GA. */
 
-import type { Leg } from '../legs/websocket.js';
-import { applied, encode, eventOf, type JsonObject, type Step } from '../protocol/event.js';
+import type { Leg } from '../legs/leg.js';
+import { eventOf, type JsonObject } from '../protocol/event.js';
 import type { Meter } from './meter.js';
 
-/** Sends an event of the relay's own, in GA. */
+/** Sends an event of the relay's own. */
 export type Speak = (body: JsonObject) => void;
 
-/** Speaks to a leg, through `translate` where that has a dialect of its own. */
-export function speakTo(leg: Pick<Leg, 'send'>, translate?: Step): Speak {
-  return (body) => {
-    for (const event of applied(translate, eventOf(body))) leg.send(encode(event));
-  };
+/** Speaks to a leg. */
+export function speakTo(leg: Pick<Leg, 'send'>): Speak {
+  return (body) => leg.send(eventOf(body));
 }
 
 /** Speaks upstream, also after the end of the session. Whoever keeps the answers from the client names the event in `named`. */
 export function createSay(
-  speak: Speak,
+  leg: Pick<Leg, 'send'>,
   meter: Pick<Meter, 'injected'>,
   named: (body: JsonObject) => JsonObject,
 ): Speak {
@@ -24,6 +22,6 @@ export function createSay(
     // Who has named an event himself sees to its answer, too.
     const said = body.event_id === undefined ? named(body) : body;
     meter.injected(said);
-    speak(said);
+    leg.send(eventOf(said));
   };
 }

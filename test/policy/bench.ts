@@ -153,5 +153,5 @@ export const outputItem = (responseId: string, item: JsonObject): JsonObject => 
 /** Raw speech of the model, as the scan would have read it. */
 export function speech(itemId: string | null, responseId: string | null): RealtimeEvent {
   const raw = Buffer.from('{"type":"response.output_audio.delta"}');
-  return { type: 'response.output_audio.delta', raw, body: null, audioBytes: 4, itemId, responseId };
+  return { type: 'response.output_audio.delta', raw, body: null, audioBytes: 4, itemId, responseId, framed: false };
 }

@@ -686,6 +686,7 @@ it('raw speech is the same object on the other side', () => {
     audioBytes: 3,
     itemId: null,
     responseId: null,
+    framed: false,
   };
   expect(session.policy.up(event)).toBe(event);
   expect(session.decisions).toEqual([['up', 'input_audio_buffer.append', 'forward']]);
@@ -700,6 +701,7 @@ it('nothing raw passes upwards but speech', () => {
     audioBytes: 0,
     itemId: null,
     responseId: null,
+    framed: false,
   };
   expect(session.policy.up(event)).toBeNull();
   expect(session.refusals).toHaveLength(1);

@@ -112,6 +112,19 @@ describe('the source folder', () => {
     expect(users.filter((path) => !isIn(path, places))).toEqual([]);
   });
 
+  it('knows peers in the core by the interface of a leg only, whatever they speak and over what', () => {
+    const core = sources.filter(({ path }) => ['session', 'control'].includes(partOf(path)));
+    expect(core.length).toBeGreaterThan(20);
+    const sockets = /^(ws|node:(stream|net|tls)|legs\/(?!leg\.ts$).*|protocol\/translate\/.*)$/;
+    const wrong = core.flatMap(({ path, text, imports }) => [
+      ...imports.filter((name) => sockets.test(name)).map((name) => `${path} imports ${name}`),
+      ...[...text.matchAll(/\binstanceof (?!\w*(Error|Failure|Rejection)\b)\w+|\bdialect (===|!==)/g)].map(
+        ([found]) => `${path} asks ${found}`,
+      ),
+    ]);
+    expect(wrong).toEqual([]);
+  });
+
   it('asks others over HTTP only through outbound/, which knows proxies and judges addresses', () => {
     // What runs in a browser has nothing else.
     const askers = sources.filter(({ text }) => /(?<![.\w])fetch\(/.test(text)).map(({ path }) => path);

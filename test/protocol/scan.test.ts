@@ -36,6 +36,7 @@ describe('an audio event in the strict language is forwarded as it came', () => 
       audioBytes,
       itemId: null,
       responseId: null,
+      framed: false,
     });
     expect(event).toHaveProperty('raw', message);
     expect(message.toString()).toBe(text);
@@ -65,6 +66,7 @@ describe('an audio event in the strict language is forwarded as it came', () => 
         audioBytes: 0,
         itemId: 'item_1',
         responseId: 'resp_1',
+        framed: false,
       });
     }
     expect(scan(wordsOf('a\\nb'), table)).toBe('escape');
@@ -108,6 +110,7 @@ describe('an audio event in the strict language is forwarded as it came', () => 
         audioBytes: 0,
         itemId: 'item_1',
         responseId: null,
+        framed: false,
       });
       const ofResponse = heard.replace('"item_id"', '"response_id":"resp_1","item_id"');
       expect(scan(Buffer.from(ofResponse), table)).toBe('key');
@@ -124,6 +127,7 @@ describe('an audio event in the strict language is forwarded as it came', () => 
       audioBytes: 6,
       itemId: 'item_1',
       responseId: 'resp_1',
+      framed: false,
     });
     const old = delta.replace('output_audio', 'audio');
     expect(scan(Buffer.from(old), preview)).toMatchObject({ type: 'response.audio.delta', itemId: 'item_1' });

@@ -222,6 +222,25 @@ describe('an upstream that is silent because nothing is due', () => {
   });
 });
 
+describe('an upstream that was not asked, since its dialect has no words for the question', () => {
+  it('is not waited for', async () => {
+    const emulator = await startTestEmulator();
+    const server = await startTestRelay({
+      upstream: emulator.url,
+      yaml: `
+upstreams: [{ name: main, endpoint: "${emulator.url}", deployment: gpt-realtime, dialect: preview, api_key: emulator-key }]
+profiles: { default: { client: { trust: trusted } } }`,
+    });
+    const client = await server.connect();
+    await client.next('session.created');
+    client.send({ type: 'response.create', event_id: 'think', response: { reasoning: { effort: 'low' } } });
+    const { error } = await client.next('error');
+    expect(error).toMatchObject({ code: 'unsupported_by_upstream', event_id: 'think' });
+    await pass(60);
+    expect(server.relay.sessions.size).toBe(1);
+  });
+});
+
 describe('relay_upstream_errors_total', () => {
   it.each([
     ['client', 'invalid_value', { type: 'invalid_request_error', code: 'invalid_value', event_id: 'mine' }],

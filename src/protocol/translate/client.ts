@@ -5,7 +5,7 @@ import type { Json, JsonObject, Step } from '../event.js';
 import { isObject, omit } from './fields.js';
 import { isMcpItem, itemToGa, responseRequestToGa, responseToPreview, shownItemToPreview } from './items.js';
 import { forget, idIn, idOf, remember } from './memory.js';
-import { errorToPreview } from './params.js';
+import { errorToPreview, paramToPreview } from './params.js';
 import { defaultTemperature, type SessionKind, sessionToPreview, updateToGa } from './session.js';
 import {
   dropped,
@@ -128,6 +128,8 @@ export function previewClient(
   const toClient: Rules = {
     ...unknownToPreview,
     ...(apiVersion === firstVersion ? unknownToFirst : {}),
+    // The words of policy, which knows GA.
+    'relay.ignored_fields': (body) => ({ ...body, fields: ofStrings(body.fields).map(paramToPreview) }),
     error: (body) => {
       if (isObject(body.error) && requested?.eventId === idOf(body.error.event_id)) requested = null;
       return errorToPreview(body);
@@ -160,6 +162,10 @@ export function previewClient(
   };
 
   return { fromClient: stepOf(fromClient), toClient: stepOf(toClient, previewNames) };
+}
+
+function ofStrings(value: Json | undefined): string[] {
+  return Array.isArray(value) ? value.filter((each) => typeof each === 'string') : [];
 }
 
 function onlyEventId(body: JsonObject): JsonObject {

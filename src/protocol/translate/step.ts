@@ -13,9 +13,8 @@ import type { Unsupported } from './unsupported.js';
 /** What a translation needs from its session. */
 export interface TranslationPorts {
   /**
-   * Hears of an event that was not carried out. `param` is in the dialect that the refusing step reads: an `error` event
-   * made of it for a preview client goes through `toClient` like any other. At upstream's end the event may be the relay's
-   * own, and `eventId` is the one it was to go upstream with.
+   * Hears of an event that the other dialect cannot say. `param` is in the words of its sender, whom an `error` event made
+   * of this reaches on the way of any other.
    */
   refuse(refusal: Refusal): void;
   /** A fresh `event_id` for an event that the other dialect has and this one does not. */

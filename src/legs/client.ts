@@ -1,0 +1,65 @@
+/** The leg to a client. */
+
+import type { Duplex } from 'node:stream';
+import type { Profile } from '../policy/profile.js';
+import type { Dialect } from '../protocol/catalogue.js';
+import { createReader } from '../protocol/read.js';
+import type { ClientSocket } from './client-socket.js';
+import type { Leg } from './leg.js';
+import type { Heartbeats } from './liveness.js';
+import { asPreviewClient } from './preview.js';
+import { clientReader, eventBytesOf } from './read.js';
+import { WebSocketLeg } from './websocket.js';
+
+/** Who a client is, as far as its leg needs to know. */
+interface Client {
+  readonly profile: Profile;
+  readonly dialect: Dialect;
+  /** The version of the API that it names, if it names one. */
+  readonly apiVersion: string | null;
+  readonly limits: ClientLimits;
+}
+
+/** Limits of the instance. */
+interface ClientLimits {
+  readonly hold_bytes: number;
+  readonly ping_seconds: number;
+  readonly silence_seconds: number;
+}
+
+/** Makes the leg of a client that was let in. */
+export function clientLeg(
+  socket: ClientSocket,
+  stream: Duplex,
+  { profile, dialect, apiVersion, limits }: Client,
+  onSlow: (reason: string) => void,
+): Leg {
+  const leg = new WebSocketLeg(socket, stream, {
+    read: clientReader(profile, dialect, onSlow),
+    bufferBytes: limits.hold_bytes,
+    masked: false,
+    messageBytes: eventBytesOf(profile),
+    hasWindow: true,
+    heartbeat: heartbeatOf(limits),
+  });
+  return dialect === 'preview' ? asPreviewClient(leg, apiVersion) : leg;
+}
+
+/** Only to hear of it: one in a tunnel answers as late again as it was in there. */
+function heartbeatOf({ ping_seconds, silence_seconds }: ClientLimits): Heartbeats {
+  const beat = { pingMs: ping_seconds * 1000, pongMs: 0, silenceMs: silence_seconds * 1000 };
+  return { idle: beat, due: beat };
+}
+
+/** Makes the leg of a client that is only told why it was not let in, and may send no more than so many bytes before it reads that. */
+export function refusedLeg(socket: ClientSocket, stream: Duplex, bytes: number): Leg {
+  const leg = new WebSocketLeg(socket, stream, {
+    read: createReader({ direction: 'up', dialect: 'ga', slowBytes: bytes, eventBytes: bytes }),
+    bufferBytes: bytes,
+    masked: false,
+    messageBytes: bytes,
+    heartbeat: heartbeatOf({ hold_bytes: bytes, ping_seconds: 0, silence_seconds: 0 }),
+  });
+  leg.start(null);
+  return leg;
+}
