@@ -8,13 +8,14 @@ import { untilSignal } from './signals.js';
 /** Runs the emulator. */
 export const emulateCommand: Command = {
   help: `  emulate               run a local stand-in for Azure OpenAI
-        [--port <port>] [--speed <factor>] [--like azure|openai]`,
+        [--port <port>] [--speed <factor>] [--like azure|openai] [--search <folder>]`,
   async run(args) {
     const { values } = options(args, {
       port: { type: 'string', default: '8091' },
       host: { type: 'string', default: '127.0.0.1' },
       speed: { type: 'string', default: '4' },
       like: { type: 'string', default: 'azure' },
+      search: { type: 'string' },
     });
     const { like } = values;
     if (like !== 'azure' && like !== 'openai') throw new UsageError('emulate: --like must be azure or openai.');
@@ -26,9 +27,11 @@ export const emulateCommand: Command = {
       host: values.host,
       speed: positive('speed', values.speed),
       like,
+      ...(values.search === undefined ? {} : { search: values.search }),
       log: print,
     });
     print(`A local Azure OpenAI is at ${emulator.url}; deployment gpt-realtime, API key emulator-key.`);
+    print(`A local Azure AI Search is there as well; API key emulator-search-key.`);
     await untilSignal();
     await emulator.close();
     return exitCodes.ok;

@@ -6,6 +6,7 @@ import { type Fault, type FaultList, type FaultName, faultNames } from './faults
 import type { Received, ReceivedConnection } from './received.js';
 import { type Complaint, number, object, oneOf, string } from './schema.js';
 import type { Script, ScriptList } from './script.js';
+import type { SearchService } from './search/service.js';
 import type { CallDesk } from './webrtc.js';
 
 /** How a program steers an emulator and looks into it. */
@@ -24,6 +25,8 @@ export interface EmulatorControl {
   readonly received: Received;
   /** What became of calls. */
   readonly calls: Pick<CallDesk, 'records' | 'loseSidebands' | 'tellSidebands'>;
+  /** The stand-in for Azure AI Search: its indexes, and the queries that came. */
+  readonly search: Pick<SearchService, 'put' | 'upload' | 'records'>;
 }
 
 const positive = number(0, 2 ** 31 - 1);
@@ -40,14 +43,17 @@ const faultShape = object(
   ['fault'],
 );
 
+interface Shared {
+  readonly faults: FaultList;
+  readonly scripts: ScriptList;
+  readonly received: Received;
+  readonly connections: ReadonlySet<Connection>;
+  readonly calls: EmulatorControl['calls'];
+  readonly search: SearchService;
+}
+
 /** The control over what the connections of one emulator share. */
-export function createControl(
-  faults: FaultList,
-  scripts: ScriptList,
-  received: Received,
-  connections: ReadonlySet<Connection>,
-  calls: EmulatorControl['calls'],
-): EmulatorControl {
+export function createControl({ faults, scripts, received, connections, calls, search }: Shared): EmulatorControl {
   return {
     faults: {
       arm: (fault, count) => {
@@ -69,6 +75,7 @@ export function createControl(
     clearScripts: () => scripts.clear(),
     received,
     calls,
+    search,
   };
 }
 
@@ -146,6 +153,7 @@ const routes: Readonly<Record<string, Handler>> = {
       connections: connections.map((one) => shown(one, most)),
     };
   },
+  'GET /emulator/searches': ({ search }) => ({ searches: search.records }),
   'DELETE /emulator/received': ({ received }) => {
     received.clear();
     return {};

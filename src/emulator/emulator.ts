@@ -13,6 +13,8 @@ import type { Personality } from './output.js';
 import { Received, type ReceivedConnection, type RecordLimits } from './received.js';
 import { bodyOf, correlation, type Refusal, rawAnswer, refusals } from './refusals.js';
 import { ScriptList } from './script.js';
+import { loadIndexes } from './search/folder.js';
+import { SearchService } from './search/service.js';
 import { loadSpeech } from './speech.js';
 import { CallDesk } from './webrtc.js';
 
@@ -42,6 +44,10 @@ export interface EmulatorOptions extends RecordLimits {
   readonly keyEchoes?: boolean;
   /** Whose manners it has where the two services differ; `azure` by default. */
   readonly like?: Personality;
+  /** A folder of search indexes: `<index>.index.json` and `<index>.documents.json`. */
+  readonly search?: string;
+  /** Accepted in the `api-key` header of searches; `['emulator-search-key']` by default. */
+  readonly searchKeys?: readonly string[];
   readonly log?: (line: string) => void;
 }
 
@@ -100,8 +106,10 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     hasCall: (id) => desk.find(id),
   };
   const desk = new CallDesk(house, rules, options.callHiddenTries ?? 1, options.keyEchoes ?? true);
+  const search = new SearchService({ ...rules, apiKeys: options.searchKeys ?? ['emulator-search-key'] }, faults);
+  if (options.search !== undefined) await loadIndexes(options.search, search);
   const connections = new Set<Connection>();
-  const control = createControl(faults, scripts, received, connections, desk);
+  const control = createControl({ faults, scripts, received, connections, calls: desk, search });
   const server = tls ? https.createServer(tls) : http.createServer();
   const websockets = new WebSocketServer({
     noServer: true,
@@ -115,7 +123,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
   });
   const held = new Set<Duplex>();
 
-  server.on('request', (request, response) => void serveHttp(request, response, control, desk));
+  server.on('request', (request, response) => void serveHttp(request, response, control, [desk, search]));
   server.on('clientError', (_error, socket) => socket.destroy());
   server.on('upgrade', (request, socket, head) => {
     socket.on('error', (error) => log(`socket: ${error.message}`));
@@ -203,6 +211,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     control,
     async close() {
       desk.close();
+      search.close();
       for (const connection of connections) connection.terminate();
       for (const stream of held) stream.destroy();
       if (!server.listening) return;
@@ -214,14 +223,18 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
   };
 }
 
+/** Who answers plain requests under some paths. */
+type Desk = Pick<CallDesk, 'serves' | 'serve'>;
+
 async function serveHttp(
   request: IncomingMessage,
   response: ServerResponse,
   control: EmulatorControl,
-  desk: CallDesk,
+  desks: readonly Desk[],
 ): Promise<void> {
   const url = urlOf(request);
-  if (desk.serves(url.pathname)) {
+  const desk = desks.find((one) => one.serves(url.pathname));
+  if (desk) {
     await desk.serve(request, response, url);
     return;
   }

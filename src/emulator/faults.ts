@@ -4,9 +4,9 @@ import { type Refusal, refusals } from './refusals.js';
 
 /**
  * When a fault strikes: at the handshake (or when a key is asked for), once the socket is open, at a `session.update`, or at a
- * response, or when an MCP server is asked for its tools; for calls also when a key is to transcribe, at the SDP offer, and when it is hung up.
+ * response, when an MCP server is asked for its tools, or at a search; for calls also when a key is to transcribe, at the SDP offer, and when it is hung up.
  */
-type Moment = 'handshake' | 'open' | 'update' | 'tools' | 'response' | 'mint' | 'offer' | 'hangup';
+type Moment = 'handshake' | 'open' | 'update' | 'tools' | 'response' | 'search' | 'mint' | 'offer' | 'hangup';
 
 const broken = {
   redirect: 'handshake',
@@ -34,6 +34,14 @@ const broken = {
   mint_transcription: 'mint',
   offer: 'offer',
   hangup: 'hangup',
+  search_206: 'search',
+  search_402: 'search',
+  search_403: 'search',
+  search_429: 'search',
+  search_503: 'search',
+  search_slow: 'search',
+  search_html: 'search',
+  search_big: 'search',
 } as const satisfies Record<string, Moment>;
 
 /**
@@ -46,7 +54,9 @@ const broken = {
  * `close_mid_response` 1011 after some deltas · `slow` first audio after `delayMs` · `flood` `bytes` of audio as fast as
  * they are read · `garbage` text that is not JSON · `binary` a binary frame · `array` a JSON array ·
  * `huge` a text frame of `bytes` · `unknown_event` an event nobody knows that carries configuration ·
- * `mint_transcription` 500 for a key whose session transcribes · `offer` and `hangup` 500 for these requests.
+ * `mint_transcription` 500 for a key whose session transcribes · `offer` and `hangup` 500 for these requests ·
+ * `search_206` results that are not ranked · `search_402`, `search_403`, `search_429`, `search_503` these statuses ·
+ * `search_slow` an answer after `delayMs` · `search_html` a page · `search_big` an answer of `bytes`.
  */
 export type FaultName = keyof typeof broken | `refuse_${keyof typeof refusals}`;
 
@@ -55,11 +65,11 @@ export interface Fault {
   readonly fault: FaultName;
   /** How many handshakes, updates or responses it strikes; 1 when left out. */
   readonly count?: number;
-  /** For `expire_early` (default 100), `slow` (default 2000) and `stop_reading`: milliseconds. */
+  /** For `expire_early` (default 100), `slow` (default 2000), `search_slow` (default 10,000) and `stop_reading`: milliseconds. */
   readonly delayMs?: number;
-  /** For `refuse_429`: what Retry-After says; default 1. */
+  /** What Retry-After says: for `refuse_429`, default 1; for `search_429` and `search_503`, which have none when left out. */
   readonly retryAfterSeconds?: number;
-  /** For `huge` (default 33 MB) and `flood` (default 64 MiB): how much. */
+  /** For `huge` (default 33 MB), `flood` (default 64 MiB) and `search_big` (default 5 MB): how much. */
   readonly bytes?: number;
   /** For `die_mid_response` and `close_mid_response`: how many deltas come first; default 2. */
   readonly afterDeltas?: number;
