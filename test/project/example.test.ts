@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
@@ -79,6 +79,20 @@ describe('relay.example.yaml', () => {
     );
     if (!defaults) throw new Error('there is always a profile default');
     expect(limits.event_bytes).toBe(eventBytesOf(defaults));
+  });
+});
+
+describe('the examples of the documents', () => {
+  const pages = readdirSync(new URL('../../docs', import.meta.url)).filter((name) => name.endsWith('.md'));
+  const examples = pages.flatMap((name) =>
+    [...textOf(`docs/${name}`).matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(
+      ([, yaml]) => [name, yaml as string] as const,
+    ),
+  );
+
+  it.each(examples)('of docs/%s are configurations without warnings', (_, yaml) => {
+    const upstream = 'upstreams: [{ name: a, endpoint: https://a.example, deployment: d }]\n';
+    expect(load(/^upstreams:/m.test(yaml) ? yaml : upstream + yaml).warnings).toEqual([]);
   });
 });
 

@@ -57,6 +57,12 @@ describe('every document', () => {
     expect(linksOf(path).filter((target) => isBroken(target, path))).toEqual([]);
   });
 
+  it.each(documents)('%s calls a file that it links to by its name', (path) => {
+    const links = [...proseOf(path).matchAll(/\[(`?[\w./-]+\.[a-z]{2,4}`?)\]\((?!https?:)([^)\s#]+)[^)]*\)/g)];
+    const wrong = links.filter(([, name, target]) => !target?.endsWith(String(name).replaceAll('`', '')));
+    expect(wrong.map(([link]) => link)).toEqual([]);
+  });
+
   it('names files of the repository that exist', () => {
     const named = documents.flatMap((path) =>
       [...textOf(path).matchAll(/`((?:src|test|scripts|assets|deploy|docs|bench)\/[\w./-]+)`/g)].map(
