@@ -5,9 +5,9 @@ import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { library } from '../emulator/search/library.js';
 import { textOf } from '../project/tables.js';
 import { relayEnv, run, serve } from '../support/process.js';
-import { startTestEmulator } from '../support/relay.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const cli = join(root, 'dist/cli.js');
@@ -18,7 +18,13 @@ const said: Readonly<Record<string, readonly RegExp[]>> = {
   'docs/clients.md': [/"value":"ek_rly_/],
   'docs/commands.md': [/answer: You said: Hello/, /saying question-order\.wav/],
   'docs/deploying.md': [/All upstreams accept sessions/],
-  'docs/emulator.md': [/"known": \[/, /"fault": "die_mid_response"/, /"armed": \[\]/, /"connection_count"/],
+  'docs/emulator.md': [
+    /"known": \[/,
+    /"fault": "die_mid_response"/,
+    /"armed": \[\]/,
+    /"connection_count"/,
+    /"@search.score"/,
+  ],
   'docs/observability.md': [/Verdict: nobody[\s\S]*Verdict: nobody/, /kind: PrometheusRule[\s\S]*kind: PrometheusRule/],
   'docs/runbook.md': [/"reason":"normal"/, /Verdict: nobody/, /1 "kind":"deployment_not_found"/, /accept sessions/],
   'docs/tokens.md': [/"sub":"alice"/, /"jti":"5b3f0c9a"/],
@@ -57,7 +63,7 @@ function clone(): string {
 
 /** Runs blocks one after the other as people paste them, before a relay of their own. */
 async function paste(blocks: readonly string[]): Promise<string> {
-  const emulator = await startTestEmulator();
+  const emulator = await library();
   const env = relayEnv(emulator.url);
   const relay = await serve(env);
   const token = execFileSync(process.execPath, [cli, 'token', '--sub', 'alice'], { env }).toString().trim();
