@@ -2,6 +2,7 @@
 
 import cluster, { type Worker } from 'node:cluster';
 import type { Log } from '../telemetry/log.js';
+import { inTime } from '../wait.js';
 
 /** How a worker learns which one it is: a number from 1 on, which its successors have as well. */
 export const workerVariable = 'REALTIME_RELAY_WORKER';
@@ -73,14 +74,13 @@ export class Crew {
     this.#closed = true;
     for (const timer of this.#restarts) clearTimeout(timer);
     if (this.#workers.size === 0) return;
-    const timer = setTimeout(() => {
-      this.#log.error({ workers: [...this.#workers.keys()] }, 'worker.killed');
-      this.kill();
-    }, ms);
-    await new Promise<void>((resolve) => {
+    const empty = new Promise<void>((resolve) => {
       this.#whenEmpty = resolve;
     });
-    clearTimeout(timer);
+    if (await inTime(empty, ms)) return;
+    this.#log.error({ workers: [...this.#workers.keys()] }, 'worker.killed');
+    this.kill();
+    await empty;
   }
 
   /** Ends all of them at once. */

@@ -14,6 +14,7 @@ import { isServed } from '../policy/tools.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { type CreatedCall, type EphemeralKey, hangUp, mintKey } from '../upstream/calls.js';
+import { inTime } from '../wait.js';
 import { Call, type CallServices } from './call.js';
 import type { SessionRegistry } from './registry.js';
 
@@ -173,9 +174,9 @@ export class Calls {
 
   /** Waits this long for what is still to be hung up, and gives up the rest. */
   async close(ms: number): Promise<void> {
-    const timer = setTimeout(() => this.#stop.abort(), ms);
-    await Promise.all(this.#hangUps);
-    clearTimeout(timer);
+    const all = Promise.all(this.#hangUps);
+    if (!(await inTime(all, ms))) this.#stop.abort();
+    await all;
   }
 }
 

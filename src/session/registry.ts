@@ -5,6 +5,7 @@ import type { Places } from '../admission/stay.js';
 import type { Principal } from '../auth/principal.js';
 import type { ExitId } from '../errors.js';
 import type { Initiator } from '../telemetry/labels.js';
+import { inTime } from '../wait.js';
 import { type Moment, moment } from './deadline.js';
 
 /** A session, whichever way its client is connected. */
@@ -176,15 +177,12 @@ export class SessionRegistry {
     this.#draining = true;
     for (const session of this.#sessions.values()) session.drain();
     if (this.#sessions.size === 0) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(() => {
-        for (const session of this.#sessions.values()) session.end('draining', 'relay');
-      }, seconds * 1000);
-      this.#whenEmpty = () => {
-        clearTimeout(timer);
-        resolve();
-      };
+    const empty = new Promise<void>((resolve) => {
+      this.#whenEmpty = resolve;
     });
+    if (await inTime(empty, seconds * 1000)) return;
+    for (const session of this.#sessions.values()) session.end('draining', 'relay');
+    await empty;
   }
 }
 

@@ -3,6 +3,8 @@
  * the leg is kept until upstream has said what it cost.
  */
 
+import { inTime } from '../wait.js';
+
 /** What a settlement needs of the session it is the rest of. */
 export interface Unsettled {
   readonly running: ReadonlySet<string>;
@@ -49,13 +51,10 @@ export class Settlements {
   /** Waits for those that are open, and ends what is left after this many milliseconds. */
   async close(ms: number): Promise<void> {
     if (this.#open.size > 0 && ms > 0) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, ms);
-        this.#whenEmpty = () => {
-          clearTimeout(timer);
-          resolve();
-        };
+      const empty = new Promise<void>((resolve) => {
+        this.#whenEmpty = resolve;
       });
+      await inTime(empty, ms);
     }
     this.#closed = true;
     for (const settlement of this.#open) settlement.finish();

@@ -1,5 +1,6 @@
 /** Where the lines of the log go: gathered, bounded, and never waited for; what cannot be kept is dropped and counted. */
 
+import { inTime } from '../wait.js';
 import type { Output } from './output.js';
 
 /** What a destination tells and what it may hold. */
@@ -83,13 +84,10 @@ export class Destination {
   /** Writes what waits for at most so many milliseconds; for a process that ends. */
   async end(ms = endMs): Promise<void> {
     if (this.bytes > 0 || this.#isWriting) {
-      await new Promise<void>((resolve) => {
-        const late = setTimeout(resolve, ms);
-        this.#whenEmpty = () => {
-          clearTimeout(late);
-          resolve();
-        };
+      const empty = new Promise<void>((resolve) => {
+        this.#whenEmpty = resolve;
       });
+      await inTime(empty, ms);
     }
     this.flush(0);
   }

@@ -5,6 +5,7 @@
 
 import { type Context, context, propagation, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import type { ExitId } from '../errors.js';
+import { inTime } from '../wait.js';
 
 /** What a span of this relay may say. */
 export interface TraceAttributes {
@@ -94,7 +95,5 @@ export async function flushTraces(): Promise<void> {
   const proxy = trace.getTracerProvider() as { getDelegate?(): object };
   const provider = (proxy.getDelegate?.() ?? proxy) as { forceFlush?(): Promise<void> };
   if (!provider.forceFlush) return;
-  const flushed = provider.forceFlush().catch(() => undefined);
-  const late = new Promise((resolve) => setTimeout(resolve, flushMs).unref());
-  await Promise.race([flushed, late]);
+  await inTime(provider.forceFlush(), flushMs);
 }

@@ -2,6 +2,7 @@
 
 import type { AccessToken, TokenCredential } from '@azure/identity';
 import { RelayError } from '../errors.js';
+import { inTime } from '../wait.js';
 import { untilAborted } from './abort.js';
 import { lackOfDescriptors, shortageOf } from './shortage.js';
 
@@ -179,7 +180,7 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
     if (now() < dueAt) return held.token;
     const refreshed = acquire();
     if (held.expiresAt - now() >= held.margin) return held.token;
-    await settledWithin(refreshed, patienceMs);
+    await inTime(refreshed, patienceMs);
     const got = alive();
     if (got === null) throw failure ?? unavailable(new Error('The token ran out while it was refreshed.'));
     return got.token;
@@ -238,16 +239,6 @@ function unavailable(error: unknown): RelayError {
   if (code !== null) Object.assign(cause, { code });
   return new RelayError('upstream_unavailable', 'The relay cannot obtain its upstream credential right now.', {
     cause,
-  });
-}
-
-function settledWithin(promise: Promise<unknown>, milliseconds: number): Promise<void> {
-  return new Promise((resolve) => {
-    const limit = setTimeout(resolve, milliseconds);
-    void promise.finally(() => {
-      clearTimeout(limit);
-      resolve();
-    });
   });
 }
 

@@ -1,6 +1,7 @@
 /** Two attempts at the most: the second one after the first has failed, or beside it when it takes long. */
 
 import type { RelayError } from '../errors.js';
+import { inTime } from '../wait.js';
 
 /** One attempt under way. */
 export interface Attempt<T> {
@@ -29,7 +30,8 @@ export const unneeded = Symbol('unneeded');
 
 /** The first answer or, when there is none, the refusal that came last; with the number of attempts. */
 export async function race<T>({ first, second, aloneMs, discard }: Race<T>): Promise<Result<T> & { attempts: number }> {
-  const early = await settledWithin(first.result, aloneMs);
+  const isEarly = aloneMs === null || (await inTime(first.result, aloneMs));
+  const early = isEarly ? await first.result : null;
   if (early === null) {
     const beside = second(null);
     if (beside !== null) return { ...(await winnerOf(first, beside, discard)), attempts: 2 };
@@ -48,14 +50,4 @@ async function winnerOf<T>(older: Attempt<T>, younger: Attempt<T>, discard: (ans
   const lost = await other.result;
   if ('answer' in lost) discard(lost.answer);
   return result;
-}
-
-/** The result, or null when it is not there in time. */
-async function settledWithin<T>(result: Promise<T>, milliseconds: number | null): Promise<T | null> {
-  if (milliseconds === null) return result;
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<null>((resolve) => {
-    timer = setTimeout(() => resolve(null), milliseconds);
-  });
-  return Promise.race([result, late]).finally(() => clearTimeout(timer));
 }

@@ -5,6 +5,7 @@ import { keyOf, signedHeaders } from '../outbound/sign.js';
 import type { DeliveryOutcome } from '../telemetry/labels.js';
 import type { Log } from '../telemetry/log.js';
 import type { UsageRecord } from '../telemetry/usage.js';
+import { inTime } from '../wait.js';
 
 /** Where records go; the secret is base64, with or without the prefix `whsec_`. */
 export interface Webhook {
@@ -150,13 +151,10 @@ export class Delivery {
     this.#waiting.clear();
     this.#pump();
     if (this.pending > 0 && ms > 0) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, ms);
-        this.#whenEmpty = () => {
-          clearTimeout(timer);
-          resolve();
-        };
+      const empty = new Promise<void>((resolve) => {
+        this.#whenEmpty = resolve;
       });
+      await inTime(empty, ms);
     }
     this.#closed = true;
     const left = [...this.#ready.splice(0), ...this.#waiting.keys(), ...this.#sending.keys()];
