@@ -11,18 +11,6 @@ import { isObject, own, setAt, valueAt } from './shape.js';
 import type { Memory, Sent } from './state.js';
 import type { Settled } from './updates.js';
 
-/** The answers of one session. */
-export interface Answers {
-  /** The session object for the client's `session.created`. */
-  created(upstreamSession: JsonObject, sessionId: string, expiresAt: number): JsonObject;
-  /** A `session.updated` for an update of which nothing goes upstream; null when it has to wait for others before it. */
-  local(): JsonObject | null;
-  /** What the client sees of a `session.updated`. */
-  updated(body: JsonObject): readonly JsonObject[];
-  /** What the client sees of an `error`. */
-  error(body: JsonObject): readonly JsonObject[];
-}
-
 /** What the answers need of their session. */
 interface AnswerPorts {
   /** A new id for an event of the server. */
@@ -52,12 +40,8 @@ export function serverEventId(body: JsonObject, nextEventId: () => string): stri
   return typeof id === 'string' && /^[A-Za-z0-9_.:-]{1,512}$/.test(id) ? id : nextEventId();
 }
 
-/** Makes the answers of one session. */
-export function createAnswers(memory: Memory, model: string, ports: AnswerPorts): Answers {
-  return new AnswerBook(memory, model, ports);
-}
-
-class AnswerBook implements Answers {
+/** The answers of one session. */
+export class Answers {
   readonly #memory: Memory;
   readonly #model: string;
   readonly #nextEventId: () => string;
@@ -68,6 +52,7 @@ class AnswerBook implements Answers {
   #id = '';
   #expiresAt = 0;
 
+  /** @param model the name the client may know */
   constructor(memory: Memory, model: string, { eventId, refuse }: AnswerPorts) {
     this.#memory = memory;
     this.#model = model;
@@ -76,6 +61,7 @@ class AnswerBook implements Answers {
     this.#effective = memory.session;
   }
 
+  /** The session object for the client's `session.created`. */
   created(upstreamSession: JsonObject, sessionId: string, expiresAt: number): JsonObject {
     this.#id = sessionId;
     this.#expiresAt = expiresAt;
@@ -83,12 +69,14 @@ class AnswerBook implements Answers {
     return this.#session();
   }
 
+  /** A `session.updated` for an update of which nothing goes upstream; null when it has to wait for others before it. */
   local(): JsonObject | null {
     if (this.#memory.updates.size === 0) return this.#ack();
     this.#memory.updates.push({ by: 'local' });
     return null;
   }
 
+  /** What the client sees of a `session.updated`. */
   updated(body: JsonObject): readonly JsonObject[] {
     const reported = own(body, 'session');
     if (isObject(reported)) this.#keep(reported);
@@ -104,6 +92,7 @@ class AnswerBook implements Answers {
     return [this.#ack(serverEventId(body, this.#nextEventId)), ...this.#locals(settled)];
   }
 
+  /** What the client sees of an `error`. */
   error(body: JsonObject): readonly JsonObject[] {
     const { updates, responses, locks, trusted } = this.#memory;
     const given = own(body, 'error');

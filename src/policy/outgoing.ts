@@ -9,19 +9,7 @@ import { isObject, own } from './shape.js';
 import type { Memory } from './state.js';
 
 /** Prepares events of one session for upstream. */
-export interface Asking {
-  /** A judged event of the client as it goes upstream, or null when the relay answers it by itself. */
-  client(body: JsonObject, clientId: string | null): JsonObject | null;
-  /** An event of the relay as it goes upstream; `after` is the response whose turn it goes on with. */
-  relay(body: JsonObject, after: string | null): JsonObject;
-}
-
-/** Makes what prepares the events of one session. */
-export function createAsking(memory: Memory): Asking {
-  return new Preparation(memory);
-}
-
-class Preparation implements Asking {
+export class Outgoing {
   readonly #memory: Memory;
   #ids = 0;
 
@@ -29,6 +17,7 @@ class Preparation implements Asking {
     this.#memory = memory;
   }
 
+  /** A judged event of the client as it goes upstream, or null when the relay answers it by itself. */
   client(body: JsonObject, clientId: string | null): JsonObject | null {
     if (body.type === 'session.update') return this.#update(body, clientId);
     let out: JsonObject = { ...body };
@@ -52,6 +41,7 @@ class Preparation implements Asking {
     return { ...out, event_id: eventId };
   }
 
+  /** An event of the relay as it goes upstream; `after` is the response whose turn it goes on with. */
   relay(body: JsonObject, after: string | null): JsonObject {
     const { items, responses, updates, sent, trusted } = this.#memory;
     const eventId = this.#nextId('');

@@ -10,11 +10,11 @@ import {
   serverEvents,
   textDown,
 } from '../protocol/catalogue.js';
-import { eventOf, type Json, type JsonObject, type RealtimeEvent, type Refusal, type Step } from '../protocol/event.js';
-import { type Answers, createAnswers, serverEventId } from './answer.js';
+import { eventOf, type Json, type JsonObject, type RealtimeEvent, type Refusal } from '../protocol/event.js';
+import { Answers, serverEventId } from './answer.js';
 import { clientEventId, judgeEndUser, notWhileDraining } from './client.js';
 import { ignoredFields } from './ignored.js';
-import { type Asking, createAsking } from './outgoing.js';
+import { Outgoing } from './outgoing.js';
 import type { Profile } from './profile.js';
 import { views } from './server.js';
 import { own } from './shape.js';
@@ -49,60 +49,33 @@ export interface PolicyPorts {
   eventId(): string;
 }
 
-/** The policy of one session. */
-export interface Policy {
-  /** What upstream may get of a client's event in GA: the event itself if it is raw speech, else a rebuilt one, or null. */
-  readonly up: Step;
-  /** What the client may see of an upstream event in GA: raw speech as it is, else rebuilt events, or null. */
-  readonly down: Step;
-  /** From now on the client may ask for an answer only where `mayAsk`. */
-  drain(mayAsk: () => boolean): void;
-  /**
-   * Must be given every event that the relay itself sends upstream while the policy judges what comes back; returns what
-   * to send. Its items are hidden, its acks and errors never reach the client, and so is the response when it is not
-   * part of the conversation (`conversation: 'none'`). `after` is the response whose turn it goes on with, whose
-   * `metadata` the client gets again.
-   */
-  injected(body: JsonObject, after?: string | null): JsonObject;
-  /** An event that the client was allowed to send, by its id upstream, will never be sent. */
-  withdrawn(eventId: string): void;
-  /**
-   * The session object for the client's `session.created`, which is redacted and shows the effective configuration. Takes
-   * the session object of upstream's ack of the configuration, the relay's own id of the session and its end in seconds
-   * since 1970.
-   */
-  sessionCreated(upstreamSession: JsonObject, sessionId: string, expiresAt: number): JsonObject;
-}
-
 /** Server events whose bytes may be forwarded once their item and response are known to be visible. */
 const plainDown: ReadonlySet<string> = new Set([audioDown.ga, ...textDown.ga, heardDown]);
 const protocolNames: ReadonlySet<string> = new Set([...clientEvents, ...serverEvents]);
 
-/**
- * Makes the policy of one session. `session` is the profile's session as it was rendered and sent upstream, `publicModel`
- * the model name the client may know.
- */
-export function createPolicy(profile: Profile, session: JsonObject, publicModel: string, ports: PolicyPorts): Policy {
-  return new SessionPolicy(profile, session, publicModel, ports);
-}
-
-class SessionPolicy implements Policy {
+/** The policy of one session. */
+export class Policy {
   readonly #ports: PolicyPorts;
   readonly #memory: Memory;
-  readonly #asking: Asking;
+  readonly #outgoing: Outgoing;
   readonly #answers: Answers;
   // The last pair of ids of speech that was let through.
   #speechItem: string | null = null;
   #speechResponse: string | null = null;
   #mayAsk: () => boolean = always;
 
+  /**
+   * @param session the profile's session as it was rendered and sent upstream
+   * @param publicModel the model name the client may know
+   */
   constructor(profile: Profile, session: JsonObject, publicModel: string, ports: PolicyPorts) {
     this.#ports = ports;
     this.#memory = createMemory(profile, session);
-    this.#asking = createAsking(this.#memory);
-    this.#answers = createAnswers(this.#memory, publicModel, ports);
+    this.#outgoing = new Outgoing(this.#memory);
+    this.#answers = new Answers(this.#memory, publicModel, ports);
   }
 
+  /** What upstream may get of a client's event in GA: the event itself if it is raw speech, else a rebuilt one, or null. */
   readonly up = (event: RealtimeEvent): RealtimeEvent | null => {
     if (event.raw !== null && event.type === audioUp) {
       this.#ports.decided('up', audioUp, 'forward');
@@ -133,6 +106,7 @@ class SessionPolicy implements Policy {
     return sent;
   };
 
+  /** What the client may see of an upstream event in GA: raw speech as it is, else rebuilt events, or null. */
   readonly down = (event: RealtimeEvent): RealtimeEvent | readonly RealtimeEvent[] | null => {
     const { body } = event;
     if (body === null) return this.#speech(event);
@@ -146,21 +120,34 @@ class SessionPolicy implements Policy {
     return shown.length === 1 ? eventOf(first) : shown.map(eventOf);
   };
 
+  /** From now on the client may ask for an answer only where `mayAsk`. */
   drain(mayAsk: () => boolean): void {
     this.#mayAsk = mayAsk;
   }
 
+  /**
+   * Must be given every event that the relay itself sends upstream while the policy judges what comes back; returns what
+   * to send. Its items are hidden, its acks and errors never reach the client, and so is the response when it is not
+   * part of the conversation (`conversation: 'none'`). `after` is the response whose turn it goes on with, whose
+   * `metadata` the client gets again.
+   */
   injected(body: JsonObject, after: string | null = null): JsonObject {
     this.#speechItem = null;
-    return this.#asking.relay(body, after);
+    return this.#outgoing.relay(body, after);
   }
 
+  /** An event that the client was allowed to send, by its id upstream, will never be sent. */
   withdrawn(eventId: string): void {
     const { sent } = this.#memory;
     sent.get(eventId)?.undo();
     sent.delete(eventId);
   }
 
+  /**
+   * The session object for the client's `session.created`, which is redacted and shows the effective configuration. Takes
+   * the session object of upstream's ack of the configuration, the relay's own id of the session and its end in seconds
+   * since 1970.
+   */
   sessionCreated(upstreamSession: JsonObject, sessionId: string, expiresAt: number): JsonObject {
     return this.#answers.created(upstreamSession, sessionId, expiresAt);
   }
@@ -176,7 +163,7 @@ class SessionPolicy implements Policy {
   }
 
   #send(body: JsonObject, clientId: string | null): RealtimeEvent | null {
-    const out = this.#asking.client(body, clientId);
+    const out = this.#outgoing.client(body, clientId);
     if (out !== null) return eventOf(out);
     const ack = this.#answers.local();
     if (ack !== null) this.#ports.answer(ack);

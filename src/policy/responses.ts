@@ -17,43 +17,14 @@ interface Ask {
   readonly metadata: JsonObject | null;
 }
 
-/** The responses of one session, as its client may know them. */
-export interface Responses {
-  /** Notes a `response.create` about to be sent; returns the metadata it must carry. */
-  ask(ask: Ask): { readonly tag: string; readonly metadata: JsonObject };
-  /** Upstream refused the `response.create` with this tag. */
-  forget(tag: string): void;
-  /** Upstream is busy and did not say for whom: takes back the relay's oldest ask, if one is unanswered; it would be that one. */
-  retract(): boolean;
-  /** Upstream refused something and did not say what: no ask holds up the next one any longer. */
-  release(): void;
-  /** Notes a `response.created`; returns whether the client may see it. */
-  created(id: string, metadata: Json | undefined): boolean;
-  /** Notes a `response.done`, after which its metadata is forgotten. */
-  done(id: string): void;
-  shows(id: Json | undefined): boolean;
-  /** What the client attached to its own `response.create`. */
-  metadata(id: string): JsonObject | null;
-  /** The same of the turn that this response belongs to, also after its end, for one that goes on with it. */
-  attached(id: string): JsonObject | null;
-  /** Whether another `response.create` of the client would be refused upstream. */
-  readonly busy: boolean;
-  /** Whether any was asked for or has begun. */
-  readonly begun: boolean;
-}
-
 const tagKey = relayPrefix.slice(0, -1);
 const maxResponses = 4096;
 const maxAsks = 256;
 /** Turns that something may still follow upon. */
 const maxTurns = 8;
 
-/** Makes the memory of one session's responses. */
-export function createResponses(): Responses {
-  return new ResponseMemory();
-}
-
-class ResponseMemory implements Responses {
+/** The responses of one session, as its client may know them. */
+export class Responses {
   readonly #shown = new Bounded<JsonObject | null>(maxResponses);
   readonly #hidden = new Bounded<true>(maxResponses);
   readonly #running = new Bounded<true>(maxResponses);
@@ -63,20 +34,24 @@ class ResponseMemory implements Responses {
   #upstreamEchoes = false;
   #begun = false;
 
+  /** Whether any was asked for or has begun. */
   get begun(): boolean {
     return this.#begun || this.#tags > 0;
   }
 
+  /** Notes a `response.create` about to be sent; returns the metadata it must carry. */
   ask(ask: Ask): { tag: string; metadata: JsonObject } {
     const tag = String(++this.#tags);
     this.#asks.set(tag, { ...ask, waits: !ask.hidden });
     return { tag, metadata: { [tagKey]: tag } };
   }
 
+  /** Upstream refused the `response.create` with this tag. */
   forget(tag: string): void {
     this.#asks.delete(tag);
   }
 
+  /** Upstream is busy and did not say for whom: takes back the relay's oldest ask, if one is unanswered; it would be that one. */
   retract(): boolean {
     for (const [tag, ask] of this.#asks.entries()) {
       if (ask.by !== 'relay' || ask.hidden) continue;
@@ -86,10 +61,12 @@ class ResponseMemory implements Responses {
     return false;
   }
 
+  /** Upstream refused something and did not say what: no ask holds up the next one any longer. */
   release(): void {
     for (const ask of this.#asks.values()) ask.waits = false;
   }
 
+  /** Notes a `response.created`; returns whether the client may see it. */
   created(id: string, metadata: Json | undefined): boolean {
     this.#begun = true;
     if (this.#hidden.has(id) || id.startsWith(relayPrefix)) return false;
@@ -121,6 +98,7 @@ class ResponseMemory implements Responses {
     return first[1];
   }
 
+  /** Notes a `response.done`, after which its metadata is forgotten. */
   done(id: string): void {
     this.#running.delete(id);
     // Sixteen long values for each of thousands of responses would be megabytes a session.
@@ -131,14 +109,17 @@ class ResponseMemory implements Responses {
     return typeof id === 'string' && this.#shown.has(id);
   }
 
+  /** What the client attached to its own `response.create`. */
   metadata(id: string): JsonObject | null {
     return this.#shown.get(id) ?? null;
   }
 
+  /** The same of the turn that this response belongs to, also after its end, for one that goes on with it. */
   attached(id: string): JsonObject | null {
     return this.#attached.get(id) ?? null;
   }
 
+  /** Whether another `response.create` of the client would be refused upstream. */
   get busy(): boolean {
     if (this.#running.size > 0) return true;
     for (const ask of this.#asks.values()) if (ask.waits) return true;

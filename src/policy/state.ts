@@ -5,12 +5,12 @@ import type { Json, JsonObject } from '../protocol/event.js';
 import { Bounded } from './bounded.js';
 import { type Locks, locksOf } from './locks.js';
 import type { Profile } from './profile.js';
-import { createResponses, type Responses } from './responses.js';
+import { Responses } from './responses.js';
 import type { Seeds } from './seeds.js';
 import { own } from './shape.js';
 import { isServed } from './tools.js';
-import { createUpdates, type Updates } from './updates.js';
-import { createVisibility, type Visibility } from './visibility.js';
+import { Updates } from './updates.js';
+import { Visibility } from './visibility.js';
 
 /** An event that was sent upstream, kept in case upstream refuses it. */
 export interface Sent {
@@ -60,9 +60,9 @@ export function createMemory(profile: Profile, session: JsonObject): Memory {
     trusted: profile.client.trust === 'trusted',
     session,
     locks: locksOf(profile, session),
-    items: createVisibility(),
-    responses: createResponses(),
-    updates: createUpdates(),
+    items: new Visibility(),
+    responses: new Responses(),
+    updates: new Updates(),
     sent: new Bounded(maxSent),
     calls: new Bounded(maxCalls),
     retrieving: new Bounded(maxRetrievals),

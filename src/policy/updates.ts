@@ -17,25 +17,11 @@ export interface Settled {
   readonly locals: number;
 }
 
-/** The updates of one session, oldest first. */
-export interface Updates {
-  readonly size: number;
-  push(update: Update): void;
-  /** Takes the oldest: upstream acknowledged it, or refused it without saying which. */
-  next(): Settled | null;
-  /** Takes the one with this id: upstream refused it. */
-  refused(eventId: string): Settled | null;
-}
-
 /** How many may be under way at once. */
 export const maxUpdates = 64;
 
-/** Makes the memory of one session's updates. */
-export function createUpdates(): Updates {
-  return new UpdateQueue();
-}
-
-class UpdateQueue implements Updates {
+/** The updates of one session, oldest first. */
+export class Updates {
   readonly #queue: Update[] = [];
 
   get size(): number {
@@ -46,10 +32,12 @@ class UpdateQueue implements Updates {
     this.#queue.push(update);
   }
 
+  /** Takes the oldest: upstream acknowledged it, or refused it without saying which. */
   next(): Settled | null {
     return this.#take(0);
   }
 
+  /** Takes the one with this id: upstream refused it. */
   refused(eventId: string): Settled | null {
     const at = this.#queue.findIndex((update) => update.by !== 'local' && update.eventId === eventId);
     return at < 0 ? null : this.#take(at);

@@ -19,58 +19,38 @@ interface Record {
   gone: boolean;
 }
 
-/** The items of one session, as its client may know them. */
-export interface Visibility {
-  /** The item, when the client was shown it and it was not deleted since. */
-  shown(id: Json | undefined): ShownItem | undefined;
-  /** Whether an id is taken, shown or not, deleted or not. */
-  knows(id: string): boolean;
-  /** Whether an id is kept from the client. */
-  isHidden(id: string): boolean;
-  /** Notes that the client is shown an item; what is hidden stays hidden. Returns whether it may see it. */
-  show(id: string, item: ShownItem, previous: Json | undefined): boolean;
-  hide(id: string, previous: Json | undefined): void;
-  /** Notes that an item was deleted from the conversation. */
-  remove(id: string): void;
-  /** Forgets an item that never came to be. */
-  forget(id: string): void;
-  /** The last of the hidden items that the conversation begins with, or null when it begins with none. */
-  readonly leading: string | null;
-  /** The nearest item at or before this one that the client may see; null at the start. */
-  nearest(id: Json | undefined): string | null;
-}
-
 const maxIds = 4096;
 // Hidden items point to what was the nearest visible one when they came, so honest chains are short.
 const maxHops = 64;
 
-/** Makes the memory of one session's items. */
-export function createVisibility(): Visibility {
-  return new ItemMemory();
-}
-
-class ItemMemory implements Visibility {
+/** The items of one session, as its client may know them. */
+export class Visibility {
   readonly #seen = new Bounded<Record>(maxIds);
   readonly #hidden = new Bounded<string | null>(maxIds);
   readonly #leading = createLeading();
 
+  /** The last of the hidden items that the conversation begins with, or null when it begins with none. */
   get leading(): string | null {
     return this.#leading.last;
   }
 
+  /** The item, when the client was shown it and it was not deleted since. */
   shown(id: Json | undefined): ShownItem | undefined {
     const record = typeof id === 'string' ? this.#seen.get(id) : undefined;
     return record === undefined || record.gone ? undefined : record;
   }
 
+  /** Whether an id is taken, shown or not, deleted or not. */
   knows(id: string): boolean {
     return this.#seen.has(id) || this.#hidden.has(id);
   }
 
+  /** Whether an id is kept from the client. */
   isHidden(id: string): boolean {
     return this.#hidden.has(id);
   }
 
+  /** Notes that the client is shown an item; what is hidden stays hidden. Returns whether it may see it. */
   show(id: string, item: ShownItem, previous: Json | undefined): boolean {
     if (this.#hidden.has(id)) return false;
     this.#leading.shown();
@@ -91,16 +71,19 @@ class ItemMemory implements Visibility {
     this.#hidden.set(id, before === id ? null : before);
   }
 
+  /** Notes that an item was deleted from the conversation. */
   remove(id: string): void {
     this.#leading.removed(id);
     const record = this.#seen.get(id);
     if (record !== undefined) record.gone = true;
   }
 
+  /** Forgets an item that never came to be. */
   forget(id: string): void {
     this.#seen.delete(id);
   }
 
+  /** The nearest item at or before this one that the client may see; null at the start. */
   nearest(id: Json | undefined): string | null {
     let at: string | null = typeof id === 'string' ? id : null;
     for (let hops = 0; at !== null && hops < maxHops; hops++) {

@@ -5,7 +5,7 @@ import { audioDown } from '../protocol/catalogue.js';
 import { type JsonObject, objectOf, type Step } from '../protocol/event.js';
 import type { Origin } from '../telemetry/labels.js';
 import type { Metrics } from '../telemetry/metrics.js';
-import { createLedger, type Ledger, type Usage } from '../telemetry/usage.js';
+import { type Usage, UsageSums } from '../telemetry/usage.js';
 import { type CourseTotals, createCourse } from './course.js';
 import { bytesPerSecond } from './limits.js';
 import { createTurns, type Turns } from './pending.js';
@@ -65,7 +65,7 @@ class SessionMeter implements Meter {
   readonly metrics: Metrics;
   readonly ports: MeterPorts;
   readonly turns = createTurns();
-  readonly ledger: Ledger;
+  readonly ledger: UsageSums;
   readonly course = createCourse();
   #injections: readonly string[] = [];
   #askedAt = 0;
@@ -81,7 +81,7 @@ class SessionMeter implements Meter {
   constructor(metrics: Metrics, ports: MeterPorts) {
     this.metrics = metrics;
     this.ports = ports;
-    this.ledger = createLedger(metrics.tokens);
+    this.ledger = new UsageSums(metrics.tokens);
   }
 
   readonly up: Step = (event) => {

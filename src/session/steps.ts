@@ -2,7 +2,7 @@
 
 import type { Admission } from '../admission/admission.js';
 import type { Leg } from '../legs/leg.js';
-import { createPolicy, type Policy } from '../policy/policy.js';
+import { Policy } from '../policy/policy.js';
 import type { JsonObject, Refusal, Step } from '../protocol/event.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Activity } from './activity.js';
@@ -52,7 +52,7 @@ export function connect(way: Way): Route {
   const { admission, session, client, upstream, meter, activity, replies, metrics } = way;
   const { profile, model } = admission;
   const refuse = (refusal: Refusal, race = false) => replies.refuse(refusal, race);
-  const policy = createPolicy(profile, session, model, {
+  const policy = new Policy(profile, session, model, {
     refuse,
     eventId: () => replies.eventId(),
     answer: (body) => replies.answer(body),

@@ -49,23 +49,10 @@ export interface UsageRecord extends Usage {
   readonly complete: boolean;
 }
 
-/** Adds up the usage of one session. */
-export interface Ledger {
-  readonly usage: Readonly<Usage>;
-  /** Adds the `usage` of a `response.done`, which may be missing; returns its tokens. */
-  response(usage: unknown): number;
-  /** Adds the `usage` of a completed input transcription; returns its tokens. */
-  transcription(usage: unknown): number;
-}
-
 const modalities = ['text', 'audio', 'image'] as const;
 
-/** Makes the ledger of a session; `count` gets every token once, in its kind. */
-export function createLedger(count: (kind: TokenKind, tokens: number) => void): Ledger {
-  return new SessionLedger(count);
-}
-
-class SessionLedger implements Ledger {
+/** Adds up the usage of one session. */
+export class UsageSums {
   readonly #count: (kind: TokenKind, tokens: number) => void;
   readonly #sums: Usage = {
     responses: 0,
@@ -89,6 +76,7 @@ class SessionLedger implements Ledger {
     other: {},
   };
 
+  /** @param count gets every token once, in its kind */
   constructor(count: (kind: TokenKind, tokens: number) => void) {
     this.#count = count;
   }
@@ -97,6 +85,7 @@ class SessionLedger implements Ledger {
     return this.#sums;
   }
 
+  /** Adds the `usage` of a `response.done`, which may be missing; returns its tokens. */
   response(value: unknown): number {
     const sums = this.#sums;
     const usage = objectOf(value);
@@ -125,6 +114,7 @@ class SessionLedger implements Ledger {
     return amount(usage.total_tokens);
   }
 
+  /** Adds the `usage` of a completed input transcription; returns its tokens. */
   transcription(value: unknown): number {
     const sums = this.#sums;
     const usage = objectOf(value);

@@ -1,7 +1,7 @@
 /** A policy on a bench: bodies in, bodies out, and what it told its session. */
 
 import { Buffer } from 'node:buffer';
-import { createPolicy, type Decision, type Policy } from '../../src/policy/policy.js';
+import type { Decision, Policy } from '../../src/policy/policy.js';
 import { type Profile, profileSchema } from '../../src/policy/profile.js';
 import { renderSession } from '../../src/policy/render.js';
 import type { Direction } from '../../src/protocol/catalogue.js';
@@ -34,7 +34,7 @@ export function bench(settings: Record<string, unknown> = {}): Bench {
   const decisions: [Direction, string, Decision][] = [];
   const reports: string[] = [];
   let made = 0;
-  const policy = createPolicy(profile, renderSession(profile, {}), 'public-model', {
+  const policy = new Policy(profile, renderSession(profile, {}), 'public-model', {
     answer: (body) => void answered.push(body),
     refuse: (refusal, race) => void refusals.push({ ...refusal, race }),
     decided: (direction, type, decision) => void decisions.push([direction, type, decision]),

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { keyOf, sign } from '../../src/outbound/sign.js';
-import { createLedger, type UsageRecord } from '../../src/telemetry/usage.js';
+import { type UsageRecord, UsageSums } from '../../src/telemetry/usage.js';
 import { Delivery } from '../../src/webhooks/delivery.js';
 import { proxy } from '../upstream/servers.js';
 
@@ -12,7 +12,7 @@ const secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
 const log = pino({ level: 'silent' });
 
 function record(session: string): UsageRecord {
-  const { usage } = createLedger(() => undefined);
+  const { usage } = new UsageSums(() => undefined);
   return {
     session,
     subject: 'alice',
