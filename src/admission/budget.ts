@@ -6,7 +6,7 @@
 
 import { tenantKey, type User, userKey } from '../auth/principal.js';
 import { RelayError } from '../errors.js';
-import type { Draw, Drawn, Entered, Store, Total } from '../store/store.js';
+import type { Entered, Reservation, Reserved, Store, Total } from '../store/store.js';
 
 /** The budgets of one scope; one that is not set has no limit. */
 interface DailyLimits {
@@ -44,23 +44,9 @@ interface BudgetEvents {
   spent(error: RelayError): void;
 }
 
-/** The budgets one session draws from. */
-export interface Budget {
-  /** The session is open: its time counts from now (`performance.now()`, as in every call). */
-  start(events: BudgetEvents, now: number): void;
-  /** Counts the time since the last call; to be called about once a second. */
-  tick(now: number): void;
-  /** Counts tokens that upstream reported. */
-  tokens(count: number): void;
-  /** The session has ended: its time counts no longer, its tokens still may. */
-  stop(now: number): void;
-  /** Settles what was used, and draws no more. What is held goes back when the session leaves. */
-  close(): void;
-}
-
 /** What a session wants of its budgets before it begins. */
-export interface Purse {
-  readonly holds: readonly Draw[];
+export interface DailyBudget {
+  readonly holds: readonly Reservation[];
   /** The budget, with what the store gave at the entry. */
   open(store: Pick<Store, 'settle'>, holder: string, entered: Extract<Entered, { outcome: 'in' }>): Budget;
   /** Why nobody gets in. */
@@ -68,7 +54,7 @@ export interface Purse {
 }
 
 /** Of one budget: whose it is, what is held of it, and what this session has used. */
-interface Pot extends Draw {
+interface Allowance extends Reservation {
   readonly name: BudgetName;
   readonly scope: Scope;
   /** Used since the session began, and how much of it the store knows. */
@@ -95,7 +81,7 @@ const longestDebtMs = 60_000;
 /** What others hold and do not use comes back by then. */
 const heldRetryMs = 5000;
 
-function drawsOf(limits: BudgetLimits, user: User): (Draw & Pick<Pot, 'name' | 'scope'>)[] {
+function reservationsOf(limits: BudgetLimits, user: User): (Reservation & Pick<Allowance, 'name' | 'scope'>)[] {
   const of = (scope: Scope, owner: string, daily: DailyLimits) =>
     budgetNames.flatMap((name) => {
       const given = daily[name];
@@ -106,8 +92,8 @@ function drawsOf(limits: BudgetLimits, user: User): (Draw & Pick<Pot, 'name' | '
       const part = Math.max(1, Math.floor(limit * share));
       const least = isTime ? shortestHoldSeconds : 1;
       const most = isExact ? 1 : isTime ? Math.max(least, Math.min(part, longestHoldSeconds)) : part;
-      const pot = `${name}:${scope}:${owner}`;
-      return [{ pot, limit, most, least, isExact, name, scope }];
+      const counter = `${name}:${scope}:${owner}`;
+      return [{ counter, limit, most, least, isExact, name, scope }];
     });
   const tenant = tenantKey(user);
   const { issuer } = limits;
@@ -118,32 +104,32 @@ function drawsOf(limits: BudgetLimits, user: User): (Draw & Pick<Pot, 'name' | '
   ];
 }
 
-/** What a session of somebody with these limits draws from. */
-export function createPurse(limits: BudgetLimits, user: User, now: () => number = Date.now): Purse {
-  const draws = drawsOf(limits, user);
+/** What a session of somebody with these limits reserves before it begins. */
+export function dailyBudget(limits: BudgetLimits, user: User, now: () => number = Date.now): DailyBudget {
+  const reservations = reservationsOf(limits, user);
   return {
-    holds: draws.map(({ pot, limit, most, least, isExact }) => ({ pot, limit, most, least, isExact })),
-    open(store, holder, { drawn, dayEnds }) {
+    holds: reservations.map(({ counter, limit, most, least, isExact }) => ({ counter, limit, most, least, isExact })),
+    open(store, holder, { reserved, dayEnds }) {
       const start = { total: 0, told: 0, dayEnds, inDebtSince: null, warned: false, spent: false };
-      const pots = draws.map((draw, index) => {
-        const { held = 0, used = 0 } = drawn[index] ?? {};
-        return { ...draw, ...start, held, used };
+      const allowances = reservations.map((reservation, index) => {
+        const { held = 0, used = 0 } = reserved[index] ?? {};
+        return { ...reservation, ...start, held, used };
       });
-      return new Spending(store, holder, pots, now);
+      return new Budget(store, holder, allowances, now);
     },
-    refusal({ pot, used, dayEnds }) {
-      const draw = draws[pot];
-      if (!draw) throw new Error('the store refused for a budget that it was not asked for');
-      return spentError(draw, used < draw.limit ? heldRetryMs : dayEnds - now());
+    refusal({ counter, used, dayEnds }) {
+      const reservation = reservations[counter];
+      if (!reservation) throw new Error('the store refused for a budget that it was not asked for');
+      return spentError(reservation, used < reservation.limit ? heldRetryMs : dayEnds - now());
     },
   };
 }
 
-function inUnits({ name }: Pick<Pot, 'name'>, amount: number): number {
+function inUnits({ name }: Pick<Allowance, 'name'>, amount: number): number {
   return name === 'minutes_per_day' ? Math.round((amount / 60) * 100) / 100 : amount;
 }
 
-function spentError({ name, scope }: Pick<Pot, 'name' | 'scope'>, retryAfterMs: number): RelayError {
+function spentError({ name, scope }: Pick<Allowance, 'name' | 'scope'>, retryAfterMs: number): RelayError {
   const what = name.replace('_per_day', '');
   const whose = { user: "the user's", tenant: "the tenant's", issuer: "the token issuer's" }[scope];
   return new RelayError('quota_exceeded', `No ${what} are left of ${whose} budget for today (UTC).`, {
@@ -152,10 +138,10 @@ function spentError({ name, scope }: Pick<Pot, 'name' | 'scope'>, retryAfterMs: 
 }
 
 /** What one session spends of its budgets. */
-class Spending implements Budget {
+export class Budget {
   readonly #store: Pick<Store, 'settle'>;
   readonly #holder: string;
-  readonly #pots: readonly Pot[];
+  readonly #allowances: readonly Allowance[];
   readonly #now: () => number;
   #events: BudgetEvents | null = null;
   #countedAt = 0;
@@ -165,20 +151,22 @@ class Spending implements Budget {
   /** Whether something was used since the store was last asked. */
   #isDue = false;
 
-  constructor(store: Pick<Store, 'settle'>, holder: string, pots: readonly Pot[], now: () => number) {
+  constructor(store: Pick<Store, 'settle'>, holder: string, allowances: readonly Allowance[], now: () => number) {
     this.#store = store;
     this.#holder = holder;
-    this.#pots = pots;
+    this.#allowances = allowances;
     this.#now = now;
   }
 
+  /** The session is open: its time counts from now (`performance.now()`, as in every call). */
   start(events: BudgetEvents, now: number): void {
     this.#events = events;
     this.#countedAt = now;
     this.#use('sessions_per_day', 1);
-    for (const pot of this.#pots) this.#look(pot);
+    for (const allowance of this.#allowances) this.#look(allowance);
   }
 
+  /** Counts the time since the last call; to be called about once a second. */
   tick(now: number): void {
     if (this.#events === null || this.#stopped) return;
     const seconds = Math.floor((now - this.#countedAt) / 1000);
@@ -186,40 +174,43 @@ class Spending implements Budget {
       this.#countedAt += seconds * 1000;
       this.#use('minutes_per_day', seconds);
     }
-    const inDebt = this.#pots.filter(({ held, isExact }) => held === 0 && !isExact);
-    for (const pot of inDebt) {
-      pot.inDebtSince ??= now;
-      if (now - pot.inDebtSince > longestDebtMs) this.#spent(pot);
+    const inDebt = this.#allowances.filter(({ held, isExact }) => held === 0 && !isExact);
+    for (const allowance of inDebt) {
+      allowance.inDebtSince ??= now;
+      if (now - allowance.inDebtSince > longestDebtMs) this.#spent(allowance);
     }
     if (inDebt.length > 0) this.#settle();
   }
 
+  /** Counts tokens that upstream reported. */
   tokens(count: number): void {
     if (count > 0) this.#use('tokens_per_day', count);
   }
 
+  /** The session has ended: its time counts no longer, its tokens still may. */
   stop(now: number): void {
     if (this.#events === null || this.#stopped) return;
     this.#use('minutes_per_day', Math.max(0, Math.ceil((now - this.#countedAt) / 1000)));
     this.#stopped = true;
   }
 
+  /** Settles what was used, and reserves no more. What is held goes back when the session leaves. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.#pots.some(({ total, told }) => total !== told)) this.#settle();
+    if (this.#allowances.some(({ total, told }) => total !== told)) this.#settle();
   }
 
   #use(name: BudgetName, amount: number): void {
-    for (const pot of this.#pots) {
-      if (pot.name !== name) continue;
-      pot.total += amount;
-      this.#look(pot);
-      if (pot.total - pot.told >= pot.held || this.#now() >= pot.dayEnds) this.#settle();
+    for (const allowance of this.#allowances) {
+      if (allowance.name !== name) continue;
+      allowance.total += amount;
+      this.#look(allowance);
+      if (allowance.total - allowance.told >= allowance.held || this.#now() >= allowance.dayEnds) this.#settle();
     }
   }
 
-  /** Tells what was used and draws the next part. One is under way at a time, for all budgets together. */
+  /** Tells what was used and reserves the next part. One is under way at a time, for all budgets together. */
   #settle(): void {
     this.#isDue = true;
     if (this.#isSettling) return;
@@ -241,56 +232,61 @@ class Spending implements Budget {
   }
 
   async #settleOnce(): Promise<void> {
-    const totals = this.#pots.map((pot): Total => {
-      const { limit, least, isExact, total, told } = pot;
-      const most = this.#closed || isExact ? 0 : pot.most;
-      return { pot: pot.pot, limit, most, least, isExact, total, told };
+    const totals = this.#allowances.map(({ counter, limit, most, least, isExact, total, told }): Total => {
+      const next = this.#closed || isExact ? 0 : most;
+      return { counter, limit, most: next, least, isExact, total, told };
     });
-    const { drawn, dayEnds } = await this.#store.settle(this.#holder, totals);
-    this.#pots.forEach((pot, index) => {
-      const given = drawn[index];
+    const { reserved, dayEnds } = await this.#store.settle(this.#holder, totals);
+    this.#allowances.forEach((allowance, index) => {
+      const given = reserved[index];
       const { total } = totals[index] ?? {};
-      if (given && total !== undefined) this.#heard(pot, total, given, dayEnds);
+      if (given && total !== undefined) this.#heard(allowance, total, given, dayEnds);
     });
   }
 
-  #heard(pot: Pot, told: number, { held, used, isSpent }: Drawn, dayEnds: number): void {
-    if (dayEnds !== pot.dayEnds) {
-      pot.dayEnds = dayEnds;
-      pot.warned = false;
-      pot.spent = false;
+  #heard(allowance: Allowance, told: number, { held, used, isSpent }: Reserved, dayEnds: number): void {
+    if (dayEnds !== allowance.dayEnds) {
+      allowance.dayEnds = dayEnds;
+      allowance.warned = false;
+      allowance.spent = false;
     }
-    pot.told = told;
-    pot.held = held;
-    pot.used = used;
-    this.#look(pot);
-    if (pot.isExact || this.#closed) return;
-    if (held > 0) pot.inDebtSince = null;
-    if (isSpent) this.#spent(pot);
+    allowance.told = told;
+    allowance.held = held;
+    allowance.used = used;
+    this.#look(allowance);
+    if (allowance.isExact || this.#closed) return;
+    if (held > 0) allowance.inDebtSince = null;
+    if (isSpent) this.#spent(allowance);
     // More was used meanwhile than the next part has.
-    if (held > 0 && pot.total - told >= held) this.#isDue = true;
+    if (held > 0 && allowance.total - told >= held) this.#isDue = true;
   }
 
-  #look(pot: Pot): void {
-    const used = pot.used + pot.total - pot.told;
+  #look(allowance: Allowance): void {
+    const used = allowance.used + allowance.total - allowance.told;
     // What it knows of a day that is over says nothing of the new one.
-    if (pot.warned || this.#events === null || this.#now() >= pot.dayEnds || used < pot.limit * warnAt) return;
-    pot.warned = true;
+    if (
+      allowance.warned ||
+      this.#events === null ||
+      this.#now() >= allowance.dayEnds ||
+      used < allowance.limit * warnAt
+    )
+      return;
+    allowance.warned = true;
     // What an issuer has used is nothing for its users to see.
-    if (pot.scope === 'issuer') return;
+    if (allowance.scope === 'issuer') return;
     this.#events.nearlySpent({
-      budget: pot.name,
-      scope: pot.scope,
-      used: inUnits(pot, used),
-      limit: inUnits(pot, pot.limit),
-      resets_at: pot.dayEnds / 1000,
+      budget: allowance.name,
+      scope: allowance.scope,
+      used: inUnits(allowance, used),
+      limit: inUnits(allowance, allowance.limit),
+      resets_at: allowance.dayEnds / 1000,
     });
   }
 
-  #spent(pot: Pot): void {
-    if (pot.spent || this.#stopped) return;
-    pot.spent = true;
-    this.#events?.spent(spentError(pot, pot.dayEnds - this.#now()));
+  #spent(allowance: Allowance): void {
+    if (allowance.spent || this.#stopped) return;
+    allowance.spent = true;
+    this.#events?.spent(spentError(allowance, allowance.dayEnds - this.#now()));
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { userKey } from '../auth/principal.js';
 import { RelayError } from '../errors.js';
-import { createPurse } from './budget.js';
+import { dailyBudget } from './budget.js';
 import type { Candidate } from './candidate.js';
 import { fullError } from './judging.js';
 import { secretError } from './recognise.js';
@@ -44,19 +44,19 @@ export async function user(candidate: Candidate): Promise<void> {
   const { principal } = guest;
   const { sessions_per_user: limit } = profile.limits;
   const together = limitsOfIssuer(candidate);
-  const purse = createPurse({ ...profile.limits, ...(together && { issuer: together }) }, principal);
+  const daily = dailyBudget({ ...profile.limits, ...(together && { issuer: together }) }, principal);
   const key = `sessions:${userKey(principal)}`;
   const place = { purpose: 'sessions' as const, key, limit, ttlSeconds: placeSeconds };
-  const enter = () => stay.enter({ place, holds: purse.holds, holder: id, owner: services.owner });
+  const enter = () => stay.enter({ place, holds: daily.holds, holder: id, owner: services.owner });
   let entered = await enter();
   // Who comes back from a tunnel must not be shut out by what is left of the connection before.
   if (entered.outcome === 'taken' && principal.subject !== anonymous && (await services.endGhost(principal))) {
     entered = await enter();
   }
-  if (entered.outcome === 'spent') throw purse.refusal(entered);
+  if (entered.outcome === 'spent') throw daily.refusal(entered);
   if (entered.outcome === 'full') throw fullError();
   if (entered.outcome === 'taken') throw tooManySessions(`At most ${limit} sessions of one user at the same time.`);
-  candidate.budget = purse.open(services.store, id, entered);
+  candidate.budget = daily.open(services.store, id, entered);
 }
 
 /** A session that begins and is dialled for. */

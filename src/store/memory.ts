@@ -1,9 +1,9 @@
 /** The store in the memory of one process. Nothing in it waits, so that every call is one step. */
 
 import { RelayError } from '../errors.js';
+import { Counters } from './counters.js';
 import { Leases } from './leases.js';
-import { Pots } from './pots.js';
-import type { Drawn, Entered, Entry, OneTime, Purpose, Settled, Store, Total } from './store.js';
+import type { Entered, Entry, OneTime, Purpose, Reserved, Settled, Store, Total } from './store.js';
 
 /** How much a store holds; everything has room of its own. */
 export interface Room {
@@ -11,7 +11,7 @@ export interface Room {
   readonly sessions: () => number;
   readonly keys: number;
   readonly secrets: number;
-  readonly pots: number;
+  readonly counters: number;
 }
 
 interface MemoryOptions {
@@ -32,7 +32,7 @@ export interface MemoryStore extends Store {
   resized(): void;
 }
 
-const roomByDefault: Room = { sessions: () => 20_000, keys: 20_000, secrets: 20_000, pots: 100_000 };
+const roomByDefault: Room = { sessions: () => 20_000, keys: 20_000, secrets: 20_000, counters: 100_000 };
 const sweepEveryMs = 30_000;
 const maxValueLength = 64 * 1024;
 /** How long the totals of who has left are remembered. */
@@ -44,9 +44,9 @@ interface Holder {
   readonly purpose: Purpose;
   readonly key: string;
   readonly owner: string;
-  /** What it has told of each pot. */
+  /** What it has told of each counter. */
   readonly told: Map<string, number>;
-  readonly pots: Set<string>;
+  readonly counters: Set<string>;
 }
 
 /** Makes the store of a process; `room` is for tests, and for the sessions of an instance. */
@@ -61,7 +61,7 @@ class Memory implements MemoryStore {
   readonly #now: () => number;
   readonly #filled: (isFull: boolean) => void;
   readonly #places: Readonly<Record<Purpose, Leases>>;
-  readonly #pots: Pots;
+  readonly #counters: Counters;
   readonly #holders = new Map<string, Holder>();
   /** What those told who have left. */
   readonly #left = new Map<string, { readonly told: Map<string, number>; until: number }>();
@@ -81,7 +81,7 @@ class Memory implements MemoryStore {
       issuers: new Leases(room.sessions, now, lapsed),
       keys: new Leases(() => room.keys, now, lapsed),
     };
-    this.#pots = new Pots(room.pots, wall);
+    this.#counters = new Counters(room.counters, wall);
     this.#unused = new Leases(
       () => room.secrets,
       now,
@@ -112,38 +112,38 @@ class Memory implements MemoryStore {
     const places = this.#places[place.purpose];
     const outcome = places.enter(place.key, holder, place.limit, end);
     if (outcome !== 'in') return { outcome };
-    const { dayEnds } = this.#pots;
-    if (this.#holders.has(holder)) return { outcome, drawn: [], dayEnds };
-    const pot = holds.findIndex((draw) => this.#pots.isSpent(draw));
-    if (pot !== -1 || !this.#pots.hasRoomFor(holds)) {
+    const { dayEnds } = this.#counters;
+    if (this.#holders.has(holder)) return { outcome, reserved: [], dayEnds };
+    const counter = holds.findIndex((reservation) => this.#counters.isSpent(reservation));
+    if (counter !== -1 || !this.#counters.hasRoomFor(holds)) {
       places.leave(place.key, holder);
-      if (pot === -1) return { outcome: 'full' };
-      return { outcome: 'spent', pot, used: this.#pots.used(holds[pot]?.pot ?? ''), dayEnds };
+      if (counter === -1) return { outcome: 'full' };
+      return { outcome: 'spent', counter, used: this.#counters.used(holds[counter]?.counter ?? ''), dayEnds };
     }
     const told = this.#left.get(holder)?.told ?? new Map<string, number>();
     this.#left.delete(holder);
-    const pots = new Set(holds.map((draw) => draw.pot));
-    this.#holders.set(holder, { purpose: place.purpose, key: place.key, owner, told, pots });
-    const drawn = holds.map((draw) => this.#pots.hold(draw, holder));
+    const counters = new Set(holds.map((reservation) => reservation.counter));
+    this.#holders.set(holder, { purpose: place.purpose, key: place.key, owner, told, counters });
+    const reserved = holds.map((reservation) => this.#counters.hold(reservation, holder));
     this.resized();
-    return { outcome, drawn, dayEnds };
+    return { outcome, reserved, dayEnds };
   }
 
   async settle(holder: string, totals: readonly Total[]): Promise<Settled> {
     const known = this.#holders.get(holder);
     const told = known?.told ?? this.#remember(holder);
-    const drawn = totals.map((total): Drawn => {
-      const { pot } = total;
-      this.#pots.use(pot, total.total - (told.get(pot) ?? total.told));
-      told.set(pot, total.total);
+    const reserved = totals.map((total): Reserved => {
+      const { counter } = total;
+      this.#counters.use(counter, total.total - (told.get(counter) ?? total.told));
+      told.set(counter, total.total);
       if (known && total.most > 0) {
-        known.pots.add(pot);
-        return this.#pots.hold(total, holder);
+        known.counters.add(counter);
+        return this.#counters.hold(total, holder);
       }
-      this.#pots.release(pot, holder);
-      return { used: this.#pots.used(pot), held: 0, isSpent: this.#pots.isSpent(total) };
+      this.#counters.release(counter, holder);
+      return { used: this.#counters.used(counter), held: 0, isSpent: this.#counters.isSpent(total) };
     });
-    return { drawn, dayEnds: this.#pots.dayEnds };
+    return { reserved, dayEnds: this.#counters.dayEnds };
   }
 
   async leave(holder: string): Promise<void> {
@@ -192,7 +192,7 @@ class Memory implements MemoryStore {
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#sweeper);
-    for (const one of [...Object.values(this.#places), this.#unused, this.#pots]) one.clear();
+    for (const one of [...Object.values(this.#places), this.#unused, this.#counters]) one.clear();
     for (const one of [this.#values, this.#holders, this.#left]) one.clear();
   }
 
@@ -216,7 +216,7 @@ class Memory implements MemoryStore {
     const known = this.#holders.get(holder);
     if (!known) return;
     this.#holders.delete(holder);
-    for (const pot of known.pots) this.#pots.release(pot, holder);
+    for (const counter of known.counters) this.#counters.release(counter, holder);
     if (known.told.size > 0) this.#remember(holder, known.told);
   }
 

@@ -8,10 +8,10 @@ import { purposes, type Store } from './store.js';
 const name = z.string().max(64 * 1024);
 const holder = z.string().max(100);
 /** What a profile may name. */
-const mostPots = 100;
+const mostCounters = 100;
 
-const draw = {
-  pot: name,
+const reservation = {
+  counter: name,
   limit: z.number(),
   most: z.number(),
   least: z.number(),
@@ -22,14 +22,14 @@ const storeCall = z.discriminatedUnion('do', [
   z.strictObject({
     do: z.literal('enter'),
     place: z.strictObject({ purpose: z.enum(purposes), key: name, limit: z.number(), ttlSeconds: z.number() }),
-    holds: z.array(z.strictObject(draw)).max(mostPots),
+    holds: z.array(z.strictObject(reservation)).max(mostCounters),
     holder,
     owner: holder,
   }),
   z.strictObject({
     do: z.literal('settle'),
     holder,
-    totals: z.array(z.strictObject({ ...draw, total: z.number(), told: z.number() })).max(mostPots),
+    totals: z.array(z.strictObject({ ...reservation, total: z.number(), told: z.number() })).max(mostCounters),
   }),
   z.strictObject({ do: z.literal('leave'), holder }),
   z.strictObject({ do: z.literal('forget'), owner: holder }),
@@ -69,14 +69,14 @@ export async function answerCall(store: Store, message: unknown): Promise<unknow
   }
 }
 
-const drawn = z.array(z.object({ used: z.number(), held: z.number(), isSpent: z.boolean() }));
+const reserved = z.array(z.object({ used: z.number(), held: z.number(), isSpent: z.boolean() }));
 const entered = z.discriminatedUnion('outcome', [
-  z.object({ outcome: z.literal('in'), drawn, dayEnds: z.number() }),
+  z.object({ outcome: z.literal('in'), reserved, dayEnds: z.number() }),
   z.object({ outcome: z.literal('taken') }),
   z.object({ outcome: z.literal('full') }),
-  z.object({ outcome: z.literal('spent'), pot: z.number(), used: z.number(), dayEnds: z.number() }),
+  z.object({ outcome: z.literal('spent'), counter: z.number(), used: z.number(), dayEnds: z.number() }),
 ]);
-const settled = z.object({ drawn, dayEnds: z.number() });
+const settled = z.object({ reserved, dayEnds: z.number() });
 const text = z.string().nullable();
 
 /**

@@ -16,27 +16,27 @@ interface Place {
 }
 
 /** What is wanted of one budget of a day, in whole units: sessions, seconds or tokens. */
-export interface Draw {
+export interface Reservation {
   /** Its name, without the day: which day it is, the store's clock says. */
-  readonly pot: string;
+  readonly counter: string;
   readonly limit: number;
   /** Held at the most; 0: nothing more is wanted. */
   readonly most: number;
-  /** Held at least, where so much is left, however many draw. */
+  /** Held at least, where so much is left, however many reserve. */
   readonly least: number;
   /** Whether what others hold counts as used: then the limit holds at any race. */
   readonly isExact: boolean;
 }
 
 /** What a session has used of one budget since it began. */
-export interface Total extends Draw {
+export interface Total extends Reservation {
   readonly total: number;
   /** The total that the store has last acknowledged: it counts from there where it remembers none. */
   readonly told: number;
 }
 
 /** What a budget gave. */
-export interface Drawn {
+export interface Reserved {
   /** Used today by everybody, as far as it was settled. */
   readonly used: number;
   /** Held for this holder; 0 where others hold all that is left. */
@@ -48,7 +48,7 @@ export interface Drawn {
 /** Who asks to come in. */
 export interface Entry {
   readonly place: Place;
-  readonly holds: readonly Draw[];
+  readonly holds: readonly Reservation[];
   /** Unique among all who ever ask. */
   readonly holder: string;
   /** The process for which the holder asks; an empty text outlives every process. */
@@ -61,7 +61,7 @@ export type Entered =
       /** It has a place and a part of each budget. */
       readonly outcome: 'in';
       /** In the order of the holds; empty for who was in already. */
-      readonly drawn: readonly Drawn[];
+      readonly reserved: readonly Reserved[];
       /** When the day of the budgets ends, in milliseconds since 1970. */
       readonly dayEnds: number;
     }
@@ -69,12 +69,12 @@ export type Entered =
   | { readonly outcome: 'taken' }
   /** There is no room for this purpose at all. */
   | { readonly outcome: 'full' }
-  /** A budget is spent; `pot` is its number among the holds. */
-  | { readonly outcome: 'spent'; readonly pot: number; readonly used: number; readonly dayEnds: number };
+  /** A budget is spent; `counter` is its number among the holds. */
+  | { readonly outcome: 'spent'; readonly counter: number; readonly used: number; readonly dayEnds: number };
 
 /** What came of settling, in the order of the totals. */
 export interface Settled {
-  readonly drawn: readonly Drawn[];
+  readonly reserved: readonly Reserved[];
   readonly dayEnds: number;
 }
 
@@ -99,11 +99,11 @@ export interface Store {
    * Takes a place and a part of every budget, all of them or nothing, in one atomic step: of calls made at once each sees
    * the outcome of all before it. A holder that is in keeps what it has and its place for another `ttlSeconds`, also when a
    * limit has become lower: that is how a place is renewed. A place that ran out is taken anew, as by anybody else.
-   * A part is at most `most`, and at most what is left ÷ (4 × those who draw).
+   * A part is at most `most`, and at most what is left ÷ (4 × those who reserve).
    */
   enter(entry: Entry): Promise<Entered>;
   /**
-   * Tells what a session has used since it began and draws its next part. Atomic for each budget, not over all of them. The
+   * Tells what a session has used since it began and reserves its next part. Atomic for each budget, not over all of them. The
    * difference to the last total counts as used, whatever the limit is. Who has left or was never in holds nothing more.
    */
   settle(holder: string, totals: readonly Total[]): Promise<Settled>;

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createPurse, type QuotaWarning } from '../../src/admission/budget.js';
+import { dailyBudget, type QuotaWarning } from '../../src/admission/budget.js';
 import { tenantKey, userKey } from '../../src/auth/principal.js';
 import type { RelayError } from '../../src/errors.js';
 import { createMemoryStore } from '../../src/store/memory.js';
@@ -18,20 +18,20 @@ beforeEach(() => {
 });
 afterEach(() => store.close());
 
-type Limits = Parameters<typeof createPurse>[0];
+type Limits = Parameters<typeof dailyBudget>[0];
 let holders = 0;
 
 /** A session of a user of acme that is admitted and not open yet. */
 async function admitted(limits: Limits, subject = 'alice', from: Pick<Store, 'settle'> = store) {
-  const purse = createPurse(limits, { ...alice, subject }, now);
+  const daily = dailyBudget(limits, { ...alice, subject }, now);
   const holder = `${holders++}`;
   const place = { purpose: 'sessions' as const, key: holder, limit: 1, ttlSeconds: 60 };
-  const entered = await store.enter({ place, holds: purse.holds, holder, owner: '1' });
-  if (entered.outcome === 'spent') throw purse.refusal(entered);
+  const entered = await store.enter({ place, holds: daily.holds, holder, owner: '1' });
+  if (entered.outcome === 'spent') throw daily.refusal(entered);
   if (entered.outcome !== 'in') throw new Error(entered.outcome);
   const leave = () => store.leave(holder);
   const renew = () => store.enter({ place, holds: [], holder, owner: '1' });
-  return { budget: purse.open(from, holder, entered), leave, renew };
+  return { budget: daily.open(from, holder, entered), leave, renew };
 }
 
 async function open(limits: Limits, subject?: string, from?: Pick<Store, 'settle'>) {
@@ -44,8 +44,8 @@ async function open(limits: Limits, subject?: string, from?: Pick<Store, 'settle
 
 /** What is used of a budget today. */
 async function counter(name: string, scope = `user:${userKey(alice)}`): Promise<number> {
-  const look = { pot: `${name}:${scope}`, limit: 1, most: 0, least: 0, isExact: false, total: 0, told: 0 };
-  return (await store.settle('who only looks', [look])).drawn[0]?.used ?? Number.NaN;
+  const look = { counter: `${name}:${scope}`, limit: 1, most: 0, least: 0, isExact: false, total: 0, told: 0 };
+  return (await store.settle('who only looks', [look])).reserved[0]?.used ?? Number.NaN;
 }
 const tenantScope = `tenant:${tenantKey(alice)}`;
 

@@ -99,8 +99,8 @@ describe('a store in another process', () => {
     ['with something else', { do: 'take', key: 'k', more: 1 }],
     ['with an endless key', { do: 'take', key: 'x'.repeat(64 * 1024 + 1) }],
     ['for an unknown purpose', { do: 'enter', place: { purpose: 'x', key: '', limit: 1, ttlSeconds: 1 }, holds: [] }],
-    ['with a total that is no number', { do: 'settle', holder: 'a', totals: [{ pot: 'p', total: Number.NaN }] }],
-    ['of too many budgets', { do: 'settle', holder: 'a', totals: Array(101).fill({ pot: 'p' }) }],
+    ['with a total that is no number', { do: 'settle', holder: 'a', totals: [{ counter: 'p', total: Number.NaN }] }],
+    ['of too many budgets', { do: 'settle', holder: 'a', totals: Array(101).fill({ counter: 'p' }) }],
   ])('refuses a call %s', async (_, call) => {
     await expect(answerCall(remoteStore().store, call)).rejects.toThrow();
   });

@@ -76,7 +76,7 @@ describe('a budget of sessions', () => {
     expect((await refusal(server, 'carol', 'acme')).body.error.message).toMatch(/tenant/);
     await open(server, 'carol', 'other');
     await open(server, 'carol');
-    // What the tenant refused was not drawn from the user.
+    // What the tenant refused was not reserved from the user.
     expect((await refusal(server, 'bob', 'acme')).body.error.message).toMatch(/tenant/);
   });
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createMemoryStore, type Room } from '../../src/store/memory.js';
-import type { Draw, Entry, Purpose, Store, Total } from '../../src/store/store.js';
+import type { Entry, Purpose, Reservation, Store, Total } from '../../src/store/store.js';
 import { remoteStore } from '../support/line.js';
 
 let clock: { ms: number };
@@ -29,22 +29,22 @@ function entry(holder: string, wish: Wish = {}): Entry {
   return { place: { purpose, key, limit, ttlSeconds }, holds, holder, owner };
 }
 
-const draw = (pot: string, limit: number, most: number, rest: Partial<Draw> = {}): Draw => ({
-  pot,
+const reservation = (counter: string, limit: number, most: number, rest: Partial<Reservation> = {}): Reservation => ({
+  counter,
   limit,
   most,
   least: 1,
   isExact: false,
   ...rest,
 });
-const told = (of: Draw, total: number, before = 0): Total => ({ ...of, total, told: before });
+const told = (of: Reservation, total: number, before = 0): Total => ({ ...of, total, told: before });
 
 describe.each(forms)('a store %s', (_, create) => {
   const enter = async (store: Store, holder: string, wish?: Wish) => (await store.enter(entry(holder, wish))).outcome;
   /** What is used of a budget, as one sees who only looks. */
-  async function used(store: Store, pot: string): Promise<number> {
-    const { drawn } = await store.settle('who only looks', [{ ...draw(pot, 1, 0), total: 0, told: 0 }]);
-    return drawn[0]?.used ?? Number.NaN;
+  async function used(store: Store, counter: string): Promise<number> {
+    const { reserved } = await store.settle('who only looks', [{ ...reservation(counter, 1, 0), total: 0, told: 0 }]);
+    return reserved[0]?.used ?? Number.NaN;
   }
 
   describe('has places that', () => {
@@ -112,14 +112,14 @@ describe.each(forms)('a store %s', (_, create) => {
 
     it('are given back with what was held when their owner is no more, and those of others are not', async () => {
       const store = create();
-      const pot = draw('p', 1, 1, { isExact: true });
-      await enter(store, 'a', { owner: '1', holds: [pot], limit: 2 });
+      const counter = reservation('p', 1, 1, { isExact: true });
+      await enter(store, 'a', { owner: '1', holds: [counter], limit: 2 });
       await enter(store, 'b', { owner: '2', limit: 2 });
       await enter(store, 'lasting', { owner: '', key: 'key', purpose: 'keys', limit: 1 });
-      expect(await enter(store, 'c', { key: 'other', holds: [pot] })).toBe('spent');
+      expect(await enter(store, 'c', { key: 'other', holds: [counter] })).toBe('spent');
       await store.forget('1');
       await store.forget('');
-      expect(await enter(store, 'c', { holds: [pot], limit: 2 })).toBe('in');
+      expect(await enter(store, 'c', { holds: [counter], limit: 2 })).toBe('in');
       expect(await enter(store, 'd', { limit: 2 })).toBe('taken');
       expect(await enter(store, 'e', { key: 'key', purpose: 'keys', limit: 1 })).toBe('taken');
     });
@@ -155,10 +155,10 @@ describe.each(forms)('a store %s', (_, create) => {
   describe('has budgets that', () => {
     it('are taken together with the place, or not at all', async () => {
       const store = create();
-      const [tokens, sessions] = [draw('tokens', 100, 10), draw('sessions', 1, 1, { isExact: true })];
+      const [tokens, sessions] = [reservation('tokens', 100, 10), reservation('sessions', 1, 1, { isExact: true })];
       expect(await store.enter(entry('a', { limit: 1, holds: [tokens, sessions] }))).toEqual({
         outcome: 'in',
-        drawn: [
+        reserved: [
           { used: 0, held: 10, isSpent: false },
           { used: 0, held: 1, isSpent: false },
         ],
@@ -168,7 +168,7 @@ describe.each(forms)('a store %s', (_, create) => {
       expect(await enter(store, 'b', { limit: 1, holds: [tokens, sessions] })).toBe('taken');
       expect(await store.enter(entry('b', { holds: [tokens, sessions] }))).toEqual({
         outcome: 'spent',
-        pot: 1,
+        counter: 1,
         used: 0,
         dayEnds: Date.UTC(2026, 2, 2),
       });
@@ -176,13 +176,13 @@ describe.each(forms)('a store %s', (_, create) => {
       expect(await enter(store, 'b', { limit: 1, holds: [tokens, sessions] })).toBe('in');
     });
 
-    it('are given in parts of what is left, by how many draw, until all is used', async () => {
+    it('are given in parts of what is left, by how many reservation, until all is used', async () => {
       const store = create();
-      const tokens = draw('tokens', 1000, 100);
+      const tokens = reservation('tokens', 1000, 100);
       const parts: number[] = [];
       for (let i = 0; i < 20; i++) {
         const entered = await store.enter(entry(`${i}`, { key: `${i}`, holds: [tokens] }));
-        if (entered.outcome === 'in') parts.push(entered.drawn[0]?.held ?? 0);
+        if (entered.outcome === 'in') parts.push(entered.reserved[0]?.held ?? 0);
       }
       expect(parts[0]).toBe(100);
       expect(parts).toEqual([...parts].sort((a, b) => b - a));
@@ -192,22 +192,24 @@ describe.each(forms)('a store %s', (_, create) => {
 
     it('give at least what is worth asking for, or what is left, and nobody is refused for what others hold', async () => {
       const store = create();
-      const seconds = draw('seconds', 12, 60, { least: 5 });
+      const seconds = reservation('seconds', 12, 60, { least: 5 });
       const parts: unknown[] = [];
       for (const holder of ['a', 'b', 'c', 'd']) {
         const entered = await store.enter(entry(holder, { key: holder, holds: [seconds] }));
-        parts.push(entered.outcome === 'in' && entered.drawn[0]?.held);
+        parts.push(entered.outcome === 'in' && entered.reserved[0]?.held);
       }
       expect(parts).toEqual([5, 5, 2, 0]);
-      const { drawn } = await store.settle('d', [told(seconds, 11)]);
-      expect(drawn).toEqual([{ used: 11, held: 0, isSpent: false }]);
-      expect((await store.settle('d', [told(seconds, 12, 11)])).drawn).toEqual([{ used: 12, held: 0, isSpent: true }]);
+      const { reserved } = await store.settle('d', [told(seconds, 11)]);
+      expect(reserved).toEqual([{ used: 11, held: 0, isSpent: false }]);
+      expect((await store.settle('d', [told(seconds, 12, 11)])).reserved).toEqual([
+        { used: 12, held: 0, isSpent: true },
+      ]);
       expect(await enter(store, 'e', { key: 'e', holds: [seconds] })).toBe('spent');
     });
 
     it('count a total once, however often it is told', async () => {
       const store = create();
-      const tokens = draw('tokens', 1000, 10);
+      const tokens = reservation('tokens', 1000, 10);
       await enter(store, 'a', { holds: [tokens] });
       for (let i = 0; i < 3; i++) await store.settle('a', [told(tokens, 70)]);
       expect(await used(store, 'tokens')).toBe(70);
@@ -219,49 +221,49 @@ describe.each(forms)('a store %s', (_, create) => {
 
     it('count from the last acknowledged total where nothing is remembered, and hold nothing for who is not in', async () => {
       const store = create();
-      const exact = draw('tokens', 1000, 1000, { isExact: true });
-      const { drawn } = await store.settle('late', [told(exact, 100, 90)]);
-      expect(drawn).toEqual([{ used: 10, held: 0, isSpent: false }]);
+      const exact = reservation('tokens', 1000, 1000, { isExact: true });
+      const { reserved } = await store.settle('late', [told(exact, 100, 90)]);
+      expect(reserved).toEqual([{ used: 10, held: 0, isSpent: false }]);
       await store.settle('late', [told(exact, 100, 90)]);
       expect(await used(store, 'tokens')).toBe(10);
     });
 
     it('get back what was held and not used', async () => {
       const store = create();
-      const all = draw('p', 10, 10, { isExact: true, least: 10 });
+      const all = reservation('p', 10, 10, { isExact: true, least: 10 });
       await enter(store, 'a', { holds: [all] });
       await store.settle('a', [told(all, 4)]);
       expect(await enter(store, 'b', { key: 'b', holds: [all] })).toBe('spent');
       await store.leave('a');
       const entered = await store.enter(entry('b', { key: 'b', holds: [all] }));
-      expect(entered).toMatchObject({ drawn: [{ used: 4, held: 6 }] });
+      expect(entered).toMatchObject({ reserved: [{ used: 4, held: 6 }] });
       clock.ms += 60_000;
       expect(await enter(store, 'c', { key: 'b', holds: [all] })).toBe('in');
     });
 
     it('begin anew with the day, also for who is in', async () => {
       const store = create();
-      const tokens = draw('tokens', 10, 1);
+      const tokens = reservation('tokens', 10, 1);
       await enter(store, 'a', { holds: [tokens], ttlSeconds: 86_400 });
-      expect((await store.settle('a', [told(tokens, 10)])).drawn[0]?.isSpent).toBe(true);
+      expect((await store.settle('a', [told(tokens, 10)])).reserved[0]?.isSpent).toBe(true);
       clock.ms += 12 * 3_600_000;
       expect(await store.settle('a', [told(tokens, 13, 10)])).toEqual({
-        drawn: [{ used: 3, held: 1, isSpent: false }],
+        reserved: [{ used: 3, held: 1, isSpent: false }],
         dayEnds: Date.UTC(2026, 2, 3),
       });
     });
 
     it('have no room beyond the bound until the day is over, and then have', async () => {
-      const store = create({ pots: 2 });
-      for (const pot of ['a', 'b']) {
-        await enter(store, pot, { key: pot, holds: [draw(pot, 10, 1)] });
-        await store.settle(pot, [told(draw(pot, 10, 1), 1)]);
+      const store = create({ counters: 2 });
+      for (const counter of ['a', 'b']) {
+        await enter(store, counter, { key: counter, holds: [reservation(counter, 10, 1)] });
+        await store.settle(counter, [told(reservation(counter, 10, 1), 1)]);
       }
-      expect(await enter(store, 'c', { key: 'c', holds: [draw('c', 10, 1)] })).toBe('full');
-      expect(await enter(store, 'd', { key: 'd', holds: [draw('a', 10, 1)] })).toBe('in');
+      expect(await enter(store, 'c', { key: 'c', holds: [reservation('c', 10, 1)] })).toBe('full');
+      expect(await enter(store, 'd', { key: 'd', holds: [reservation('a', 10, 1)] })).toBe('in');
       for (const holder of ['a', 'b', 'd']) await store.leave(holder);
       clock.ms += 86_400_000;
-      expect(await enter(store, 'c', { key: 'c', holds: [draw('c', 10, 1)] })).toBe('in');
+      expect(await enter(store, 'c', { key: 'c', holds: [reservation('c', 10, 1)] })).toBe('in');
     });
 
     it('add up exactly, whoever comes, uses, stops telling and leaves in whatever order', async () => {
@@ -273,15 +275,15 @@ describe.each(forms)('a store %s', (_, create) => {
       await fc.assert(
         fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
           const store = create();
-          const tokens = draw('tokens', 100, 20);
+          const tokens = reservation('tokens', 100, 20);
           const totals = [0, 0, 0, 0, 0];
           for (const { who, use, what } of steps) {
             if (what === 'enter') await enter(store, `${who}`, { key: `${who}`, holds: [tokens] });
             if (what === 'leave') await store.leave(`${who}`);
             if (what !== 'settle') continue;
             totals[who] = (totals[who] as number) + use;
-            const { drawn } = await store.settle(`${who}`, [told(tokens, totals[who] as number)]);
-            const [{ used: sum, isSpent } = { used: Number.NaN, isSpent: false }] = drawn;
+            const { reserved } = await store.settle(`${who}`, [told(tokens, totals[who] as number)]);
+            const [{ used: sum, isSpent } = { used: Number.NaN, isSpent: false }] = reserved;
             expect(sum).toBe(totals.reduce((before, one) => before + one));
             expect(isSpent).toBe(sum >= 100);
           }
@@ -393,9 +395,9 @@ describe('the store of a process', () => {
   it('cannot be made to count what has no end', async () => {
     const store = createMemoryStore();
     onTestFinished(() => store.close());
-    const pot = draw('p', 1, 0);
-    await expect(store.settle('a', [told(pot, Number.POSITIVE_INFINITY)])).rejects.toThrow(RangeError);
-    await expect(store.settle('a', [told(pot, Number.NaN)])).rejects.toThrow(RangeError);
+    const counter = reservation('p', 1, 0);
+    await expect(store.settle('a', [told(counter, Number.POSITIVE_INFINITY)])).rejects.toThrow(RangeError);
+    await expect(store.settle('a', [told(counter, Number.NaN)])).rejects.toThrow(RangeError);
   });
 
   it('refuses quickly when it is full, without a search for each refusal', async () => {
