@@ -1,9 +1,9 @@
 /** Puts the relay together: every part is made here once, and given what it needs. */
 
 import { isDeepStrictEqual } from 'node:util';
-import { createAddressOf } from './admission/address.js';
 import type { AdmissionServices } from './admission/candidate.js';
 import { createConnects } from './admission/connects.js';
+import { createAddressOf } from './admission/forwarded.js';
 import { createTokenVerifier } from './admission/verifier.js';
 import { createClientSecrets } from './auth/secrets.js';
 import { secretsOf } from './config/redact.js';

@@ -7,8 +7,8 @@ import { type ClientSecrets, type LookedAt, looksLikeClientSecret } from '../aut
 import type { Verifier } from '../auth/verify.js';
 import { RelayError } from '../errors.js';
 import type { Revocations } from '../store/revocations.js';
-import type { AddressOf } from './address.js';
 import type { Connects } from './connects.js';
+import type { AddressOf } from './forwarded.js';
 
 /** What somebody is recognised with. */
 export interface Recognition {

@@ -1,12 +1,12 @@
 /** The console: puts the client of the relay and the parts of the page together. */
 
 import { openCall, openWebSocket, RelayClient, type State } from '../client/relay-client.js';
-import { adviceFor } from './advice.js';
-import { type ConsoleSettings, createConnectionForm, relayUrl } from './connection.js';
 import { createConversation } from './conversation.js';
+import { type ConsoleSettings, createConnectionForm, relayUrl } from './dialing.js';
 import { element, make } from './dom.js';
 import { createEventList } from './events.js';
 import { showNumbers } from './numbers.js';
+import { adviceFor } from './remedies.js';
 import { drawLevels } from './waves.js';
 
 const maxProblems = 20;

@@ -29,7 +29,7 @@ import {
   secretPaths,
   sessionPaths,
   transcriptionPaths,
-} from './keys.js';
+} from './minting.js';
 import { doorPaths, isDoor, noSuchPath, targetOf, unslashed } from './paths.js';
 import { type RevocationServices, revocationPath, withdraw } from './revocations.js';
 

@@ -1,9 +1,9 @@
 /** `realtime-relay explain`: one session's story from the relay's log: what happened, whose fault it was, what to quote. */
 
 import type { Readable } from 'node:stream';
-import { duration, last, number, object, text, timeOf } from './fields.js';
 import { type Found, idTest, type Line, type Search, search } from './lines.js';
 import { beginningOf, timelineOf } from './timeline.js';
+import { duration, last, number, object, text, timeOf } from './values.js';
 import { judge } from './verdict.js';
 
 /** An id that cannot be one: the command line is wrong, and nothing was read. */

@@ -1,7 +1,7 @@
 /** What happened in a session, in order, from its log lines. */
 
-import { duration, last, number, object, text, timeOf } from './fields.js';
 import type { Line } from './lines.js';
+import { duration, last, number, object, text, timeOf } from './values.js';
 
 /** One moment; `at` is in milliseconds since the epoch. */
 export interface Moment {

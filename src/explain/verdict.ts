@@ -1,8 +1,8 @@
 /** Whose fault the end of a session was, and how the log shows it. */
 
-import { faultOf } from '../upstream/faults.js';
-import { duration, last, number, object, text, timeOf } from './fields.js';
+import { faultOf } from '../upstream/causes.js';
 import type { Line } from './lines.js';
+import { duration, last, number, object, text, timeOf } from './values.js';
 
 /** Where to look next; `identity` is whoever issues tokens, for users or for the relay. */
 type Fault = 'client' | 'relay' | 'upstream' | 'identity' | 'network' | 'nobody';

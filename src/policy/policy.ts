@@ -11,7 +11,7 @@ import {
   textDown,
 } from '../protocol/catalogue.js';
 import { eventOf, type Json, type JsonObject, type RealtimeEvent, type Refusal } from '../protocol/event.js';
-import { Answers, serverEventId } from './answer.js';
+import { Answers, serverEventId } from './answers.js';
 import { clientEventId, judgeEndUser, notWhileDraining } from './client.js';
 import { ignoredFields } from './ignored.js';
 import { Outgoing } from './outgoing.js';

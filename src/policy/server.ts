@@ -4,7 +4,7 @@ import { heardDown, relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject } from '../protocol/event.js';
 import { publicTranscriptionError } from './faults.js';
 import { kindOf, publicItem } from './items.js';
-import { responseOf, transcriptionUsage } from './response.js';
+import { responseOf, transcriptionUsage } from './public-response.js';
 import {
   either,
   type Fields,

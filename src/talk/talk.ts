@@ -4,11 +4,11 @@ import { writeFile } from 'node:fs/promises';
 import { resample } from '../audio/resample.js';
 import { writeWav } from '../audio/wav.js';
 import { isReadableByOthers, shown } from './address.js';
-import { Conversation, type SessionSound } from './conversation.js';
 import { explainError } from './failures.js';
 import { openLine } from './line.js';
-import { startMicrophone } from './microphone.js';
 import { makePlan, type Plan, type Recording, recordingRate, type TalkOptions } from './plan.js';
+import { startMicrophone } from './playing.js';
+import { Question, type SessionSound } from './question.js';
 
 const defaultTimeoutSeconds = 60;
 const noSpeechMs = 3000;
@@ -73,7 +73,7 @@ async function attempt(options: TalkOptions): Promise<TalkResult> {
 interface Outcome {
   /** Why there is no answer, or not all of it. */
   readonly reason: string | null;
-  readonly conversation: Conversation;
+  readonly conversation: Question;
 }
 
 /** Talks until there is an answer or a reason why there is none; by then everything is closed. */
@@ -106,7 +106,7 @@ function converse(options: TalkOptions, { url, speed, recording }: Plan): Promis
       end(isAnswered ? null : `No answer within ${Number(limitSeconds.toFixed(2))} s. ${why}${said}`);
     };
 
-    const conversation = new Conversation({
+    const conversation = new Question({
       text: recording ? undefined : options.text,
       print,
       now: () => performance.now(),

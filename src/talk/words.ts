@@ -1,7 +1,7 @@
 /** What the other side understood of the user, utterance by utterance. */
 
 import type { JsonObject } from '../protocol/event.js';
-import { text } from './fields.js';
+import { text } from './reading.js';
 
 const maxUtterances = 1000;
 const maxLength = 100_000;

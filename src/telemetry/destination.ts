@@ -1,7 +1,7 @@
 /** Where the lines of the log go: gathered, bounded, and never waited for; what cannot be kept is dropped and counted. */
 
 import { inTime } from '../wait.js';
-import type { Output } from './output.js';
+import type { Output } from './stdout.js';
 
 /** What a destination tells and what it may hold. */
 export interface DestinationOptions {

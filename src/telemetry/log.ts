@@ -2,7 +2,7 @@
 
 import { type DestinationStream, type Logger, pino } from 'pino';
 import { Destination } from './destination.js';
-import { outputOf } from './output.js';
+import { outputOf } from './stdout.js';
 
 export type Log = Logger;
 

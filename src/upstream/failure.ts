@@ -2,7 +2,7 @@
 
 import type { IncomingHttpHeaders } from 'node:http';
 import { type ExitId, exits, RelayError } from '../errors.js';
-import { adviceOn, type DialKind } from './faults.js';
+import { adviceOn, type DialKind } from './causes.js';
 import { shortageOf } from './shortage.js';
 
 /** Request ids of the upstream, as support asks for them. */

@@ -3,8 +3,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { exits, RelayError } from '../errors.js';
 import { oneLine } from '../terminal.js';
+import { faultOf } from './causes.js';
 import { DialFailure } from './failure.js';
-import { faultOf } from './faults.js';
 
 /**
  * `proven`: an instance is not ready before one session was opened upstream. `lenient`: it is ready, too, when none can be

@@ -6,7 +6,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import express from 'express';
 import request from 'supertest';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { adviceFor } from '../../src/console/advice.js';
+import { adviceFor } from '../../src/console/remedies.js';
 import { consoleRoutes, type DemoDesk, loadConsole } from '../../src/doors/console.js';
 import { exitIds } from '../../src/errors.js';
 import { startTestRelay } from '../support/relay.js';

@@ -4,7 +4,7 @@ import { parse } from 'yaml';
 import { configFileSchema } from '../../src/config/file.js';
 import { loadConfig } from '../../src/config/load.js';
 import { createMetrics } from '../../src/telemetry/metrics.js';
-import { faultOf } from '../../src/upstream/faults.js';
+import { faultOf } from '../../src/upstream/causes.js';
 import { textOf } from '../project/tables.js';
 import { base, type Tree } from './kubernetes.js';
 import { alerts, board, recordings } from './monitoring.js';

@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { environment } from '../../src/config/environment.js';
 import { exits } from '../../src/errors.js';
 import { createMetrics } from '../../src/telemetry/metrics.js';
-import { adviceOn, dialKinds, faultOf } from '../../src/upstream/faults.js';
+import { adviceOn, dialKinds, faultOf } from '../../src/upstream/causes.js';
 
 const root = new URL('../../', import.meta.url);
 

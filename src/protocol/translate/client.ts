@@ -4,8 +4,8 @@ import { heardDown } from '../catalogue.js';
 import type { Json, JsonObject, Step } from '../event.js';
 import { isObject, omit } from './fields.js';
 import { isMcpItem, itemToGa, responseRequestToGa, responseToPreview, shownItemToPreview } from './items.js';
-import { forget, idIn, idOf, remember } from './memory.js';
 import { errorToPreview, paramToPreview } from './params.js';
+import { forget, idIn, idOf, remember } from './seen.js';
 import { defaultTemperature, type SessionKind, sessionToPreview, updateToGa } from './session.js';
 import {
   dropped,

@@ -7,7 +7,7 @@
 import { audioDown } from '../catalogue.js';
 import { eventOf, type Json, type JsonObject, type Refusal, type Step } from '../event.js';
 import { spliceType } from '../read.js';
-import { idOf } from './memory.js';
+import { idOf } from './seen.js';
 import type { Unsupported } from './unsupported.js';
 
 /** What a translation needs from its session. */

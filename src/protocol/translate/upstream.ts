@@ -3,8 +3,8 @@
 import type { Json, JsonObject, Step } from '../event.js';
 import { isObject } from './fields.js';
 import { itemToGa, itemToPreview, responseRequestToPreview, responseToGa } from './items.js';
-import { forget, idIn, idOf, remember } from './memory.js';
 import { errorToGa } from './params.js';
+import { forget, idIn, idOf, remember } from './seen.js';
 import { type SessionKind, sessionToGa, updateToPreview } from './session.js';
 import { gaNames, type Rule, type Rules, refusalOf, stepOf, type TranslationPorts, withItem } from './step.js';
 import { unsupportedByPreview } from './unsupported.js';

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { describe, expect, it } from 'vitest';
-import { createAddressOf } from '../../src/admission/address.js';
+import { createAddressOf } from '../../src/admission/forwarded.js';
 
 const privately = ['10.0.0.0/8', '::1', 'fc00::/7', '127.0.0.1'];
 

@@ -3,7 +3,7 @@
 import type { JsonObject } from '../protocol/event.js';
 import { oneLine } from '../terminal.js';
 import { adviceFor, explainError } from './failures.js';
-import { child, errorIn, text } from './fields.js';
+import { child, errorIn, text } from './reading.js';
 
 // 23 minutes of 24 kHz PCM16: no answer is that long, and a relay gone mad must not fill the memory.
 const maxAudioBytes = 64 * 1024 * 1024;
@@ -15,7 +15,7 @@ export type Verdict =
   | { readonly kind: 'fault'; reason: string };
 
 /** The answer so far. */
-export class Answer {
+export class Reply {
   readonly #print: (line: string) => void;
   readonly #audio: Buffer[] = [];
   readonly #texts: string[] = [];

@@ -3,9 +3,9 @@
 import { pcm, type SoundFormat, soundFormat } from '../audio/formats.js';
 import type { JsonObject } from '../protocol/event.js';
 import { oneLine } from '../terminal.js';
-import { Answer } from './answer.js';
 import { adviceFor, type ErrorEvent, explainError } from './failures.js';
-import { child, errorIn, text } from './fields.js';
+import { child, errorIn, text } from './reading.js';
+import { Reply } from './reply.js';
 import { Words } from './words.js';
 
 const idPrefix = 'talk_';
@@ -49,9 +49,9 @@ export interface Heard {
 }
 
 /** One question and its answer, under way. */
-export class Conversation {
+export class Question {
   readonly #options: ConversationOptions;
-  readonly #answer: Answer;
+  readonly #answer: Reply;
   #sessionId: string | null = null;
   #sound: SessionSound | null = null;
   #isSettled = false;
@@ -88,7 +88,7 @@ export class Conversation {
 
   constructor(options: ConversationOptions) {
     this.#options = options;
-    this.#answer = new Answer(options.print);
+    this.#answer = new Reply(options.print);
   }
 
   /** Takes one event of the relay; events it has no use for are ignored. */
