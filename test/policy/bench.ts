@@ -1,7 +1,7 @@
 /** A policy on a bench: bodies in, bodies out, and what it told its session. */
 
 import { Buffer } from 'node:buffer';
-import type { Decision, Policy } from '../../src/policy/policy.js';
+import { type Decision, Policy } from '../../src/policy/policy.js';
 import { type Profile, profileSchema } from '../../src/policy/profile.js';
 import { renderSession } from '../../src/policy/render.js';
 import type { Direction } from '../../src/protocol/catalogue.js';
