@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 import { exits, tooManyFrames, violationOf } from '../errors.js';
 import { encode, type RealtimeEvent } from '../protocol/event.js';
+import { speechOf } from '../protocol/family.js';
 import type { Reader } from '../protocol/read.js';
 import { ClientSocket } from './client-socket.js';
 import { Frames } from './frames.js';
@@ -235,7 +236,7 @@ export class WebSocketLeg implements Leg {
   /** What is sent in one turn of the event loop leaves as one piece. */
   send(event: RealtimeEvent): void {
     if (!this.#opens()) return;
-    const speech = event.audioBytes > 0 ? (event.responseId ?? '') : null;
+    const speech = speechOf(event);
     if (event.framed && event.raw !== null) this.#sending.forward(event.raw, speech);
     else this.#sending.add(encode(event), speech);
   }

@@ -6,6 +6,7 @@
 import type { Cancel, Clock } from '../clock.js';
 import { busyCode } from '../policy/faults.js';
 import { isObject, type JsonObject, objectOf, type RealtimeEvent } from '../protocol/event.js';
+import { family } from '../protocol/family.js';
 import { createFloor } from './floor.js';
 import { isAside, take, Unanswered } from './unanswered.js';
 
@@ -131,13 +132,13 @@ class LegAsks implements Asks {
   }
 
   up(event: RealtimeEvent): RealtimeEvent | null {
-    if (event.type === 'response.create' && event.body) {
+    if (event.type === family.up.ask && event.body) {
       if (this.#keeping > 0 && this.#kept === null && !isAside(event.body.response)) {
         this.#kept = { event, isDue: false };
         return null;
       }
       this.#clientAsks(event.body);
-    } else if (event.type === 'response.cancel') {
+    } else if (event.type === family.up.cancel) {
       this.withdraw();
       for (const owed of [...this.#owed]) if (owed.want.kind !== 'backend') this.#end(owed, 'dropped');
     }
@@ -211,7 +212,7 @@ class LegAsks implements Asks {
     const wish = (after !== null && this.#wishes.get(after)) || {};
     const response = { ...wish, ...(kind === 'follow-up' && this.#choice()), ...own };
     const isBare = Object.values(response).every((value) => value === undefined);
-    const body: JsonObject = { type: 'response.create', ...(!isBare && { response }) };
+    const body: JsonObject = { type: family.up.ask, ...(!isBare && { response }) };
     this.#asked.note(this.#ports.say(body, kind === 'follow-up' ? after : null), { owed, wish });
   }
 
@@ -283,13 +284,12 @@ class LegAsks implements Asks {
 const itemAdded = (asks: LegAsks, { item }: JsonObject) => asks.added(objectOf(item));
 
 const onDown: ReadonlyMap<string, (asks: LegAsks, body: JsonObject) => void> = new Map([
-  ['response.created', (asks: LegAsks, { response }: JsonObject) => asks.begun(objectOf(response))],
-  ['response.done', (asks: LegAsks, { response }: JsonObject) => asks.done(objectOf(response))],
-  ['error', (asks: LegAsks, { error }: JsonObject) => asks.refused(objectOf(error))],
-  ['input_audio_buffer.speech_started', (asks: LegAsks) => asks.withdraw()],
-  ['session.updated', (asks: LegAsks, { session }: JsonObject) => asks.configured(objectOf(session))],
-  ['conversation.item.added', itemAdded],
-  ['conversation.item.created', itemAdded],
+  [family.down.answerBegun, (asks: LegAsks, { response }: JsonObject) => asks.begun(objectOf(response))],
+  [family.down.answerEnded, (asks: LegAsks, { response }: JsonObject) => asks.done(objectOf(response))],
+  [family.down.error, (asks: LegAsks, { error }: JsonObject) => asks.refused(objectOf(error))],
+  [family.down.speechBegun, (asks: LegAsks) => asks.withdraw()],
+  [family.down.configured, (asks: LegAsks, { session }: JsonObject) => asks.configured(objectOf(session))],
+  ...family.down.itemAdded.map((type) => [type, itemAdded] as const),
 ]);
 
 /** What of a client's `response.create` holds for the rest of its turn. */

@@ -10,6 +10,7 @@ import { createWatch } from '../policy/conformance.js';
 import { renderSession } from '../policy/render.js';
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { JsonObject, RealtimeEvent, Step } from '../protocol/event.js';
+import { family, isFarewell } from '../protocol/family.js';
 import type { Initiator, Odd } from '../telemetry/labels.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
@@ -75,6 +76,7 @@ const keySeconds = 30;
 /** For the sideband to be found, all tries included. */
 const attachMs = 20_000;
 const never = new AbortController().signal;
+const endsPlaying: ReadonlySet<string> = new Set(family.down.playingEnded);
 
 export class Call {
   readonly admission: Admission;
@@ -295,12 +297,10 @@ export class Call {
     this.end('upstream_failed', 'upstream', { message, cause });
   }
 
-  #follow({ type, body }: RealtimeEvent): void {
-    if (type === 'output_audio_buffer.started') this.#playing = true;
-    else if (type === 'output_audio_buffer.stopped' || type === 'output_audio_buffer.cleared') this.#playing = false;
-    else if (type === 'error' && (body?.error as JsonObject | undefined)?.code === 'session_expired') {
-      this.end('session_expired', 'upstream');
-    }
+  #follow(event: RealtimeEvent): void {
+    if (event.type === family.down.playingBegun) this.#playing = true;
+    else if (endsPlaying.has(event.type)) this.#playing = false;
+    else if (isFarewell(event)) this.end('session_expired', 'upstream');
   }
 
   #open(session: JsonObject): void {

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { exits, RelayError } from '../errors.js';
 import { relayPrefix } from '../protocol/catalogue.js';
 import { isObject, type Json, type JsonObject, type RealtimeEvent } from '../protocol/event.js';
+import { family } from '../protocol/family.js';
 import { rejectionOf } from './rejection.js';
 import type { Speak } from './speak.js';
 
@@ -26,11 +27,11 @@ export function configureGreeted(session: JsonObject, say: Speak): Configuration
       return isSent;
     },
     look({ type, body }) {
-      if (type === 'error') return { rejected: body?.error ?? {} };
-      if (type === 'session.updated' && isSent) return acknowledged(body);
-      if (type === 'session.created' && !isSent) {
+      if (type === family.down.error) return { rejected: body?.error ?? {} };
+      if (type === family.down.configured && isSent) return acknowledged(body);
+      if (type === family.down.greeting && !isSent) {
         isSent = true;
-        say({ type: 'session.update', event_id: `${relayPrefix}configure`, session });
+        say({ type: family.up.configure, event_id: `${relayPrefix}configure`, session });
       }
       return null;
     },
@@ -42,13 +43,13 @@ export function configureShared(session: JsonObject, say: Speak): Configuration 
   // A client must not be able to make one that looks like ours.
   const id = `${relayPrefix}${randomUUID()}`;
   let isDone = false;
-  say({ type: 'session.update', event_id: id, session });
+  say({ type: family.up.configure, event_id: id, session });
   return {
     isSent: true,
     look({ type, body }) {
-      if (type === 'error')
+      if (type === family.down.error)
         return isObject(body?.error) && body.error.event_id === id ? { rejected: body.error } : null;
-      if (type !== 'session.updated' || isDone) return null;
+      if (type !== family.down.configured || isDone) return null;
       isDone = true;
       return acknowledged(body);
     },

@@ -2,6 +2,7 @@
 
 import type { Cancel, Clock } from '../clock.js';
 import { isObject, type JsonObject, objectOf } from '../protocol/event.js';
+import { family } from '../protocol/family.js';
 
 /** The floor of one conversation. */
 export interface Floor {
@@ -52,11 +53,11 @@ export function createFloor(clock: Clock, freed: () => void): Floor {
   const spoken = () => set(answersSpeech && running.size === 0 ? 'answer to come' : null);
 
   const sounds: ReadonlyMap<string, () => void> = new Map([
-    ['input_audio_buffer.speech_started', () => set('speech')],
-    ['input_audio_buffer.speech_stopped', spoken],
-    ['input_audio_buffer.committed', spoken],
-    ['input_audio_buffer.timeout_triggered', spoken],
-    ['input_audio_buffer.cleared', () => set(null)],
+    [family.down.speechBegun, () => set('speech')],
+    [family.down.speechEnded, spoken],
+    [family.down.committed, spoken],
+    [family.down.silence, spoken],
+    [family.down.cleared, () => set(null)],
   ]);
 
   function configured(session: JsonObject): void {

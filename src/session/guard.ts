@@ -5,6 +5,7 @@ import { RelayError } from '../errors.js';
 import type { Watch } from '../policy/conformance.js';
 import { relayPrefix } from '../protocol/catalogue.js';
 import { isObject, type JsonObject, type RealtimeEvent } from '../protocol/event.js';
+import { family } from '../protocol/family.js';
 import { rejectionOf } from './rejection.js';
 import type { Speak } from './speak.js';
 
@@ -40,7 +41,7 @@ export function createGuard({ watch, violations, reportOnly }: Rules, ports: Gua
   const send = (update: JsonObject): string => {
     // Upstream's errors name it, and a browser must not be able to make one that looks like ours.
     const id = `${relayPrefix}${randomUUID()}`;
-    ports.say({ type: 'session.update', event_id: id, session: update });
+    ports.say({ type: family.up.configure, event_id: id, session: update });
     return id;
   };
 
@@ -71,8 +72,8 @@ export function createGuard({ watch, violations, reportOnly }: Rules, ports: Gua
 
   return {
     judge({ type, body }) {
-      if (type === 'session.updated' && isObject(body?.session)) updated(body.session);
-      else if (type === 'error' && isObject(body?.error)) refused(body.error);
+      if (type === family.down.configured && isObject(body?.session)) updated(body.session);
+      else if (type === family.down.error && isObject(body?.error)) refused(body.error);
     },
   };
 }

@@ -1,6 +1,7 @@
 /** Sees when speech is over for the user, so that none of it that still waits for a slow reader is sent any more. */
 
 import { type JsonObject, objectOf, type Step } from '../protocol/event.js';
+import { family } from '../protocol/family.js';
 
 /** The two steps of an interruption; neither changes an event. */
 export interface Interruption {
@@ -30,18 +31,18 @@ export function createInterruption({ running, drop }: InterruptionPorts): Interr
   return {
     up(event) {
       if (event.body === null) return event;
-      if (event.type === 'conversation.item.truncate') drop(null);
-      else if (event.type === 'response.cancel') cancelled(event.body);
+      if (event.type === family.up.truncate) drop(null);
+      else if (event.type === family.up.cancel) cancelled(event.body);
       return event;
     },
     down(event) {
       if (event.body === null) return event;
-      if (event.type === 'input_audio_buffer.speech_started') {
+      if (event.type === family.down.speechBegun) {
         if (interrupts) drop(null);
-      } else if (event.type === 'response.done') {
+      } else if (event.type === family.down.answerEnded) {
         const { id, status } = objectOf(event.body.response);
         if (status === 'cancelled' && typeof id === 'string') drop(id);
-      } else if (event.type === 'session.updated') {
+      } else if (event.type === family.down.configured) {
         const { input } = objectOf(objectOf(event.body.session).audio);
         interrupts = objectOf(objectOf(input).turn_detection).interrupt_response !== false;
       }

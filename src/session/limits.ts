@@ -1,8 +1,8 @@
 /** How fast a client may send: what comes faster is held, never refused, but for requests for a response. */
 
 import { audioBytesUp } from '../protocol/audio.js';
-import { audioUp } from '../protocol/catalogue.js';
 import type { RealtimeEvent, Refusal, Step } from '../protocol/event.js';
+import { family } from '../protocol/family.js';
 
 /** Rates of a profile; audio is measured against real time. */
 export interface Rates {
@@ -102,7 +102,7 @@ export function createLimits(
     waitMs(event, bytes, nowMs) {
       const isSlow = event.raw === null;
       const seconds = audioBytesUp(event) / inputRate();
-      const counted = event.type === audioUp ? audioEvents : events;
+      const counted = event.type === family.up.audio ? audioEvents : events;
       let wait = counted.waitMs(1, nowMs);
       if (seconds > 0) wait = Math.max(wait, audio.waitMs(Math.min(seconds, leastAudioSeconds), nowMs));
       if (isSlow) wait = Math.max(wait, slow.waitMs(Math.min(bytes, leastSlowBytes), nowMs));
@@ -118,7 +118,7 @@ export function createLimits(
       return Math.max(events.waitMs(1, nowMs), slow.waitMs(leastSlowBytes, nowMs));
     },
     responses(event) {
-      if (event.type !== 'response.create') return event;
+      if (event.type !== family.up.ask) return event;
       if (responses.waitMs(1, now()) > 0) {
         const id = event.body?.event_id;
         refuse({

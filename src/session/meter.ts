@@ -1,8 +1,8 @@
 /** Counts what passes through one session: events, audio, tokens, turns, and the time to the first audio. */
 
 import { audioBytesUp, base64Bytes } from '../protocol/audio.js';
-import { audioDown } from '../protocol/catalogue.js';
 import { type JsonObject, objectOf, type Step } from '../protocol/event.js';
+import { family } from '../protocol/family.js';
 import type { Origin } from '../telemetry/labels.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { type Usage, UsageSums } from '../telemetry/usage.js';
@@ -92,13 +92,13 @@ class SessionMeter implements Meter {
       this.turns.isRecording = true;
       this.metrics.traffic.up.audioSeconds += seconds;
     }
-    if (event.type === 'input_audio_buffer.commit' || event.type === 'response.create') this.asked();
+    if (event.type === family.up.commit || event.type === family.up.ask) this.asked();
     if (event.body) this.turns.up(event.body);
     return event;
   };
 
   readonly down: Step = (event) => {
-    if (event.type === audioDown.ga) {
+    if (event.type === family.down.audio) {
       if (this.#askedAt !== 0) this.firstAudio();
       const seconds = (event.raw ? event.audioBytes : base64Bytes(event.body?.delta)) / this.#outputRate;
       this.#down += seconds;
@@ -194,22 +194,19 @@ class SessionMeter implements Meter {
 }
 
 const onDown: ReadonlyMap<string, (meter: SessionMeter, body: JsonObject) => void> = new Map([
-  ['session.updated', (meter: SessionMeter, body: JsonObject) => meter.configured(objectOf(body.session))],
-  ['input_audio_buffer.speech_stopped', (meter: SessionMeter) => meter.asked()],
-  ['response.created', (meter: SessionMeter) => meter.begun()],
-  ['response.done', (meter: SessionMeter, body: JsonObject) => meter.done(objectOf(body.response))],
+  [family.down.configured, (meter: SessionMeter, body: JsonObject) => meter.configured(objectOf(body.session))],
+  [family.down.speechEnded, (meter: SessionMeter) => meter.asked()],
+  [family.down.answerBegun, (meter: SessionMeter) => meter.begun()],
+  [family.down.answerEnded, (meter: SessionMeter, body: JsonObject) => meter.done(objectOf(body.response))],
   // Of a call, whose sound is not seen here.
-  ['output_audio_buffer.started', (meter: SessionMeter) => meter.firstAudio()],
+  [family.down.playingBegun, (meter: SessionMeter) => meter.firstAudio()],
   [
-    'conversation.item.input_audio_transcription.completed',
+    family.down.transcribed,
     ({ ports, ledger }: SessionMeter, body: JsonObject) => ports.spent(ledger.transcription(body.usage)),
   ],
+  [family.down.untranscribed, (meter: SessionMeter, body: JsonObject) => meter.untranscribed(objectOf(body.error))],
   [
-    'conversation.item.input_audio_transcription.failed',
-    (meter: SessionMeter, body: JsonObject) => meter.untranscribed(objectOf(body.error)),
-  ],
-  [
-    'rate_limits.updated',
+    family.down.rateLimits,
     ({ metrics, ports }: SessionMeter, body: JsonObject) => {
       for (const limit of Array.isArray(body.rate_limits) ? body.rate_limits : []) {
         const { name, remaining } = objectOf(limit);
@@ -220,7 +217,7 @@ const onDown: ReadonlyMap<string, (meter: SessionMeter, body: JsonObject) => voi
     },
   ],
   [
-    'error',
+    family.down.error,
     (meter: SessionMeter, body: JsonObject) => {
       const error = objectOf(body.error);
       meter.course.failed(error.code);

@@ -1,6 +1,7 @@
 /** What upstream owes at a moment: answers that run or were asked for, transcripts, the ack of a commit. */
 
 import { isObject, type JsonObject, objectOf } from '../protocol/event.js';
+import { family } from '../protocol/family.js';
 
 /** The open turns of one session. */
 export interface Turns {
@@ -64,15 +65,15 @@ class OpenTurns implements Turns {
   }
 
   up({ type, event_id }: JsonObject): void {
-    if (type === 'response.create') {
+    if (type === family.up.ask) {
       add(this.asked, event_id);
       this.unasked = null;
-    } else if (type === 'input_audio_buffer.commit') {
+    } else if (type === family.up.commit) {
       this.committing = this.detectsTurns && this.answersSpeech;
       this.said();
-    } else if (type === 'input_audio_buffer.clear' || type === 'response.cancel') {
+    } else if (type === family.up.clear || type === family.up.cancel) {
       this.spoken = false;
-      if (type === 'input_audio_buffer.clear') this.isRecording = this.recorded = this.speaking = false;
+      if (type === family.up.clear) this.isRecording = this.recorded = this.speaking = false;
     }
   }
 
@@ -156,20 +157,20 @@ function rest(turns: OpenTurns, { item_id }: JsonObject): void {
 }
 
 const onDown: ReadonlyMap<string, (turns: OpenTurns, body: JsonObject) => void> = new Map([
-  ['response.created', begin],
-  ['response.done', finish],
+  [family.down.answerBegun, begin],
+  [family.down.answerEnded, finish],
   [
-    'input_audio_buffer.speech_started',
+    family.down.speechBegun,
     // Whoever goes on speaking is answered when they are done.
     (turns: OpenTurns) => {
       turns.spoken = false;
       turns.speaking = true;
     },
   ],
-  ['input_audio_buffer.speech_stopped', hear],
-  ['input_audio_buffer.timeout_triggered', hear],
+  [family.down.speechEnded, hear],
+  [family.down.silence, hear],
   [
-    'input_audio_buffer.committed',
+    family.down.committed,
     (turns: OpenTurns, { item_id }: JsonObject) => {
       turns.committing = false;
       turns.speaking = false;
@@ -179,21 +180,17 @@ const onDown: ReadonlyMap<string, (turns: OpenTurns, body: JsonObject) => void> 
     },
   ],
   [
-    'input_audio_buffer.cleared',
+    family.down.cleared,
     (turns: OpenTurns) => {
       turns.committing = false;
       turns.speaking = false;
     },
   ],
-  ['conversation.item.input_audio_transcription.completed', transcribed],
-  ['conversation.item.input_audio_transcription.failed', transcribed],
-  ['response.mcp_call.in_progress', work],
-  ['response.mcp_call.completed', rest],
-  ['response.mcp_call.failed', rest],
-  ['mcp_list_tools.in_progress', work],
-  ['mcp_list_tools.completed', rest],
-  ['mcp_list_tools.failed', rest],
-  ['error', refuse],
+  [family.down.transcribed, transcribed],
+  [family.down.untranscribed, transcribed],
+  ...family.down.toolBegun.map((type) => [type, work] as const),
+  ...family.down.toolEnded.map((type) => [type, rest] as const),
+  [family.down.error, refuse],
 ]);
 
 function add(ids: string[], id: unknown): void {

@@ -4,6 +4,7 @@ import { type ExitId, errorBody, exits, RelayError } from '../errors.js';
 import type { Leg } from '../legs/leg.js';
 import { relayPrefix } from '../protocol/catalogue.js';
 import { eventOf, type JsonObject, type RealtimeEvent, type Refusal } from '../protocol/event.js';
+import { family } from '../protocol/family.js';
 import { errorOf } from '../protocol/refused.js';
 import { type Speak, speakTo } from './speak.js';
 
@@ -80,6 +81,10 @@ export class Replies {
   farewell(id: ExitId, message: string | undefined, retryAfterMs: number | undefined): RealtimeEvent | null {
     if (!exits[id].announced) return null;
     const error = new RelayError(id, message ?? exits[id].meaning, { retryAfterMs });
-    return eventOf({ type: 'error', event_id: this.eventId(), error: { ...errorBody(error), event_id: null } });
+    return eventOf({
+      type: family.down.error,
+      event_id: this.eventId(),
+      error: { ...errorBody(error), event_id: null },
+    });
   }
 }

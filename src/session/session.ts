@@ -9,6 +9,7 @@ import type { Hold, Leg } from '../legs/leg.js';
 import type { Policy } from '../policy/policy.js';
 import { renderSession } from '../policy/render.js';
 import { eventOf, type JsonObject, type Step } from '../protocol/event.js';
+import { family, isFarewell } from '../protocol/family.js';
 import type { Initiator, Odd } from '../telemetry/labels.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
@@ -308,16 +309,14 @@ export class Session {
     });
     const { expiresAt } = announced(this.#deadline, principal.expiresAt * 1000);
     const shown = policy.sessionCreated(session, this.id, expiresAt);
-    this.#client.send(eventOf({ type: 'session.created', event_id: this.#replies.eventId(), session: shown }));
+    this.#client.send(eventOf({ type: family.down.greeting, event_id: this.#replies.eventId(), session: shown }));
     this.#account.start(now);
     this.#client.release('opening');
   }
 
   /** Upstream's own notice that the session's time is up becomes our end, with our close code. */
   readonly #ending: Step = (event) => {
-    if (event.type !== 'error') return event;
-    const code = (event.body?.error as JsonObject | undefined)?.code;
-    if (code !== 'session_expired') return event;
+    if (!isFarewell(event)) return event;
     this.end('session_expired', 'upstream');
     return null;
   };

@@ -3,6 +3,7 @@
 import type { Budget } from '../admission/budget.js';
 import type { RelayError } from '../errors.js';
 import type { JsonObject } from '../protocol/event.js';
+import { family } from '../protocol/family.js';
 import type { Turns } from './pending.js';
 import type { Settlement, Settlements } from './settlement.js';
 
@@ -64,7 +65,7 @@ export class Account {
   }
 
   #cancel(responseId: string): void {
-    this.#ports.say({ type: 'response.cancel', response_id: responseId });
+    this.#ports.say({ type: family.up.cancel, response_id: responseId });
   }
 
   #end(now = 0): void {

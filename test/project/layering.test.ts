@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { posix } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { clientEvents, previewClientEvents, previewServerEvents, serverEvents } from '../../src/protocol/catalogue.js';
 import { textOf } from './tables.js';
 
 /** From the innermost outwards; a file may import from its own folder and from layers before its own. */
@@ -121,6 +122,22 @@ describe('the source folder', () => {
       ...[...text.matchAll(/\binstanceof (?!\w*(Error|Failure|Rejection)\b)\w+|\bdialect (===|!==)/g)].map(
         ([found]) => `${path} asks ${found}`,
       ),
+    ]);
+    expect(wrong).toEqual([]);
+  });
+
+  it('names events in the core by what they mean, as protocol/family.ts has it', () => {
+    const names = [...clientEvents, ...previewClientEvents, ...serverEvents, ...previewServerEvents];
+    // That of `error` is a word of many meanings.
+    const words = names.filter((name) => name.includes('.')).map((name) => name.replaceAll('.', '\\.'));
+    const named = new RegExp(`(['"])(?:${words.join('|')})\\1|\\btype(?::| ===| !==) 'error'|\\[\\s*'error',`, 'g');
+    expect('x.send({ type: "response.create" })').toMatch(named);
+    const core = sources.filter(({ path }) => ['session', 'legs', 'control'].includes(partOf(path)));
+    const wrong = core.flatMap(({ path, text, imports }) => [
+      ...[...text.matchAll(named)].map(([found]) => `${path} says ${found}`),
+      ...(/\b(audioUp|audioDown|textDown|heardDown)\b/.test(text) && imports.includes('protocol/catalogue.ts')
+        ? [`${path} takes a name out of the catalogue`]
+        : []),
     ]);
     expect(wrong).toEqual([]);
   });

@@ -49,7 +49,11 @@ const cells = [
 
 const silent = 'turn_detection: null';
 
-async function start(path: string, dialect: string, options: { input?: string; speed?: number; client?: string } = {}) {
+async function start(
+  path: string,
+  dialect: string,
+  options: { input?: string; speed?: number; client?: string; limits?: string } = {},
+) {
   const emulator = await startTestEmulator(options.speed === undefined ? {} : { speed: options.speed });
   const relay = await startTestRelay({
     upstream: emulator.url,
@@ -61,7 +65,7 @@ profiles:
     client: { ${options.client ?? ''} }
     tools:
       - { name: show_map, runs: client, parameters: { type: object, properties: { city: { type: string } } } }
-    limits: { audio_burst_seconds: 60 }`,
+    limits: { audio_burst_seconds: 60, ${options.limits ?? ''} }`,
   });
   const client = await relay.connect({ path });
   await client.next('session.created');
@@ -237,6 +241,23 @@ describe('a client of the first preview version', () => {
   });
 });
 
+describe('a preview client that is over its rate', () => {
+  it('has a commit and the request that came with it sent together, in order, each once', async () => {
+    const limits = 'events_per_second: 10, events_burst: 1';
+    const { client, emulator } = await start(preview.path, 'ga', { input: silent, limits });
+    say(client, speech.subarray(0, 48_000));
+    // Takes what there is, so that the next has to wait.
+    client.send({ type: 'conversation.item.delete', event_id: 'first', item_id: 'item_none' });
+    client.send({ type: 'response.create', response: { commit: true } });
+    client.send({ type: 'input_audio_buffer.clear' });
+    const { received } = emulator.control;
+    await received.waitFor(() => received.events('input_audio_buffer.clear').length === 1);
+    const types = received.connections[0]?.events.map(({ type }) => type) ?? [];
+    const asked = types.filter((type) => type !== 'session.update' && type !== 'input_audio_buffer.append');
+    expect(asked).toEqual(['input_audio_buffer.commit', 'response.create', 'input_audio_buffer.clear']);
+  });
+});
+
 describe('a GA client on a preview upstream', () => {
   const idle = { type: 'server_vad', idle_timeout_ms: 6000 };
 
@@ -261,6 +282,17 @@ describe('a GA client on a preview upstream', () => {
     expect(client.types().filter((type) => type === 'session.updated')).toHaveLength(2);
     expect(await client.ask('still there?')).toMatchObject({ status: 'completed' });
     expect(emulator.control.received.errors).toBe(0);
+  });
+
+  it('bad_event: is not told so for ever', async () => {
+    const { client, logged } = await start(ga.path, 'preview', { limits: 'refusals: 3' });
+    const session = { type: 'realtime', audio: { input: { turn_detection: idle } } };
+    for (let i = 0; i < 3; i++) client.send({ type: 'session.update', event_id: `no_${i}`, session });
+    expect(await client.closed).toMatchObject({ reason: 'bad_event' });
+    const told = client.events.filter(({ type }) => type === 'error').map(({ error }) => error);
+    const refused = { code: 'unsupported_by_upstream' };
+    expect(told).toMatchObject([refused, refused, refused, { code: 'bad_event' }]);
+    expect(await logged('session.ended')).toMatchObject({ reason: 'bad_event', initiator: 'client', refusals: 3 });
   });
 
   it('is told so of an image and of reasoning when it is trusted', async () => {
