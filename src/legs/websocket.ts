@@ -236,9 +236,8 @@ export class WebSocketLeg implements Leg {
   /** What is sent in one turn of the event loop leaves as one piece. */
   send(event: RealtimeEvent): void {
     if (!this.#opens()) return;
-    const speech = speechOf(event);
-    if (event.framed && event.raw !== null) this.#sending.forward(event.raw, speech);
-    else this.#sending.add(encode(event), speech);
+    if (event.framed && event.raw !== null) this.#sending.forward(event.raw, speechOf(event));
+    else this.#sending.add(encode(event), speechOf(event));
   }
 
   #opens(): boolean {
