@@ -5,7 +5,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { WorkerFailed } from './cluster/primary.js';
 import { checkCommand } from './commands/check.js';
-import { type Command, exitCodes, UsageError } from './commands/command.js';
+import { type CliCommand, exitCodes, UsageError } from './commands/command.js';
 import { demoCommand } from './commands/demo.js';
 import { emulateCommand } from './commands/emulate.js';
 import { explainCommand } from './commands/explain.js';
@@ -17,7 +17,7 @@ import { ConfigError } from './problems.js';
 import { version } from './version.js';
 
 /** In the order of the help. */
-const commands: Readonly<Record<string, Command>> = {
+const commands: Readonly<Record<string, CliCommand>> = {
   serve: serveCommand,
   check: checkCommand,
   token: tokenCommand,

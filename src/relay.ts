@@ -23,7 +23,7 @@ import { dialObserver, storeObserver, tokenObserver } from './session/observers.
 import { Pressure } from './session/pressure.js';
 import { placesOf, SessionRegistry } from './session/registry.js';
 import { Settlements } from './session/settlement.js';
-import { createMemoryStore, type MemoryStore } from './store/memory.js';
+import { MemoryStore } from './store/memory.js';
 import { Revocations } from './store/revocations.js';
 import type { Store } from './store/store.js';
 import { watchStore } from './store/watched.js';
@@ -90,7 +90,7 @@ export async function startRelay(
   for (const warning of settings.warnings) log.warn(warning);
 
   const upstreams = createUpstreams(settings, { onDial: dialObserver(metrics), onToken: tokenObserver(metrics, log) });
-  const memory = shared ? null : createMemoryStore({ room: { sessions: () => current.limits.sessions } });
+  const memory = shared ? null : new MemoryStore({ room: { sessions: () => current.limits.sessions } });
   const store = watchStore(shared?.store ?? (memory as MemoryStore), storeObserver(metrics, log));
   if (memory) metrics.countSecrets(() => memory.unusedSecrets);
   const verifier = createTokenVerifier(settings);

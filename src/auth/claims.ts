@@ -4,7 +4,7 @@ import { RelayError } from '../errors.js';
 import type { Json, JsonObject } from '../protocol/event.js';
 
 /** Whether scopes that begin with `relay.` count: never, only with a tenant and for it, or as they are. */
-type Control = 'none' | 'tenant' | 'all';
+type ControlReach = 'none' | 'tenant' | 'all';
 
 /** How the claims of an issuer are read. */
 export interface ClaimRules {
@@ -22,7 +22,7 @@ export interface ClaimRules {
   };
   /** Other names of scopes. */
   readonly scopes: ReadonlyMap<string, string>;
-  readonly control: Control;
+  readonly control: ControlReach;
 }
 
 /** The rules of an issuer that is configured by variables. */

@@ -13,7 +13,7 @@ export { checkSecret } from './keys.js';
 export type { Principal } from './principal.js';
 
 /** Where the keys of an issuer come from; the algorithms follow from this, never from a token. */
-export type KeySettings =
+export type TrustedKeys =
   | { readonly kind: 'secrets'; readonly secrets: readonly SharedSecret[] }
   | { readonly kind: 'public_keys'; readonly pems: readonly string[] }
   | { readonly kind: 'jwks'; readonly uri: string; readonly proxy?: string | null };
@@ -33,7 +33,7 @@ export interface VerifierSettings extends VerifierOptions {
   readonly issuer: string;
   readonly audience: string;
   readonly source:
-    | KeySettings
+    | TrustedKeys
     | { readonly kind: 'secret'; readonly secret: string }
     | { readonly kind: 'public_key'; readonly pem: string };
 }
@@ -89,13 +89,13 @@ export function createVerifierOf(
   };
 }
 
-function many(source: VerifierSettings['source']): KeySettings {
+function many(source: VerifierSettings['source']): TrustedKeys {
   if (source.kind === 'secret') return { kind: 'secrets', secrets: [source.secret] };
   return source.kind === 'public_key' ? { kind: 'public_keys', pems: [source.pem] } : source;
 }
 
 /** The keys of an issuer. Throws an Error that names the problem when they cannot verify anything. */
-export function keySource(source: KeySettings, { now }: VerifierOptions = {}): KeySource {
+export function keySource(source: TrustedKeys, { now }: VerifierOptions = {}): KeySource {
   switch (source.kind) {
     case 'secrets':
       return secretSource(source.secrets);

@@ -13,7 +13,7 @@ import type { Health } from '../doors/app.js';
 import { openOps } from '../doors/listener.js';
 import { RelayError } from '../errors.js';
 import { storeObserver } from '../session/observers.js';
-import { createMemoryStore } from '../store/memory.js';
+import { MemoryStore } from '../store/memory.js';
 import { answerCall } from '../store/remote.js';
 import { Revocations } from '../store/revocations.js';
 import { watchStore } from '../store/watched.js';
@@ -84,7 +84,7 @@ export async function startPrimary(
   const tellAll = (notice: PrimaryNotice) => {
     for (const line of lines.values()) line.tell(notice);
   };
-  const memory = createMemoryStore({
+  const memory = new MemoryStore({
     room: { sessions: () => current.limits.sessions },
     filled: (isFull) => tellAll({ say: 'full', isFull }),
   });

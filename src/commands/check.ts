@@ -22,12 +22,12 @@ import { createTargets } from '../upstream/configured.js';
 import { type Dialed, dial } from '../upstream/dial.js';
 import { DialFailure } from '../upstream/failure.js';
 import { type UpstreamTarget, upstreamUrl } from '../upstream/target.js';
-import { type Command, exitCodes, options } from './command.js';
+import { type CliCommand, exitCodes, options } from './command.js';
 import { askForKeys, type IssuerReport } from './issuer.js';
 import { complain, keeping, print } from './print.js';
 
 /** Says what is wrong with the settings. */
-export const checkCommand: Command = {
+export const checkCommand: CliCommand = {
   help: `  check [--dial]        print the effective configuration; --dial also asks for the issuers' keys and opens sessions
         [--json]        all of it as one JSON object
         [--schema]      print the JSON Schema of the RELAY_CONFIG file`,

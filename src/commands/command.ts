@@ -3,7 +3,7 @@
 import { parseArgs } from 'node:util';
 
 /** One command of the command line. */
-export interface Command {
+export interface CliCommand {
   /** Its lines in the help. */
   readonly help: string;
   /**

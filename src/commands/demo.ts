@@ -9,7 +9,7 @@ import { startEmulator } from '../emulator/emulator.js';
 import { startRelay } from '../relay.js';
 import { talk } from '../talk/talk.js';
 import { createLog } from '../telemetry/log.js';
-import { type Command, options } from './command.js';
+import { type CliCommand, options } from './command.js';
 import { print } from './print.js';
 import { untilSignal } from './signals.js';
 
@@ -26,7 +26,7 @@ const profiles = [
 ] as const;
 
 /** Runs the demo until a signal ends it. */
-export const demoCommand: Command = {
+export const demoCommand: CliCommand = {
   help: '  demo                  run emulator and relay, and speak once through them',
   async run(args) {
     options(args, {});

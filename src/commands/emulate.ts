@@ -1,12 +1,12 @@
 /** `realtime-relay emulate`: the local stand-in for Azure OpenAI, until a signal ends it. */
 
 import { startEmulator } from '../emulator/emulator.js';
-import { type Command, exitCodes, options, positive, UsageError } from './command.js';
+import { type CliCommand, exitCodes, options, positive, UsageError } from './command.js';
 import { print } from './print.js';
 import { untilSignal } from './signals.js';
 
 /** Runs the emulator. */
-export const emulateCommand: Command = {
+export const emulateCommand: CliCommand = {
   help: `  emulate               run a local stand-in for Azure OpenAI
         [--port <port>] [--speed <factor>] [--like azure|openai] [--search <folder>]`,
   async run(args) {

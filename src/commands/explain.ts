@@ -2,11 +2,11 @@
 
 import { createReadStream } from 'node:fs';
 import { explain, NotAnId } from '../explain/explain.js';
-import { type Command, exitCodes, options, UsageError } from './command.js';
+import { type CliCommand, exitCodes, options, UsageError } from './command.js';
 import { complain, print } from './print.js';
 
 /** Tells what a log says of one session. */
-export const explainCommand: Command = {
+export const explainCommand: CliCommand = {
   help: `  explain <id> < log    tell what happened in a session, and whose fault it was
         [--file <log>]`,
   async run(args) {

@@ -10,12 +10,12 @@ import type { Settings } from '../config/settings.js';
 import { startRelay } from '../relay.js';
 import { createLog, endLog, flushLog, type Log } from '../telemetry/log.js';
 import { flushTraces } from '../telemetry/trace.js';
-import { type Command, exitCodes, options } from './command.js';
+import { type CliCommand, exitCodes, options } from './command.js';
 import { searchHeapLessOften } from './heap.js';
 import { onSignal, untilSignal } from './signals.js';
 
 /** Runs the relay. */
-export const serveCommand: Command = {
+export const serveCommand: CliCommand = {
   help: '  serve                 run the relay; settings come from the environment and RELAY_CONFIG',
   async run(args) {
     options(args, {});

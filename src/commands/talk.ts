@@ -1,12 +1,12 @@
 /** `realtime-relay talk`: speaks once through a relay. */
 
 import { talk } from '../talk/talk.js';
-import { type Command, exitCodes, options, positive, UsageError } from './command.js';
+import { type CliCommand, exitCodes, options, positive, UsageError } from './command.js';
 import { print } from './print.js';
 import { onSignal } from './signals.js';
 
 /** Speaks a recording or a text, and saves the answer. */
-export const talkCommand: Command = {
+export const talkCommand: CliCommand = {
   help: `  talk <file.wav>       speak a recording through a relay and save the answer
         [--url <url>] [--token <token>] [--text <words>] [--out <file.wav>]
         [--speed <factor>] [--timeout <seconds>] [--insecure]`,

@@ -3,11 +3,11 @@
 import { signToken } from '../auth/token.js';
 import { loadConfig } from '../config/load.js';
 import type { Settings } from '../config/settings.js';
-import { type Command, exitCodes, options, positive, UsageError } from './command.js';
+import { type CliCommand, exitCodes, options, positive, UsageError } from './command.js';
 import { print } from './print.js';
 
 /** Prints a token to try the relay with. */
-export const tokenCommand: Command = {
+export const tokenCommand: CliCommand = {
   help: `  token --sub <user>    print an app token signed with RELAY_JWT_SECRET
         [--profile <name>] [--tenant <name>] [--ttl <seconds>] [--claim name=value]…`,
   async run(args) {

@@ -51,10 +51,10 @@ export interface AppServices {
 /** What the health routes report; the reason on the operations listener only. */
 export interface Health {
   /** Whether this instance should get new sessions, and if not, why. */
-  ready(): Readiness | Promise<Readiness>;
+  ready(): Ready | Promise<Ready>;
 }
 
-interface Readiness {
+interface Ready {
   readonly ready: boolean;
   readonly detail: string | null;
 }

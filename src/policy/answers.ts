@@ -9,7 +9,7 @@ import { busyCode, publicError, publicParam } from './faults.js';
 import { sessionFields } from './profile.js';
 import { isObject, own, setAt, valueAt } from './shape.js';
 import type { Memory, Sent } from './state.js';
-import type { Settled } from './updates.js';
+import type { SettledUpdate } from './updates.js';
 
 /** What the answers need of their session. */
 interface AnswerPorts {
@@ -148,12 +148,12 @@ export class Answers {
     return { type: 'session.updated', event_id: eventId, session: this.#session() };
   }
 
-  #locals(settled: Settled | null): JsonObject[] {
+  #locals(settled: SettledUpdate | null): JsonObject[] {
     return Array.from({ length: settled?.locals ?? 0 }, () => this.#ack());
   }
 
   /** Which update an error without an id is about, if it is about one. */
-  #unnamedRefusal(error: JsonObject): Settled | null {
+  #unnamedRefusal(error: JsonObject): SettledUpdate | null {
     const param = own(error, 'param');
     const isAboutUpdate =
       typeof param === 'string' ? /^session(?:\.|$)/.test(param) : updateCodes.has(own(error, 'code'));

@@ -12,7 +12,7 @@ type Update =
   | { readonly by: 'local' };
 
 /** What one answer of upstream settles: the update itself and the local ones that were waiting behind it. */
-export interface Settled {
+export interface SettledUpdate {
   readonly update: Update;
   readonly locals: number;
 }
@@ -33,17 +33,17 @@ export class Updates {
   }
 
   /** Takes the oldest: upstream acknowledged it, or refused it without saying which. */
-  next(): Settled | null {
+  next(): SettledUpdate | null {
     return this.#take(0);
   }
 
   /** Takes the one with this id: upstream refused it. */
-  refused(eventId: string): Settled | null {
+  refused(eventId: string): SettledUpdate | null {
     const at = this.#queue.findIndex((update) => update.by !== 'local' && update.eventId === eventId);
     return at < 0 ? null : this.#take(at);
   }
 
-  #take(at: number): Settled | null {
+  #take(at: number): SettledUpdate | null {
     const [update] = this.#queue.splice(at, 1);
     if (update === undefined) return null;
     let locals = 0;

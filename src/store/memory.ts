@@ -22,16 +22,6 @@ interface MemoryOptions {
   readonly filled?: (isFull: boolean) => void;
 }
 
-/** The store of a single process, and that of the one that several have in common. */
-export interface MemoryStore extends Store {
-  /** Whether there is no room for another session. */
-  readonly isFull: boolean;
-  /** One-time texts that nobody has taken. */
-  readonly unusedSecrets: number;
-  /** To be called when the room for sessions has changed. */
-  resized(): void;
-}
-
 const roomByDefault: Room = { sessions: () => 20_000, keys: 20_000, secrets: 20_000, counters: 100_000 };
 const sweepEveryMs = 30_000;
 const maxValueLength = 64 * 1024;
@@ -49,15 +39,8 @@ interface Holder {
   readonly counters: Set<string>;
 }
 
-/** Makes the store of a process; `room` is for tests, and for the sessions of an instance. */
-export function createMemoryStore(options: MemoryOptions = {}): MemoryStore {
-  const { room, now, filled = () => undefined } = options;
-  // Only days are a matter of the wall clock; a clock that is set gives nobody's place away.
-  const clocks = { now: now ?? (() => performance.now()), wall: now ?? Date.now };
-  return new Memory({ ...roomByDefault, ...room }, clocks, filled);
-}
-
-class Memory implements MemoryStore {
+/** The store of a single process, and that of the one that several have in common. */
+export class MemoryStore implements Store {
   readonly #now: () => number;
   readonly #filled: (isFull: boolean) => void;
   readonly #places: Readonly<Record<Purpose, Leases>>;
@@ -71,7 +54,11 @@ class Memory implements MemoryStore {
   #wasFull = false;
   #closed = false;
 
-  constructor(room: Room, { now, wall }: { now: () => number; wall: () => number }, filled: (isFull: boolean) => void) {
+  /** `room` is for tests, and for the sessions of an instance. */
+  constructor(options: MemoryOptions = {}) {
+    // Only days are a matter of the wall clock; a clock that is set gives nobody's place away.
+    const { now = () => performance.now(), filled = () => undefined } = options;
+    const room = { ...roomByDefault, ...options.room };
     this.#now = now;
     this.#filled = filled;
     const lapsed = (holder: string) => this.#drop(holder);
@@ -81,7 +68,7 @@ class Memory implements MemoryStore {
       issuers: new Leases(room.sessions, now, lapsed),
       keys: new Leases(() => room.keys, now, lapsed),
     };
-    this.#counters = new Counters(room.counters, wall);
+    this.#counters = new Counters(room.counters, options.now ?? Date.now);
     this.#unused = new Leases(
       () => room.secrets,
       now,
@@ -91,15 +78,18 @@ class Memory implements MemoryStore {
     this.#sweeper.unref();
   }
 
+  /** Whether there is no room for another session. */
   get isFull(): boolean {
     return this.#places.sessions.isFull;
   }
 
+  /** One-time texts that nobody has taken. */
   get unusedSecrets(): number {
     this.#unused.sweep();
     return this.#values.size;
   }
 
+  /** To be called when the room for sessions has changed. */
   resized(): void {
     if (this.isFull === this.#wasFull) return;
     this.#wasFull = this.isFull;

@@ -46,7 +46,7 @@ const storeCall = z.discriminatedUnion('do', [
 ]);
 
 /** One call of a store, as it travels. */
-export type StoreCall = z.output<typeof storeCall>;
+export type StoreMessage = z.output<typeof storeCall>;
 
 /** Does what a message asks of a store. Rejects as the store does, and with a ZodError for what is no call. */
 export async function answerCall(store: Store, message: unknown): Promise<unknown> {
@@ -84,9 +84,9 @@ const text = z.string().nullable();
  * @param ask carries a call to the other end; rejects with a RelayError when no answer came in time, and then the call may
  * have had its effect or not: a place runs out by itself, a total may be told again, a text that was taken is lost
  */
-export function createRemoteStore(ask: (call: StoreCall) => Promise<unknown>): Store {
+export function createRemoteStore(ask: (call: StoreMessage) => Promise<unknown>): Store {
   let closed = false;
-  const open = async (call: StoreCall): Promise<unknown> => {
+  const open = async (call: StoreMessage): Promise<unknown> => {
     if (closed) throw new RelayError('draining', 'The relay is shutting down.');
     return ask(call);
   };

@@ -11,7 +11,7 @@ import {
 
 /** What became of one event; `trimmed` counts beside the others: an event of which the profile let some fields not through. */
 const decisions = ['forward', 'rebuild', 'answer', 'drop', 'refuse', 'report', 'trimmed'] as const;
-type Decision = (typeof decisions)[number];
+type DecisionLabel = (typeof decisions)[number];
 
 /** Which way an event goes. */
 export const directions = ['up', 'down'] as const;
@@ -66,18 +66,18 @@ export class Traffic {
   readonly #events = new Float64Array(typeNames.length * decisions.length);
 
   /** Counts one event; a type nobody knows counts as `other`. */
-  event(type: string, decision: Decision): void {
+  event(type: string, decision: DecisionLabel): void {
     const slot = (typeIndex.get(type) ?? otherType) * decisions.length + decisions.indexOf(decision);
     this.#events[slot] = (this.#events[slot] as number) + 1;
   }
 
   /** Calls back with every non-zero count. */
-  each(visit: (type: string, decision: Decision, count: number) => void): void {
+  each(visit: (type: string, decision: DecisionLabel, count: number) => void): void {
     this.#events.forEach((count, slot) => {
       if (count === 0) return;
       visit(
         typeNames[Math.floor(slot / decisions.length)] as string,
-        decisions[slot % decisions.length] as Decision,
+        decisions[slot % decisions.length] as DecisionLabel,
         count,
       );
     });

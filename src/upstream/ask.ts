@@ -12,7 +12,7 @@ import type { UpstreamTarget } from './target.js';
 export type AskOptions = Pick<DialOptions, 'requestId' | 'signal' | 'timeoutSeconds'>;
 
 /** What upstream answered. */
-export interface Answer {
+export interface HttpAnswer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly body: string;
@@ -34,7 +34,7 @@ const answerBytes = 1024 * 1024;
 export async function askWithCredential(
   upstream: UpstreamTarget,
   what: Ask,
-): Promise<{ answer: Answer; secrets: readonly string[] }> {
+): Promise<{ answer: HttpAnswer; secrets: readonly string[] }> {
   const { authorize, proxy } = upstream;
   const late = what.late ?? lateOf(what);
   const within = { ...what, late };
@@ -53,7 +53,7 @@ export async function askWithCredential(
 }
 
 /** One POST: no redirects, bounded in time and size. Rejects as a dial does. */
-export async function ask(upstream: UpstreamTarget, header: CredentialHeader, what: Ask): Promise<Answer> {
+export async function ask(upstream: UpstreamTarget, header: CredentialHeader, what: Ask): Promise<HttpAnswer> {
   const { endpoint, proxy } = upstream;
   const { requestId, signal, timeoutSeconds, path, type, body = '' } = what;
   const secrets = secretsOf(header, proxy);

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { exits, RelayError } from '../errors.js';
 import { isObject, type Json, type JsonObject } from '../protocol/event.js';
 import { untilAborted } from './abort.js';
-import { type Answer, type AskOptions, ask, askWithCredential, lateOf } from './ask.js';
+import { type AskOptions, ask, askWithCredential, type HttpAnswer, lateOf } from './ask.js';
 import { type CredentialHeader, secretsOf } from './authorizer.js';
 import { type Dialed, dial } from './dial.js';
 import { DialFailure, exitOf, failureOfAnswer, type RequestIds, requestIdsOf } from './failure.js';
@@ -146,7 +146,7 @@ export async function hangUp({ upstream, id }: CreatedCall, options: AskOptions)
   }
 }
 
-function isSuccess({ status }: Answer): boolean {
+function isSuccess({ status }: HttpAnswer): boolean {
   return status >= 200 && status <= 299;
 }
 

@@ -45,7 +45,7 @@ export interface Dialed {
 
 type Phase = 'credential' | 'proxy' | 'name lookup' | 'TCP connection' | 'TLS handshake' | 'upgrade';
 
-interface Attempt {
+interface Dialing {
   readonly target: UpstreamTarget;
   readonly options: DialOptions;
   readonly stop: Stop;
@@ -85,7 +85,7 @@ const closeMs = 5000;
 export async function dial(target: UpstreamTarget, options: DialOptions): Promise<Dialed> {
   if (options.signal.aborted) throw departure(options.signal, 'credential');
   const stop = new Stop();
-  const attempt: Attempt = { target, options, stop, tunnel: null, phase: 'credential', limit: null };
+  const attempt: Dialing = { target, options, stop, tunnel: null, phase: 'credential', limit: null };
   const leave = () => stop.because(departure(options.signal, attempt.phase));
   const whole = options.timeoutSeconds * 1000;
   const timer = patience(whole, () => stop.because(expiry(attempt, whole)));
@@ -120,11 +120,11 @@ export function departure({ reason }: AbortSignal, phase: string): RelayError {
   return new RelayError('normal', 'The session ended before the upstream was reached.', { cause });
 }
 
-function expiry({ phase }: Attempt, milliseconds: number): RelayError {
+function expiry({ phase }: Dialing, milliseconds: number): RelayError {
   return exitOf(failureOfPatience(`Not done within ${milliseconds / 1000} s`, phase));
 }
 
-function enter(attempt: Attempt, phase: Phase): void {
+function enter(attempt: Dialing, phase: Phase): void {
   attempt.limit?.();
   attempt.phase = phase;
   const milliseconds = phaseMs[phase];
@@ -138,7 +138,7 @@ function isRefusedCredential(error: unknown): boolean {
   return error instanceof RelayError && error.cause instanceof DialFailure && error.cause.kind === 'wrong_credential';
 }
 
-async function credential<T>(attempt: Attempt, get: () => Promise<T>): Promise<T> {
+async function credential<T>(attempt: Dialing, get: () => Promise<T>): Promise<T> {
   enter(attempt, 'credential');
   try {
     return await unlessStopped(attempt.stop, get());
@@ -152,7 +152,7 @@ async function credential<T>(attempt: Attempt, get: () => Promise<T>): Promise<T
 }
 
 /** Null also when the credential cannot be renewed: then the upstream's refusal is the better explanation. */
-async function renew(attempt: Attempt, header: CredentialHeader): Promise<CredentialHeader | null> {
+async function renew(attempt: Dialing, header: CredentialHeader): Promise<CredentialHeader | null> {
   try {
     return await credential(attempt, () => attempt.target.authorize.renew(header.value));
   } catch {
@@ -169,7 +169,7 @@ function unlessStopped<T>(stop: Stop, promise: Promise<T>): Promise<T> {
   });
 }
 
-function connect(attempt: Attempt, header: CredentialHeader): Promise<Dialed> {
+function connect(attempt: Dialing, header: CredentialHeader): Promise<Dialed> {
   const { target, stop } = attempt;
   const secrets = secretsOf(header, target.proxy);
   return new Promise((resolve, reject) => {
@@ -221,7 +221,7 @@ function connect(attempt: Attempt, header: CredentialHeader): Promise<Dialed> {
 /** Made here, where it can see nothing: it lives as long as the session. */
 function ignored(): void {}
 
-function open(attempt: Attempt, header: CredentialHeader): WebSocket {
+function open(attempt: Dialing, header: CredentialHeader): WebSocket {
   const { target, options } = attempt;
   const first = isIP(target.endpoint.hostname) === 0 ? 'name lookup' : 'TCP connection';
   enter(attempt, target.proxy === undefined ? first : 'proxy');
@@ -247,7 +247,7 @@ function open(attempt: Attempt, header: CredentialHeader): WebSocket {
   return new WebSocket(upstreamUrl(target, options), socketOptions);
 }
 
-function tunnelOf(attempt: Attempt, proxy: string): Agent {
+function tunnelOf(attempt: Dialing, proxy: string): Agent {
   attempt.tunnel = new AbortController();
   return tunnelThrough(proxy, attempt.tunnel.signal);
 }
@@ -255,7 +255,7 @@ function tunnelOf(attempt: Attempt, proxy: string): Agent {
 /** What a socket tells of its way to the upstream. */
 const steps = ['lookup', 'connect', 'secureConnect'] as const;
 
-function followPhases(attempt: Attempt, request: ClientRequest): void {
+function followPhases(attempt: Dialing, request: ClientRequest): void {
   const secure = attempt.target.endpoint.protocol === 'https:';
   const afterConnect: Phase = secure ? 'TLS handshake' : 'upgrade';
   if (attempt.tunnel) {

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { dailyBudget, type QuotaWarning } from '../../src/admission/budget.js';
 import { tenantKey, userKey } from '../../src/auth/principal.js';
 import type { RelayError } from '../../src/errors.js';
-import { createMemoryStore } from '../../src/store/memory.js';
+import { MemoryStore } from '../../src/store/memory.js';
 import type { Store } from '../../src/store/store.js';
 
 const day = 86_400_000;
@@ -14,7 +14,7 @@ const now = () => clock;
 
 beforeEach(() => {
   clock = noon;
-  store = createMemoryStore({ now });
+  store = new MemoryStore({ now });
 });
 afterEach(() => store.close());
 

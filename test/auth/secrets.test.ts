@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { findCredential } from '../../src/auth/credentials.js';
 import { createClientSecrets, looksLikeClientSecret } from '../../src/auth/secrets.js';
 import { createVerifier, type Principal } from '../../src/auth/verify.js';
-import { createMemoryStore } from '../../src/store/memory.js';
+import { MemoryStore } from '../../src/store/memory.js';
 import type { Store } from '../../src/store/store.js';
 import { audience, issuer, secret, start, token } from './issuer.js';
 
@@ -20,7 +20,7 @@ const principal: Principal = {
 function minting(most?: number) {
   const clock = { seconds: start };
   const now = () => clock.seconds * 1000;
-  const store = createMemoryStore({ now, ...(most && { room: { secrets: most } }) });
+  const store = new MemoryStore({ now, ...(most && { room: { secrets: most } }) });
   return { clock, store, secrets: createClientSecrets(store, { now }) };
 }
 
@@ -74,7 +74,7 @@ describe('a client secret', () => {
 
   it('that a store kept too long is still not accepted after the token ran out', async () => {
     const clock = { seconds: start };
-    const store = createMemoryStore({ now: () => start * 1000 });
+    const store = new MemoryStore({ now: () => start * 1000 });
     const secrets = createClientSecrets(store, { now: () => clock.seconds * 1000 });
     const { value } = await secrets.mint(principal, 3600);
     clock.seconds += 3600;
@@ -83,7 +83,7 @@ describe('a client secret', () => {
 
   it('is not what the store holds', async () => {
     const seen: string[] = [];
-    const memory = createMemoryStore();
+    const memory = new MemoryStore();
     const store: Pick<Store, 'put' | 'look' | 'take'> = {
       put: (text) => {
         seen.push(text.key, text.value);

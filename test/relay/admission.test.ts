@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { Control } from '../../src/control/control.js';
 import { createPeers } from '../../src/control/peers.js';
 import { SessionRegistry } from '../../src/session/registry.js';
-import { createMemoryStore } from '../../src/store/memory.js';
+import { MemoryStore } from '../../src/store/memory.js';
 import { Revocations } from '../../src/store/revocations.js';
 import type { Store } from '../../src/store/store.js';
 import { refused } from '../support/client.js';
@@ -87,7 +87,7 @@ describe('a fault at the door loses no place, and no session of a budget', () =>
 /** A relay whose store fails when it is told to. */
 async function withStore() {
   const emulator = await startTestEmulator();
-  const memory = createMemoryStore();
+  const memory = new MemoryStore();
   onTestFinished(() => memory.close());
   const failures = new Map<keyof Store, 'before' | 'after'>();
   const store = Object.fromEntries(

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
-import { createMemoryStore, type Room } from '../../src/store/memory.js';
+import { MemoryStore, type Room } from '../../src/store/memory.js';
 import type { Entry, Purpose, Reservation, Store, Total } from '../../src/store/store.js';
 import { remoteStore } from '../support/line.js';
 
@@ -14,7 +14,7 @@ const forms: readonly (readonly [string, (room?: Partial<Room>) => Store])[] = [
   [
     'in memory',
     (room = {}) => {
-      const store = createMemoryStore({ now: () => clock.ms, room });
+      const store = new MemoryStore({ now: () => clock.ms, room });
       onTestFinished(() => store.close());
       return store;
     },
@@ -381,7 +381,7 @@ describe('the store of a process', () => {
   it('tells when its last place for a session is taken, and when there is one again', async () => {
     const filled = vi.fn();
     const limits = { sessions: 1 };
-    const store = createMemoryStore({ room: { sessions: () => limits.sessions }, filled });
+    const store = new MemoryStore({ room: { sessions: () => limits.sessions }, filled });
     onTestFinished(() => store.close());
     await store.enter(entry('a'));
     expect(filled.mock.calls).toEqual([[true]]);
@@ -393,7 +393,7 @@ describe('the store of a process', () => {
   });
 
   it('cannot be made to count what has no end', async () => {
-    const store = createMemoryStore();
+    const store = new MemoryStore();
     onTestFinished(() => store.close());
     const counter = reservation('p', 1, 0);
     await expect(store.settle('a', [told(counter, Number.POSITIVE_INFINITY)])).rejects.toThrow(RangeError);
@@ -401,7 +401,7 @@ describe('the store of a process', () => {
   });
 
   it('refuses quickly when it is full, without a search for each refusal', async () => {
-    const store = createMemoryStore({ room: { secrets: 50_000 } });
+    const store = new MemoryStore({ room: { secrets: 50_000 } });
     onTestFinished(() => store.close());
     const put = (key: string) => store.put({ key, value: 'x', ttlSeconds: 60, of: key, limit: 1 });
     for (let i = 0; i < 50_000; i++) await put(`${i}`);
@@ -415,7 +415,7 @@ describe('the store of a process', () => {
     onTestFinished(() => {
       vi.useRealTimers();
     });
-    const store = createMemoryStore();
+    const store = new MemoryStore();
     for (let i = 0; i < 100; i++) {
       await store.put({ key: `${i}`, value: 'x', ttlSeconds: 10, of: `${i}`, limit: 1 });
       await store.enter(entry(`${i}`, { key: `${i}`, ttlSeconds: 10 }));

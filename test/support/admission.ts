@@ -9,7 +9,7 @@ import { createVerifier } from '../../src/auth/verify.js';
 import { configFile, limitsOf } from '../../src/config/file.js';
 import { profileSchema } from '../../src/policy/profile.js';
 import { SessionRegistry } from '../../src/session/registry.js';
-import { createMemoryStore } from '../../src/store/memory.js';
+import { MemoryStore } from '../../src/store/memory.js';
 import { Revocations } from '../../src/store/revocations.js';
 import { jwt } from './relay.js';
 
@@ -20,7 +20,7 @@ type Given = Partial<AdmissionServices> & {
 
 /** Services of an instance with ten places and one profile; each may be given. */
 export function admissionServices({ profile, ...given }: Given = {}) {
-  const store = createMemoryStore();
+  const store = new MemoryStore();
   onTestFinished(() => store.close());
   const profiles = new Map([['default', { ...profileSchema.parse(profile ?? {}), name: 'default' }]]);
   const settings = { profiles, limits: limitsOf(configFile.parse({})) };

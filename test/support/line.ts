@@ -2,7 +2,7 @@
 
 import { onTestFinished } from 'vitest';
 import { type Ear, Line } from '../../src/cluster/rpc.js';
-import { createMemoryStore, type MemoryStore } from '../../src/store/memory.js';
+import { MemoryStore } from '../../src/store/memory.js';
 import { answerCall, createRemoteStore } from '../../src/store/remote.js';
 import type { Store } from '../../src/store/store.js';
 
@@ -24,12 +24,12 @@ export function pair(near: Partial<Ear>, far: Partial<Ear>): { near: Line; far: 
 }
 
 /** A store and the end from which another process asks it. */
-export function remoteStore(options: Parameters<typeof createMemoryStore>[0] = {}): {
+export function remoteStore(options: ConstructorParameters<typeof MemoryStore>[0] = {}): {
   store: MemoryStore;
   remote: Store;
   near: Line;
 } {
-  const store = createMemoryStore(options);
+  const store = new MemoryStore(options);
   onTestFinished(() => store.close());
   const { near } = pair({}, { asked: (call) => answerCall(store, call) });
   return { store, near, remote: createRemoteStore((call) => near.ask(call)) };
