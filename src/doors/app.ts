@@ -1,6 +1,5 @@
 /** The doors that are plain HTTP: health, and client secrets for browsers. */
 
-import { randomUUID } from 'node:crypto';
 import express, {
   type ErrorRequestHandler,
   type Express,
@@ -17,6 +16,7 @@ import type { Calls } from '../session/calls.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { logRepeated } from '../telemetry/repeats.js';
+import { orderedUuid } from '../uuid.js';
 import { bodyError, isBodyError, jsonBody } from './body.js';
 import { callPaths, callRoutes } from './calls.js';
 import { type ConsoleFiles, consoleRoutes, type DemoDesk } from './console.js';
@@ -81,7 +81,7 @@ export function createApp(services: AppServices): Express {
   app.set('etag', false);
   app.use(helmet({ strictTransportSecurity: hstsOf(services) }));
   app.use((request, response, next) => {
-    response.locals.requestId = randomUUID();
+    response.locals.requestId = orderedUuid();
     response.set('x-request-id', response.locals.requestId);
     // RFC 9112 section 3.2.
     if (request.headers.host !== undefined || request.httpVersion === '1.0') next();

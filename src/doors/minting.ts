@@ -1,6 +1,5 @@
 /** What a browser gets in place of an app token: a client secret of the relay, or an ephemeral key of upstream's. */
 
-import { randomUUID } from 'node:crypto';
 import type { Request, RequestHandler, Response } from 'express';
 import type { AdmissionServices } from '../admission/candidate.js';
 import { checkIntent, drainingError, modelOf, profileOf } from '../admission/judging.js';
@@ -11,6 +10,7 @@ import { renderSession } from '../policy/render.js';
 import type { JsonObject } from '../protocol/event.js';
 import { defaultTemperature, sessionToPreview } from '../protocol/translate/session.js';
 import type { Calls } from '../session/calls.js';
+import { orderedUuid } from '../uuid.js';
 import { guestOf, urlOf } from './guest.js';
 
 export const secretPaths = ['/v1/realtime/client_secrets', '/openai/v1/realtime/client_secrets'];
@@ -75,7 +75,7 @@ interface Minted {
 
 function answer(response: Response, form: Form, { value, expiresAt, profile, model, claims }: Minted): void {
   const session = publicSession(renderSession(profile, claims), {
-    id: `sess_${randomUUID().replaceAll('-', '')}`,
+    id: `sess_${orderedUuid().replaceAll('-', '')}`,
     model,
     expiresAt: 0,
   });

@@ -1,6 +1,5 @@
 /** The door for WebSocket clients: from the upgrade request to a session, or to a refusal that costs no upstream. */
 
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type ServerOptions, WebSocketServer } from 'ws';
@@ -22,6 +21,7 @@ import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { logRepeated } from '../telemetry/repeats.js';
 import { mostPendingPongs } from '../upstream/dial.js';
+import { orderedUuid } from '../uuid.js';
 import { dialectOf, isDoor, noSuchPath, targetOf } from './paths.js';
 import { answerPlainly } from './plain.js';
 
@@ -159,7 +159,7 @@ export function createGateway(services: GatewayServices) {
   return async function gateway(message: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     // From the first line on: a client that vanishes now must not take the process with it.
     socket.on('error', destroyed);
-    const knock: Knock = { message, socket, head, requestId: randomUUID() };
+    const knock: Knock = { message, socket, head, requestId: orderedUuid() };
     const slow = setTimeout(() => {
       refuse(new RelayError('idle_timeout', 'The handshake took too long; try again.'), false, knock);
     }, services.admission.settings().limits.handshake_seconds * 1000);

@@ -6,7 +6,7 @@ import { textOf } from './tables.js';
 
 /** From the innermost outwards; a file may import from its own folder and from layers before its own. */
 const layers = [
-  ['errors.ts', 'problems.ts', 'terminal.ts', 'version.ts', 'audio'],
+  ['errors.ts', 'problems.ts', 'terminal.ts', 'uuid.ts', 'version.ts', 'audio'],
   ['advice.ts', 'clock.ts', 'wait.ts', 'protocol', 'outbound'],
   ['policy', 'telemetry', 'store', 'client'],
   ['config', 'auth', 'upstream', 'tools', 'webhooks', 'console'],
