@@ -59,6 +59,10 @@ export const advice: Readonly<Record<ExitId, Advice>> = {
     operator: 'Get a new token; `realtime-relay token` makes one.',
     page: 'The token was withdrawn: sign in again to get a new one.',
   },
+  ended_by_backend: {
+    operator: 'Somebody with the scope relay.sessions.write ended it; the log line control.request says who.',
+    page: 'Somebody ended this session on purpose. A new one may be started, unless the app forbids that.',
+  },
   forbidden: {
     operator: 'Check the profile and the scope in the token, the model in the URL, and the origins that are allowed.',
     page: 'The token names a profile or model that this relay does not have. Compare it with the relay’s configuration.',

@@ -76,6 +76,13 @@ export const exits = {
     announced: true,
     meaning: 'The credential was withdrawn.',
   },
+  ended_by_backend: {
+    close: 1008,
+    http: null,
+    retry: 'stop',
+    announced: true,
+    meaning: 'A backend of the app ended the session.',
+  },
   forbidden: {
     close: 1008,
     http: 403,

@@ -11,6 +11,7 @@ import { followSettings, type SettingsSource } from './config/reload.js';
 import type { Settings } from './config/settings.js';
 import { type Control, createControl } from './control/control.js';
 import { createPeers, type Peers } from './control/peers.js';
+import { nameReplica } from './control/replica.js';
 import { createApp, type Health } from './doors/app.js';
 import { type DemoDesk, loadConsole } from './doors/console.js';
 import { addressOf, closeServer, connectionsOf, createListener, endIdle, listen, openOps } from './doors/listener.js';
@@ -57,6 +58,8 @@ export interface Relay {
 /** What a relay shares with other processes that serve the same port; one of them has the operations listener. */
 export interface Shared {
   readonly store: Store;
+  /** The name that these processes have together. */
+  readonly replica: string;
   /** Whether no place is left, as far as this process has heard. */
   isFull(): boolean;
   /** What was withdrawn, as far as this process has heard. */
@@ -97,7 +100,11 @@ export async function startRelay(
   const secrets = createClientSecrets(store);
   const revocations = shared?.revocations ?? new Revocations(settings.limits.revocations);
   const registry = new SessionRegistry(settings.limits.sessions, (principal) => revocations.covers(principal));
-  const control = createControl({ registry, ghosts: createGhosts(registry), revocations });
+  const home = {
+    replica: shared?.replica ?? nameReplica(),
+    hasSeveralIssuers: settings.auth.issuers.flatMap(({ names }) => [...names.keys()]).length > 1,
+  };
+  const control = createControl({ registry, ghosts: createGhosts(registry), revocations, home });
   const peers = shared?.join(control) ?? createPeers(control);
   const settlements = new Settlements(settings.limits.sessions);
   const { usageWebhook } = settings;

@@ -46,7 +46,7 @@ export function createConnects(profiles: () => ReadonlyMap<string, Profile>, now
   const invalid = new Buckets(now);
 
   const orRefuse = (waitMs: number, what: string) => {
-    if (waitMs > 0) throw limited(`${what}; wait before you try again.`, waitMs);
+    if (waitMs > 0) throw limitedError(`${what}; wait before you try again.`, waitMs);
   };
   return {
     knock(user, { limits }) {
@@ -70,7 +70,7 @@ export function createConnects(profiles: () => ReadonlyMap<string, Profile>, now
     stranger(address, error, hasCredential) {
       const waitMs = (hasCredential ? invalid : anonymous).add(address, strangersRate(profiles()));
       if (waitMs === 0) return error;
-      return limited(`${error.message} Too many such requests come from this address.`, waitMs, error.cause);
+      return limitedError(`${error.message} Too many such requests come from this address.`, waitMs, error.cause);
     },
   };
 }
@@ -80,7 +80,8 @@ export function jittered(waitMs: number): number {
   return Math.ceil(waitMs * (1 + Math.random() * jitter));
 }
 
-function limited(message: string, waitMs: number, cause?: unknown): RelayError {
+/** The refusal of who comes too often. */
+export function limitedError(message: string, waitMs: number, cause?: unknown): RelayError {
   return new RelayError('rate_limited', message, { retryAfterMs: jittered(waitMs), cause });
 }
 

@@ -57,6 +57,8 @@ export type WorkerQuestion = z.input<typeof workerQuestion>;
 export const primaryNotice = z.discriminatedUnion('say', [
   /** They were checked against their schema where they were read. */
   z.strictObject({ say: z.literal('settings'), settings: z.custom<Settings>((value) => typeof value === 'object') }),
+  /** What all of them are called by together. */
+  z.strictObject({ say: z.literal('replica'), replica: z.string().max(100) }),
   /** Whether no place is left. */
   z.strictObject({ say: z.literal('full'), isFull: z.boolean() }),
   /** All that was withdrawn before this worker began. */

@@ -9,6 +9,7 @@ import { followSettings, type SettingsSource } from '../config/reload.js';
 import type { Settings } from '../config/settings.js';
 import type { Answer, Command } from '../control/commands.js';
 import { askAll } from '../control/peers.js';
+import { nameReplica } from '../control/replica.js';
 import type { Health } from '../doors/app.js';
 import { openOps } from '../doors/listener.js';
 import { RelayError } from '../errors.js';
@@ -78,6 +79,7 @@ export async function startPrimary(
   conceal(log, secretsOf(settings));
 
   const revocations = new Revocations(settings.limits.revocations);
+  const replica = nameReplica();
   const lines = new Map<number, Line>();
   /** Those that have been told what was withdrawn before, and must be told what is from now on. */
   const briefed = new Set<Line>();
@@ -115,6 +117,7 @@ export async function startPrimary(
         if (notice.say === 'hello') {
           briefed.add(line);
           const first: PrimaryNotice[] = [
+            { say: 'replica', replica },
             { say: 'revocations', revocations: [...revocations] },
             { say: 'settings', settings: current },
             { say: 'full', isFull: memory.isFull },

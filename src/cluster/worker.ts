@@ -27,6 +27,7 @@ export async function runWorker(number: number, beatMs: number): Promise<void> {
   let relay: Relay | null = null;
   let latest: Settings | null = null;
   let isFull = false;
+  let replica = '';
   // Bounded by the primary's list, of which it is a copy.
   const revocations = new Revocations(Number.POSITIVE_INFINITY);
   let control: Control = createIdleControl(revocations);
@@ -35,6 +36,7 @@ export async function runWorker(number: number, beatMs: number): Promise<void> {
     heard(received) {
       const notice = primaryNotice.parse(received);
       if (notice.say === 'settings') latest = notice.settings;
+      if (notice.say === 'replica') replica = notice.replica;
       if (notice.say === 'full') isFull = notice.isFull;
       if (notice.say === 'revocations') for (const one of notice.revocations) revocations.add(one);
       news.emit(notice.say);
@@ -70,6 +72,7 @@ export async function runWorker(number: number, beatMs: number): Promise<void> {
   const store = createRemoteStore((call) => ask({ about: 'store', call }));
   const shared: Shared = {
     store,
+    replica,
     isFull: () => isFull,
     revocations,
     join(joining) {

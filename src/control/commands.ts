@@ -1,12 +1,20 @@
 /** The verbs on live sessions: what each asks and what is answered. One more is a row here and a case in `control.ts`. */
 
 import { z } from 'zod';
+import { type Description, description } from './description.js';
 
 /** Longer than what a token may say of its user. */
 const name = z.string().max(4096);
 const user = z.strictObject({ issuer: name, subject: name, tenant: name.nullable() });
 /** One of a session's ids. */
 const sessionId = z.string().max(1000);
+
+/** Whose sessions somebody may see and steer: those of a tenant, or of all. */
+const reach = z.strictObject({ issuer: name, tenant: name }).nullable();
+export type Reach = z.output<typeof reach>;
+
+/** The most that a page of a list may have. */
+export const longestPage = 100;
 
 /** A withdrawal of tokens, as it travels. */
 export const revocation = z.strictObject({
@@ -35,6 +43,7 @@ interface Row<Asks, Answer> {
 
 /** Somebody waits at a door, and must not wait for a process that hangs. */
 const withinMs = 1000;
+const unanswered = 'A process of this relay did not answer in time; it may have done what was asked. Ask again.';
 const yes = { answer: z.boolean(), merge: (answers: readonly boolean[]) => answers.includes(true) };
 
 const verbs = {
@@ -68,6 +77,41 @@ const verbs = {
     // A client that may be gone has two seconds to say that it is not.
     withinMs: 3000,
   }),
+  /** Lists sessions, the newest first: one more than asked for where there are more. */
+  list: row({
+    asks: z.strictObject({
+      verb: z.literal('list'),
+      reach,
+      subject: name.nullable(),
+      tenant: name.nullable(),
+      profile: name.nullable(),
+      /** Those that come before the session of this id; it may be over. */
+      after: sessionId.nullable(),
+      limit: z.int().min(1).max(longestPage),
+    }),
+    answer: z.array(description).max(longestPage + 1),
+    merge: (answers) => newestFirst(answers.flat()).slice(0, longestPage + 1),
+    unanswered: 'A process of this relay did not say in time which sessions it has; ask again.',
+    withinMs,
+  }),
+  /** Describes a session; null where there is none. */
+  inspect: row({
+    asks: z.strictObject({ verb: z.literal('inspect'), id: sessionId, reach }),
+    answer: description.nullable(),
+    merge: (answers) => answers.find((one) => one !== null) ?? null,
+    isFound: (one) => one !== null,
+    unanswered,
+    withinMs,
+  }),
+  /** Ends a session for a backend; says its id, or null where there is none. */
+  end: row({
+    asks: z.strictObject({ verb: z.literal('end'), id: sessionId, reach }),
+    answer: sessionId.nullable(),
+    merge: (answers) => answers.find((one) => one !== null) ?? null,
+    isFound: (one) => one !== null,
+    unanswered,
+    withinMs,
+  }),
 } as const;
 
 type Verbs = typeof verbs;
@@ -85,6 +129,11 @@ export const command = z.discriminatedUnion('verb', asked as [(typeof asked)[num
 /** What is known of the verb of a command. */
 export function rowOf<V extends Verb>(verb: V): Row<z.ZodType<Command<V>>, Answer<V>> {
   return verbs[verb] as unknown as Row<z.ZodType<Command<V>>, Answer<V>>;
+}
+
+/** Ids begin with the time, so their order is that of the sessions. */
+export function newestFirst<T extends Pick<Description, 'id'>>(sessions: readonly T[]): T[] {
+  return [...sessions].sort((a, b) => (a.id < b.id ? 1 : -1));
 }
 
 function row<Asks, Answer>(one: Row<Asks, Answer>): Row<Asks, Answer> {

@@ -1,28 +1,34 @@
 /** Carries out, in this process, what is to be done with live sessions. */
 
-import { type User, userKey } from '../auth/principal.js';
+import { type Principal, type User, userKey } from '../auth/principal.js';
 import type { Ghosts } from '../session/ghosts.js';
 import type { Registered } from '../session/registry.js';
 import { concerns, type Revocations } from '../store/revocations.js';
-import type { Answer, Command, Verb } from './commands.js';
+import { type Answer, type Command, newestFirst, type Reach, type Verb } from './commands.js';
+import { describe, type Home } from './description.js';
 
 /** What commands are carried out on. */
 export interface ControlServices {
-  readonly registry: {
+  readonly registry: Iterable<Registered> & {
     /** The session with this id, or the call; undefined when there is none. */
     find(id: string): Registered | undefined;
     /** Ends the sessions of those who are meant, and says how many. */
-    endRevoked(isMeant: (principal: Registered['admission']['principal']) => boolean): number;
+    endRevoked(isMeant: (principal: Principal) => boolean): number;
   };
   readonly ghosts: Ghosts;
   readonly revocations: Revocations;
+  readonly home: Home;
 }
 
 /** Carries out one command on the sessions of this process. */
 export type Control = <C extends Command>(command: C) => Promise<Answer<C['verb']>>;
 
 /** Makes what carries commands out. */
-export function createControl({ registry, ghosts, revocations }: ControlServices): Control {
+export function createControl({ registry, ghosts, revocations, home }: ControlServices): Control {
+  const found = (id: string, reach: Reach): Registered | null => {
+    const session = registry.find(id);
+    return session?.isOpen && isWithin(reach, session) ? session : null;
+  };
   const cases: { readonly [V in Verb]: (command: Command<V>) => Answer<V> | Promise<Answer<V>> } = {
     revoke: ({ revocation, keep }) => ({
       isKept: keep && revocations.add(revocation),
@@ -36,6 +42,23 @@ export function createControl({ registry, ghosts, revocations }: ControlServices
       return true;
     },
     end_ghost: ({ user }) => ghosts.end(user),
+    list({ reach, limit, after, ...wanted }) {
+      const before = after === null ? null : after.replace(/^call_/, 'sess_');
+      const meant = [...registry].filter(
+        (session) => (before === null || session.id < before) && isWithin(reach, session) && isWanted(wanted, session),
+      );
+      const page = newestFirst(meant).slice(0, limit + 1);
+      return page.map((session) => describe(session, home));
+    },
+    inspect({ id, reach }) {
+      const session = found(id, reach);
+      return session && describe(session, home);
+    },
+    end({ id, reach }) {
+      const session = found(id, reach);
+      session?.end('ended_by_backend', 'backend');
+      return session?.id ?? null;
+    },
   };
   return async <C extends Command>(command: C) => {
     const carryOut = cases[command.verb] as unknown as (command: C) => Promise<Answer<C['verb']>>;
@@ -46,10 +69,28 @@ export function createControl({ registry, ghosts, revocations }: ControlServices
 /** What a process does that has no sessions yet: what is withdrawn is kept. */
 export function createIdleControl(revocations: Revocations): Control {
   return createControl({
-    registry: { find: () => undefined, endRevoked: () => 0 },
+    registry: Object.assign([], { find: () => undefined, endRevoked: () => 0 }),
     ghosts: { end: async () => false },
     revocations,
+    home: { replica: '', hasSeveralIssuers: false },
   });
+}
+
+/** A tenant is one of its issuer: another may have one of the same name. */
+function isWithin(reach: Reach, { admission }: Registered): boolean {
+  const { issuer, tenant } = admission.principal;
+  return reach === null || (tenant === reach.tenant && issuer === reach.issuer);
+}
+
+function isWanted(
+  { subject, tenant, profile }: Pick<Command<'list'>, 'subject' | 'tenant' | 'profile'>,
+  { admission: { principal, profile: own } }: Registered,
+): boolean {
+  return (
+    (subject === null || subject === principal.subject) &&
+    (tenant === null || tenant === principal.tenant) &&
+    (profile === null || profile === own.name)
+  );
 }
 
 function isOf(user: User, { admission }: Registered): boolean {

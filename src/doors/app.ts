@@ -9,6 +9,7 @@ import express, {
 } from 'express';
 import helmet from 'helmet';
 import type { AdmissionServices } from '../admission/candidate.js';
+import { createControls } from '../admission/controls.js';
 import { checkOrigin } from '../admission/origin.js';
 import { whoOf } from '../admission/recognise.js';
 import { httpRefusal, notServed, RelayError } from '../errors.js';
@@ -17,9 +18,11 @@ import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { logRepeated } from '../telemetry/repeats.js';
 import { orderedUuid } from '../uuid.js';
+import { type Audit, createAudit } from './audit.js';
 import { bodyError, isBodyError, jsonBody } from './body.js';
 import { callPaths, callRoutes } from './calls.js';
 import { type ConsoleFiles, consoleRoutes, type DemoDesk } from './console.js';
+import { controlPath, isForBackends, threshold } from './entrance.js';
 import { askedOf, identify } from './guest.js';
 import {
   type Form,
@@ -32,6 +35,7 @@ import {
 } from './minting.js';
 import { doorPaths, isDoor, noSuchPath, targetOf, unslashed } from './paths.js';
 import { type RevocationServices, revocationPath, withdraw } from './revocations.js';
+import { sessionRoutes } from './sessions.js';
 
 export interface AppServices {
   readonly admission: AdmissionServices;
@@ -98,7 +102,13 @@ export function createApp(services: AppServices): Express {
     app.use(previewKeyPath, cors(services));
     app.post(previewKeyPath, minting, mintEphemeralKey(calls, 'preview'));
   }
-  if (control) app.post(revocationPath, withdraw({ ...services, ...control }));
+  const audit = createAudit(services);
+  app.use(controlPath, threshold(admission));
+  if (control) {
+    const doors = { ...services, ...control, audit, controls: createControls() };
+    app.post(revocationPath, withdraw(doors));
+    sessionRoutes(app, doors);
+  }
   const secretDoor = (paths: readonly string[], form: Form): void => {
     const secret = mintSecret(admission, form);
     const key = calls && mintEphemeralKey(calls, form);
@@ -112,10 +122,10 @@ export function createApp(services: AppServices): Express {
   app.get('/', (_request, response) => {
     response.json(about);
   });
-  // A page can read what is wrong with its request; backends withdraw tokens, and pages have no business there.
+  // A page can read what is wrong with its request; at the doors for backends pages have no business.
   const readable = cors(services);
   app.use((request, response, next) => {
-    if (unslashed(request.path) === revocationPath) next();
+    if (isForBackends(request.path)) next();
     else readable(request, response, next);
   });
   app.use((request, response) => {
@@ -131,7 +141,7 @@ export function createApp(services: AppServices): Express {
       refuse(response, notServed(404, noSuchPath));
     }
   });
-  app.use(onError(services));
+  app.use(onError(services, audit));
   return app;
 }
 
@@ -212,7 +222,7 @@ function refuse(
   response.status(status).set(headers).json(body);
 }
 
-function onError(services: AppServices): ErrorRequestHandler {
+function onError(services: AppServices, audit: Audit): ErrorRequestHandler {
   return (thrown, request, response, next) => {
     if (response.headersSent) {
       next(thrown);
@@ -220,7 +230,7 @@ function onError(services: AppServices): ErrorRequestHandler {
     }
     const error = thrown instanceof URIError ? pathError() : isBodyError(thrown) ? bodyError(thrown) : thrown;
     const refusal = RelayError.from(error);
-    note(services, request, response, refusal);
+    if (!audit.failed(response, refusal)) note(services, request, response, refusal);
     refuse(response, httpRefusal(refusal));
   };
 }

@@ -2,8 +2,6 @@
 
 import { setTimeout as wait } from 'node:timers/promises';
 import type { RequestHandler } from 'express';
-import type { AdmissionServices } from '../admission/candidate.js';
-import { checkOrigin } from '../admission/origin.js';
 import type { Principal } from '../auth/principal.js';
 import type { Peers } from '../control/peers.js';
 import { RelayError } from '../errors.js';
@@ -11,17 +9,15 @@ import type { Revocation } from '../store/revocations.js';
 import { audit, type Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { jsonBody } from './body.js';
-import { guestOf, identify } from './guest.js';
+import { type EntranceServices, entering } from './entrance.js';
+import { guestOf } from './guest.js';
+import { reachOf } from './scopes.js';
 
 export const revocationPath = '/v1/relay/revocations';
 
 /** Two names of 256 characters, each of them escaped. */
 const bodyBytes = 8 * 1024;
-/** The claim `scope` of who may withdraw tokens. */
-const scope = 'relay.revoke';
-
-export interface RevocationServices {
-  readonly admission: AdmissionServices;
+export interface RevocationServices extends EntranceServices {
   readonly metrics: Metrics;
   readonly log: Log;
   /** How long the relay takes a token for good, counted from when it sees it. */
@@ -31,21 +27,15 @@ export interface RevocationServices {
 
 /** `POST /v1/relay/revocations`: ends the sessions, and keeps the tokens from starting others. */
 export function withdraw(services: RevocationServices): RequestHandler[] {
-  const { admission } = services;
-  const page: RequestHandler = (request, _response, next) => {
-    checkOrigin(request, admission.origins);
-    next();
-  };
-  return [page, identify(admission, 'mint'), jsonBody(bodyBytes), carryingOut(services)];
+  return [...entering(services, 'revoke', 'relay.revoke'), jsonBody(bodyBytes), carryingOut(services)];
 }
 
 function carryingOut(services: RevocationServices): RequestHandler {
   const { metrics, log } = services;
   return async (request, response) => {
     const { principal } = guestOf(response);
-    checkScope(principal);
     const wish = wishOf(request.body);
-    const { issuer, tenant } = reachOf(principal, wish);
+    const { issuer, tenant } = withinReach(principal, wish);
     const now = Date.now();
     const issuedUntil = Math.floor(now / 1000);
     const { kind, name } = wish;
@@ -75,11 +65,12 @@ function carryingOut(services: RevocationServices): RequestHandler {
     }
     metrics.revoked(kind, 'done');
     log.info({ ...what, ended }, 'token.revoked');
+    services.audit.done(response);
     // Tokens count whole seconds: once this one is over, what is issued next cannot be taken for what was withdrawn.
     const left = (issuedUntil + 1) * 1000 - Date.now();
     // A clock that is set back meanwhile must not keep anybody waiting.
     if (kind === 'user') await wait(Math.min(Math.max(left, 0), 1000), undefined, { ref: false });
-    response.set('Cache-Control', 'no-store').json({
+    response.json({
       object: 'relay.revocation',
       [kind === 'user' ? 'sub' : 'jti']: name,
       ...(issuer !== null && { issuer }),
@@ -103,17 +94,11 @@ async function carryOut({ peers }: RevocationServices, revocation: Revocation): 
   );
 }
 
-function checkScope({ scopes }: Principal): void {
-  if (scopes.includes(scope)) return;
-  throw new RelayError(
-    'forbidden',
-    `This token may not withdraw tokens: its claim "scope" must contain "${scope}". Only a backend should have one that does.`,
-  );
-}
-
 /** Where somebody may withdraw: who is of a tenant only there, others where they say, or everywhere. */
-function reachOf({ issuer, tenant }: Principal, wanted: Wish): Pick<Revocation, 'issuer' | 'tenant'> {
-  if (tenant === null) return wanted;
+function withinReach(principal: Principal, wanted: Wish): Pick<Revocation, 'issuer' | 'tenant'> {
+  const reach = reachOf(principal);
+  if (!reach) return wanted;
+  const { issuer, tenant } = reach;
   // A tenant is one of its issuer: another may have one of the same name.
   if ((wanted.issuer ?? issuer) !== issuer || (wanted.tenant ?? tenant) !== tenant) {
     throw new RelayError(
@@ -121,7 +106,7 @@ function reachOf({ issuer, tenant }: Principal, wanted: Wish): Pick<Revocation, 
       'This token may withdraw tokens of its own tenant only; leave "tenant" and "issuer" out, or use a token without a tenant.',
     );
   }
-  return { issuer, tenant };
+  return reach;
 }
 
 /** What somebody wants withdrawn. */

@@ -20,6 +20,7 @@ const byReason: Readonly<Record<string, readonly [Fault, string]>> = {
   draining: ['nobody', 'The relay was being shut down or replaced; the client was told to reconnect.'],
   client_lost: ['network', 'Nothing was heard of the client any more, also not in answer to pings.'],
   revoked: ['nobody', 'The credential was withdrawn.'],
+  ended_by_backend: ['nobody', 'A backend of the app ended it; the line control.request says which.'],
   unauthorized: ['client', 'Its credential was missing or not valid.'],
   token_expired: ['client', 'Its token ran out.'],
   forbidden: ['client', 'Its origin, profile, model or scope is not allowed.'],

@@ -27,6 +27,7 @@ import { createGuard } from './guard.js';
 import { createMeter, type Totals } from './meter.js';
 import { createOddities, oddityOf } from './oddities.js';
 import { type Facts, overdue } from './overdue.js';
+import { type Overview, overviewOf, stateOf } from './overview.js';
 import {
   type End,
   identityOf,
@@ -109,6 +110,7 @@ export class Call {
   #attachedAt = 0;
   #readyAt = 0;
   #endedAt = 0;
+  #azureId: unknown = null;
   #deadline: Deadline = { at: Number.POSITIVE_INFINITY, wallAt: Number.POSITIVE_INFINITY };
   #sideband: Leg | null = null;
   #say: Speak = () => undefined;
@@ -310,6 +312,7 @@ export class Call {
     const startedAt = this.#started.now;
     this.#state = 'open';
     this.#readyAt = now;
+    this.#azureId = session.id;
     this.#deadline = deadlineOf(this.admission.profile, startedAt, at, session.expires_at);
     this.#services.opened();
     metrics.sessionReady((now - startedAt) / 1000);
@@ -407,6 +410,18 @@ export class Call {
     const passed = this.#activity?.take();
     const { id, requestId } = this.admission;
     if (passed) this.#services.log.debug({ session: id, requestId, ...passed }, 'session.events');
+  }
+
+  overview(): Overview {
+    return overviewOf(this.admission, {
+      state: stateOf(this.#state),
+      startedAt: this.#started.wall,
+      lastEventAt: wallOf(this.#started, this.#lastEventAt),
+      dialed: this.#dialed,
+      azureId: this.#azureId,
+      deadline: this.#deadline,
+      totals: this.#totals(),
+    });
   }
 
   /** What the browser sends does not pass here; upstream ends a call that nobody is in. */

@@ -7,13 +7,14 @@ import type { ExitId } from '../errors.js';
 import type { Initiator } from '../telemetry/labels.js';
 import { inTime } from '../wait.js';
 import { type Moment, moment } from './deadline.js';
+import type { Overview } from './overview.js';
 
 /** A session, whichever way its client is connected. */
 export interface Registered {
   readonly id: string;
   /** Of a call: what its client knows it by, with the same digits as `id`. */
   readonly callId?: string;
-  readonly admission: Pick<Admission, 'renew' | 'principal'>;
+  readonly admission: Pick<Admission, 'renew' | 'principal' | 'profile'>;
   readonly isOpen: boolean;
   /** Bytes waiting to be written, by the direction they travel. */
   readonly buffered: { readonly up: number; readonly down: number };
@@ -23,6 +24,8 @@ export interface Registered {
   tick(at: Moment): void;
   /** Milliseconds since anything came from the client; 0 where that cannot be known. `now` is `performance.now()`. */
   quietMs(now: number): number;
+  /** What can be told of it. */
+  overview(): Overview;
   /** Asks the client for a sign of life. */
   ask(): void;
   /** Ends the session as soon as no answer is running. */

@@ -25,6 +25,7 @@ import { createHeldWatch } from './held.js';
 import { createMeter } from './meter.js';
 import { createOddities, oddityOf } from './oddities.js';
 import { type Facts, overdue } from './overdue.js';
+import { type Overview, overviewOf, stateOf } from './overview.js';
 import { type Flow, Pipe } from './pipe.js';
 import { Replies } from './replies.js';
 import {
@@ -101,6 +102,7 @@ export class Session {
   #dialedAt = 0;
   #configureBy = Number.POSITIVE_INFINITY;
   #configuration: Configuration | null = null;
+  #azureId: unknown = null;
   #deadline: Deadline = { at: Number.POSITIVE_INFINITY, wallAt: Number.POSITIVE_INFINITY };
   #expiryAnnounced = false;
   #lastActiveAt = this.#started.now;
@@ -289,6 +291,7 @@ export class Session {
     this.#readyAt = now;
     this.#meter.configured(session);
     this.#dialed?.heard();
+    this.#azureId = session.id;
     this.#deadline = deadlineOf(profile, startedAt, at, session.expires_at);
     this.#services.opened();
     metrics.sessionReady((now - startedAt) / 1000);
@@ -443,6 +446,19 @@ export class Session {
     const passed = this.#activity?.take();
     const { id, requestId } = this.admission;
     if (passed) this.#services.log.debug({ session: id, requestId, ...passed }, 'session.events');
+  }
+
+  overview(): Overview {
+    const isActive = this.#up.active || this.#down.active;
+    return overviewOf(this.admission, {
+      state: stateOf(this.#state),
+      startedAt: this.#started.wall,
+      lastEventAt: wallOf(this.#started, isActive ? performance.now() : this.#lastActiveAt),
+      dialed: this.#dialed,
+      azureId: this.#azureId,
+      deadline: this.#deadline,
+      totals: this.#meter.totals(),
+    });
   }
 
   quietMs(now: number): number {

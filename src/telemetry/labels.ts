@@ -6,7 +6,7 @@ import { exitIds } from '../errors.js';
 export type DeliveryOutcome = 'delivered' | 'failed' | 'dropped';
 
 /** Who brought a session to its end. */
-export type Initiator = 'client' | 'upstream' | 'relay';
+export type Initiator = 'client' | 'upstream' | 'relay' | 'backend';
 
 /** Whose fault an error is. */
 export type Origin = 'client' | 'relay' | 'upstream' | 'identity' | 'network' | 'tool';
@@ -40,6 +40,16 @@ export const transcriptionCodes = new Set([
   'server_error',
   'internal_error',
 ]);
+
+/** What backends do with live sessions. */
+export const controlVerbs = ['list', 'show', 'end', 'revoke'] as const;
+/** One of them. */
+export type ControlVerb = (typeof controlVerbs)[number];
+
+/** What becomes of what a backend asks. `refused`: for what it sent, or its rights; `failed`: for want of the relay's own. */
+export const controlOutcomes = ['done', 'refused', 'not_found', 'conflict', 'failed'] as const;
+/** One of them. */
+export type ControlOutcome = (typeof controlOutcomes)[number];
 
 /** What is asked of the store. */
 export const storeCalls = ['enter', 'settle', 'leave', 'forget', 'put', 'look', 'take'] as const;

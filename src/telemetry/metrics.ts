@@ -7,6 +7,10 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { ExitId } from '../errors.js';
 import type { Dialect } from '../protocol/catalogue.js';
 import {
+  type ControlOutcome,
+  type ControlVerb,
+  controlOutcomes,
+  controlVerbs,
   type DeliveryOutcome,
   errorCodes,
   type Initiator,
@@ -119,6 +123,12 @@ export function createMetrics(
   for (const kind of ['user', 'token']) {
     for (const outcome of ['done', 'failed']) revocations.inc({ kind, outcome }, 0);
   }
+  const control = counter(
+    'relay_control_requests_total',
+    'Requests of backends about live sessions, by what they ask and what became of it',
+    ['verb', 'outcome'],
+  );
+  for (const verb of controlVerbs) for (const outcome of controlOutcomes) control.inc({ verb, outcome }, 0);
   const storeErrors = counter(
     'relay_store_errors_total',
     'Calls that the store of places, budgets and secrets failed',
@@ -238,6 +248,9 @@ export function createMetrics(
     },
     revoked(kind: 'user' | 'token', outcome: 'done' | 'failed'): void {
       revocations.inc({ kind, outcome });
+    },
+    controlled(verb: ControlVerb, outcome: ControlOutcome): void {
+      control.inc({ verb, outcome });
     },
     shed(want: 'memory' | 'time'): void {
       shed.inc({ want });

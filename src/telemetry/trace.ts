@@ -47,6 +47,7 @@ const expected: ReadonlySet<ExitId> = new Set([
   'session_expired',
   'token_expired',
   'revoked',
+  'ended_by_backend',
   'draining',
 ]);
 

@@ -3,6 +3,7 @@ import type { Principal } from '../../src/auth/principal.js';
 import { type Command, command } from '../../src/control/commands.js';
 import { createControl, createIdleControl } from '../../src/control/control.js';
 import { askAll, createPeers } from '../../src/control/peers.js';
+import type { Profile } from '../../src/policy/profile.js';
 import { SessionRegistry } from '../../src/session/registry.js';
 import { Revocations } from '../../src/store/revocations.js';
 import { pair } from '../support/line.js';
@@ -13,6 +14,7 @@ const revoke: Command<'revoke'> = {
   revocation: { kind: 'user', name: 'alice', issuer: null, tenant: null, issuedUntil: 1, expiresAt: 9e9 },
   keep: true,
 };
+const home = { replica: 'here-abc123', hasSeveralIssuers: false };
 const hangUp = (id: string): Command<'hang_up'> => ({ verb: 'hang_up', id, owner: alice });
 
 /** A process with sessions of alice: calls of these ids. */
@@ -24,12 +26,17 @@ function process(...digits: string[]) {
     const session = {
       id: `sess_${one}`,
       callId: `call_${one}`,
-      admission: { renew: () => undefined, principal: { ...alice, claims: {} } as unknown as Principal },
+      admission: {
+        renew: () => undefined,
+        principal: { ...alice, claims: {} } as unknown as Principal,
+        profile: {} as Profile,
+      },
       isOpen: true,
       buffered: { up: 0, down: 0 },
       tick: () => undefined,
       quietMs: () => 0,
       ask: () => undefined,
+      overview: () => null as never,
       drain: () => undefined,
       end(id: string, initiator: string) {
         ends.push([one, id, initiator]);
@@ -39,7 +46,7 @@ function process(...digits: string[]) {
     registry.reserve();
     registry.add(session);
   }
-  const control = createControl({ registry, ghosts: { end: async () => digits.length > 0 }, revocations });
+  const control = createControl({ registry, ghosts: { end: async () => digits.length > 0 }, revocations, home });
   /** Asks it as its leader does: over a line. */
   const { near } = pair({}, { asked: (question) => control(command.parse(question)) });
   return { control, revocations, ends, ask: (due: Command, ms: number) => near.ask(due, ms) };
@@ -100,6 +107,18 @@ describe('a command', () => {
     await vi.advanceTimersByTimeAsync(1000);
     expect(await asked).toMatchObject({ id: 'overloaded', retryAfterMs: 1000 });
     expect(all.map(({ ends }) => ends.length)).toEqual([1, 1]);
+  });
+
+  it('is not said to have found nothing while a process does not answer that may have it', async () => {
+    const silent = async () => Promise.reject(new Error('too late'));
+    const has = async () => 'sess_1';
+    const hasNot = async () => null;
+    const end: Command<'end'> = { verb: 'end', id: 'sess_1', reach: null };
+    await expect(askAll(end, [hasNot, silent])).rejects.toMatchObject({ id: 'overloaded' });
+    expect(await askAll(end, [has, silent])).toBe('sess_1');
+    expect(await askAll(end, [hasNot, hasNot])).toBe(null);
+    // Who hangs up is told as if there were nothing: the call ends with its browser all the same.
+    expect(await askAll(hangUp('call_1'), [hasNot, silent])).toBe(false);
   });
 
   it.each([

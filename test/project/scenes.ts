@@ -58,7 +58,7 @@ const scenes: readonly Scene[] = [
     },
   ],
   [
-    ['token.revoked'],
+    ['token.revoked', 'control.request', 'control.refused'],
     async () => {
       const relay = await startTestRelay({ upstream: 'http://127.0.0.1:1' });
       await fetch(`${relay.relay.url}/v1/relay/revocations`, {
@@ -69,6 +69,10 @@ const scenes: readonly Scene[] = [
         },
         body: JSON.stringify({ sub: 'alice', tenant: 'acme' }),
       });
+      const reader = relay.token({ tenant: 'acme', claims: { scope: 'relay.sessions.read' } });
+      for (const key of [reader, relay.token({ tenant: 'acme' })]) {
+        await fetch(`${relay.relay.url}/v1/relay/sessions/sess_0`, { headers: { 'api-key': key } });
+      }
       return relay;
     },
   ],

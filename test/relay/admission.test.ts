@@ -104,6 +104,7 @@ async function withStore() {
   ) as unknown as Store;
   const shared = {
     store,
+    replica: 'here-abc123',
     isFull: () => false,
     revocations: new Revocations(10),
     join: (control: Control) => createPeers(control),

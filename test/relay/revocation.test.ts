@@ -221,8 +221,9 @@ describe('a revocation', () => {
     const authorization = `Bearer ${relay.token({ subject: 'mallory', ...(scope && { claims: { scope } }) })}`;
     for (const body of [{ sub: 'alice' }, {}, '{']) {
       const { status, body: answer } = await revoke(relay, body, { authorization });
-      expect([status, answer.error.code]).toEqual(body === '{' ? [400, 'bad_event'] : [403, 'forbidden']);
-      if (body !== '{') expect(answer.error.message).toContain(named);
+      // Also what cannot be read: the body of who has no right is not looked at.
+      expect([status, answer.error.code]).toEqual([403, 'forbidden']);
+      expect(answer.error.message).toContain(named);
     }
     expect((await client.ask('Hi')).status).toBe('completed');
     expect(await relay.metric('relay_revocations')).toBe(0);

@@ -35,6 +35,7 @@ function bench(limits: { busy_delay_ms: number; busy_percent: number; buffered_b
       },
       quietMs: () => 0,
       ask: () => undefined,
+      overview: () => null as never,
       tick: () => undefined,
       drain: () => registry.remove(made),
       end(exit: string) {

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { Principal } from '../../src/auth/principal.js';
+import type { Profile } from '../../src/policy/profile.js';
 import { SessionRegistry } from '../../src/session/registry.js';
 import { holdTime } from '../support/clock.js';
 
@@ -10,13 +11,14 @@ function session(registry: SessionRegistry, subject: string) {
   const ends: string[] = [];
   const one = {
     id: `${subject}-${registry.size}`,
-    admission: { renew: () => undefined, principal: { subject } as Principal },
+    admission: { renew: () => undefined, principal: { subject } as Principal, profile: {} as Profile },
     isOpen: true,
     buffered: { up: 0, down: 0 },
     ends,
     tick: () => undefined,
     quietMs: () => 0,
     ask: () => undefined,
+    overview: () => null as never,
     drain: () => undefined,
     end(id: string) {
       ends.push(id);

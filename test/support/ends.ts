@@ -41,7 +41,7 @@ export async function endOf({ logged, metric }: TestRelay, client: TestClient, c
 export function end(
   reason: string,
   code: number,
-  initiator: 'client' | 'upstream' | 'relay',
+  initiator: 'client' | 'upstream' | 'relay' | 'backend',
   announced: { retryable: boolean; retry_after_ms?: unknown } | null = null,
 ): End {
   return { code, reason, error: announced && { code: reason, ...announced }, logged: reason, initiator, counted: 1 };

@@ -1,0 +1,71 @@
+import { describe, expect, it } from 'vitest';
+import { signToken } from '../../src/auth/token.js';
+import { connect } from '../support/client.js';
+import { type Running, relayEnv, serve } from '../support/process.js';
+import { jwt, startTestEmulator } from '../support/relay.js';
+
+type Served = Running & { url: string; ops: string };
+
+const sign = (subject: string, claims: Record<string, unknown> = {}) =>
+  signToken({ ...jwt, subject, ttlSeconds: 600, claims });
+const backend = sign('backend', { scope: 'relay.sessions.read relay.sessions.write' });
+
+async function talking({ url }: Served, subject: string) {
+  const client = await connect(`${url.replace('http', 'ws')}/openai/v1/realtime?model=x`, {
+    headers: { authorization: `Bearer ${sign(subject, { tenant: 'acme' })}` },
+  });
+  const { session } = await client.next('session.created');
+  return { client, id: (session as { id: string }).id };
+}
+
+/** Asks on a connection of its own: connections are dealt out in turn, so that each worker is asked. */
+async function ask({ url }: Served, below = '', method = 'GET', token = backend) {
+  const headers = { authorization: `Bearer ${token}`, connection: 'close' };
+  const answer = await fetch(`${url}/v1/relay/sessions${below}`, { method, headers });
+  // biome-ignore lint/suspicious/noExplicitAny: what is looked at differs from one request to the next
+  return { status: answer.status, body: (await answer.json()) as any };
+}
+
+function logged(relay: Served, message: string): Record<string, unknown>[] {
+  return relay.lines.filter((line) => line.includes(`"${message}"`)).map((line) => JSON.parse(line));
+}
+
+describe('the live sessions of a relay of two workers', { timeout: 30_000 }, () => {
+  it('are listed, shown and ended by whichever worker is asked', async () => {
+    const emulator = await startTestEmulator();
+    const relay = await serve(relayEnv(emulator.url, { RELAY_WORKERS: '2' }));
+    const sessions = [];
+    for (const subject of ['a', 'b', 'c', 'd']) sessions.unshift(await talking(relay, subject));
+    const ids = sessions.map(({ id }) => id);
+    expect(new Set(logged(relay, 'session.opened').map(({ worker }) => worker))).toEqual(new Set([1, 2]));
+    const lists = await Promise.all([ask(relay), ask(relay), ask(relay)]);
+    for (const { status, body } of lists) {
+      expect([status, body.data.map(({ id }: { id: string }) => id)]).toEqual([200, ids]);
+      expect(new Set(body.data.map(({ replica }: { replica: string }) => replica)).size).toBe(1);
+    }
+    const page = await ask(relay, '?limit=3');
+    expect([page.body.data.length, page.body.has_more, page.body.last_id]).toEqual([3, true, ids[2]]);
+    for (const id of ids) expect(await ask(relay, `/${id}`)).toMatchObject({ status: 200, body: { id } });
+    const globex = sign('backend', { scope: 'relay.sessions.read', tenant: 'globex' });
+    for (const id of ids) expect((await ask(relay, `/${id}`, 'GET', globex)).status).toBe(404);
+    for (const { id, client } of sessions) {
+      expect(await ask(relay, `/${id}`, 'DELETE')).toMatchObject({ status: 200, body: { id, ended: true } });
+      expect(await client.closed).toEqual({ code: 1008, reason: 'ended_by_backend' });
+      expect((await ask(relay, `/${id}`, 'DELETE')).status).toBe(404);
+    }
+    expect((await ask(relay)).body.data).toEqual([]);
+  });
+
+  it('are not said to be none while a worker does not answer', async () => {
+    const emulator = await startTestEmulator();
+    const relay = await serve(relayEnv(emulator.url, { RELAY_WORKERS: '2' }));
+    const { id } = await talking(relay, 'alice');
+    await relay.line(() => logged(relay, 'session.opened').length === 1);
+    const [{ worker } = {}] = logged(relay, 'session.opened');
+    const { pid } = logged(relay, 'worker.started').find((line) => line.worker === worker) ?? {};
+    process.kill(Number(pid), 'SIGSTOP');
+    const { status, body } = await ask(relay).finally(() => process.kill(Number(pid), 'SIGCONT'));
+    expect([status, body.error.code, body.error.retryable]).toEqual([503, 'overloaded', true]);
+    expect((await ask(relay, `/${id}`)).status).toBe(200);
+  });
+});
