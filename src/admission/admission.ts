@@ -7,7 +7,7 @@ import type { Budget } from './budget.js';
 import { type AdmissionServices, type AdmissionStep, Candidate, type Wishes } from './candidate.js';
 import { knock, model, origin, profile, room, upstream, who } from './judging.js';
 import type { Guest, Request } from './recognise.js';
-import { connect, issuer, seat, secret, user } from './taking.js';
+import { address, connect, issuer, seat, secret, user } from './taking.js';
 
 /** What was decided about one client, with what its session lives with until it ends. */
 export interface Admission extends Wishes {
@@ -46,6 +46,7 @@ const steps: readonly AdmissionStep[] = [
   seat,
   secret,
   issuer,
+  address,
   user,
   connect,
 ];

@@ -3,14 +3,19 @@
 import type { Principal } from '../auth/principal.js';
 import { RelayError } from '../errors.js';
 import type { Profile } from '../policy/profile.js';
+import { anonymousGuest, callerOf, isPageOf, limitedFor, originsOfAll } from './anonymous.js';
 import type { Candidate } from './candidate.js';
 import { jittered } from './connects.js';
 import { checkOrigin } from './origin.js';
-import { authenticate } from './recognise.js';
+import { authenticate, signOf } from './recognise.js';
 
 /** A page of an origin that is not listed comes in by no door, whatever a door has looked at itself. */
 export function origin({ request, services }: Candidate): void {
-  checkOrigin(request.message, services.origins);
+  const { message, mayBeAnonymous } = request;
+  checkOrigin(
+    message,
+    mayBeAnonymous ? originsOfAll(services.origins, services.settings().profiles) : services.origins,
+  );
 }
 
 /** Nobody while the relay drains, is short of something, or full. */
@@ -21,20 +26,28 @@ export function room({ services: { registry } }: Candidate): void {
   if (registry.isFull) throw fullError();
 }
 
-/** Who asks, by credential. */
+/** Who asks, by credential, or else by the page they come from. */
 export async function who(candidate: Candidate): Promise<void> {
-  candidate.guest = await authenticate(candidate.request, candidate.services);
+  const { request, services } = candidate;
+  const isUnsigned = request.mayBeAnonymous && signOf(request, services) === 'none';
+  const guest = isUnsigned ? anonymousGuest(request.message, services.settings().profiles) : null;
+  if (guest) request.user = guest.principal;
+  candidate.guest = guest ?? (await authenticate(request, services));
 }
 
 /** The settings that the session lives with, and the profile that the token names in them. */
 export function profile(candidate: Candidate): void {
-  candidate.settings = candidate.services.settings();
-  candidate.profile = profileOf(candidate.guest.principal, candidate.settings.profiles);
+  const { guest, request, services } = candidate;
+  candidate.settings = services.settings();
+  const found = profileOf(guest.principal, candidate.settings.profiles, guest.isAnonymous);
+  // A page that is there for a profile's anonymous callers is there for nothing else.
+  if (!isPageOf(found, request.message)) checkOrigin(request.message, services.origins);
+  candidate.profile = guest.isAnonymous ? limitedFor(found) : found;
 }
 
 /** Whoever is refused and comes again without pause. */
-export function knock({ guest, profile, services }: Candidate): void {
-  services.connects.knock(guest.principal, profile);
+export function knock({ guest, profile, request, services }: Candidate): void {
+  services.connects.knock(callerOf(guest, services.addressOf(request.message)), profile);
 }
 
 /** The model by its public name, and the kind of session. */
@@ -52,11 +65,11 @@ export function upstream({ services }: Candidate): void {
   throw new RelayError(id, message, retryAfterMs === undefined ? {} : { retryAfterMs: jittered(retryAfterMs) });
 }
 
-/** The profile a principal's token names. */
-export function profileOf(principal: Principal, profiles: ReadonlyMap<string, Profile>): Profile {
+/** The profile a principal's token names, or that of their page. */
+export function profileOf(principal: Principal, profiles: ReadonlyMap<string, Profile>, isAnonymous = false): Profile {
   const profile = profiles.get(principal.profile);
   if (!profile) throw new RelayError('forbidden', 'The profile that the token names does not exist on this relay.');
-  if (profile.issuers && !profile.issuers.includes(principal.issuer)) {
+  if (profile.issuers && !isAnonymous && !profile.issuers.includes(principal.issuer)) {
     throw new RelayError('forbidden', 'The profile that the token names is not for tokens of its issuer.');
   }
   return profile;

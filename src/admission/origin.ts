@@ -26,14 +26,13 @@ export function checkOrigin(message: IncomingMessage, origins: Origins): string 
 
 /** Whether exactly one origin was sent, and stands on the list as it is. */
 export function isListedLiterally(message: IncomingMessage, origins: Origins): boolean {
-  const { origin } = message.headers;
-  return (
-    originsIn(message) === 1 &&
-    origin !== undefined &&
-    !origin.includes('*') &&
-    origins !== '*' &&
-    origins.includes(origin)
-  );
+  const origin = originOf(message);
+  return origin !== null && !origin.includes('*') && origins !== '*' && origins.includes(origin);
+}
+
+/** The origin that was sent, where it was sent once. */
+export function originOf(message: IncomingMessage): string | null {
+  return originsIn(message) === 1 ? (message.headers.origin ?? null) : null;
 }
 
 /** Node joins or drops repeated lines; only the raw ones tell. */

@@ -27,6 +27,8 @@ export interface Request {
   readonly url: URL;
   /** Name of the cookie that may be looked at for this one. */
   readonly cookie?: string | null;
+  /** Whether it may come without a credential, where its page may bring such callers. */
+  readonly mayBeAnonymous?: boolean;
   /** Who sends it, from the moment that is known on: also a refusal is of somebody then. */
   user?: User;
 }
@@ -46,6 +48,27 @@ export interface Guest {
   readonly principal: Principal;
   /** The client secret with which they came; it is good until a session uses it up. */
   readonly secret: LookedAt | null;
+  /** Came without a credential, by a page that may bring such callers. */
+  readonly isAnonymous?: boolean;
+}
+
+/** How a request says who sends it: not at all, by the cookie, or in any other way, be it a good one or not. */
+export function signOf(
+  request: Request,
+  { queryCredentials }: Pick<Recognition, 'queryCredentials'>,
+): 'none' | 'cookie' | 'own' {
+  try {
+    const found = credentialIn(request, queryCredentials);
+    return found === null ? 'none' : found.place === 'cookie' ? 'cookie' : 'own';
+  } catch (error) {
+    // What is wrong with it is said when the door is reached; it was there.
+    if (error instanceof RelayError) return 'own';
+    throw error;
+  }
+}
+
+function credentialIn({ message: { headers, rawHeaders }, url, cookie = null }: Request, queryCredentials: boolean) {
+  return findCredential({ headers, rawHeaders, url, queryCredentials, cookie });
 }
 
 /**
@@ -76,11 +99,9 @@ export async function authenticate(
 /** Whose credential it is; who has no valid one is counted by address. */
 async function recognise(request: Request, services: Recognition, purpose: 'session' | 'mint'): Promise<Guest> {
   const { connects, queryCredentials, addressOf } = services;
-  const { headers, rawHeaders } = request.message;
   let hasCredential = true;
   try {
-    const cookie = request.cookie ?? null;
-    const found = findCredential({ headers, rawHeaders, url: request.url, queryCredentials, cookie });
+    const found = credentialIn(request, queryCredentials);
     hasCredential = found !== null;
     return await verify(found?.credential ?? null, services, purpose);
   } catch (thrown) {

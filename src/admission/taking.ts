@@ -2,6 +2,7 @@
 
 import { userKey } from '../auth/principal.js';
 import { RelayError } from '../errors.js';
+import { anonymous, callerOf } from './anonymous.js';
 import { dailyBudget } from './budget.js';
 import type { Candidate } from './candidate.js';
 import { fullError } from './judging.js';
@@ -9,8 +10,6 @@ import { secretError } from './recognise.js';
 import { type IssuerLimits, issuerLimitsOf } from './verifier.js';
 
 const placeSeconds = 60;
-/** A name that many share: one of them is no reason to end the session of another. */
-const anonymous = 'anonymous';
 
 /** One of the instance's places. */
 export function seat({ stay }: Candidate): void {
@@ -38,6 +37,17 @@ export async function issuer(candidate: Candidate): Promise<void> {
   }
 }
 
+/** Of anonymous callers one of the places that their address has, so that one of them does not shut out all others. */
+export async function address({ id, stay, services, guest, profile, request }: Candidate): Promise<void> {
+  if (!guest.isAnonymous || !profile.anonymous) return;
+  const key = `address:${userKey(callerOf(guest, services.addressOf(request.message)))}`;
+  const place = { purpose: 'addresses' as const, key, limit: profile.anonymous.per_address, ttlSeconds: placeSeconds };
+  const entry = { place, holds: [], holder: `${id}:address`, owner: services.owner };
+  if ((await stay.enter(entry)).outcome !== 'in') {
+    throw tooManySessions('No more sessions from this address at the same time.');
+  }
+}
+
 /** One of the user's places, and a part of each budget. */
 export async function user(candidate: Candidate): Promise<void> {
   const { id, stay, services, profile, guest } = candidate;
@@ -62,7 +72,8 @@ export async function user(candidate: Candidate): Promise<void> {
 /** A session that begins and is dialled for. */
 export function connect(candidate: Candidate): void {
   const { guest, profile, services } = candidate;
-  services.connects.enter(guest.principal, profile, limitsOfIssuer(candidate));
+  const caller = callerOf(guest, services.addressOf(candidate.request.message));
+  services.connects.enter(caller, profile, limitsOfIssuer(candidate));
 }
 
 function limitsOfIssuer({ guest, services, settings }: Candidate): IssuerLimits | null {

@@ -73,8 +73,14 @@ async function checkAsJson(dial: boolean): Promise<number> {
 }
 
 /** What works and is probably not meant, for `check`: too much for the log of each start. */
-function hintsOf({ profiles }: Pick<Settings, 'profiles'>): string[] {
-  return [...profiles.values()]
+function hintsOf({ profiles, proxies }: Pick<Settings, 'profiles' | 'proxies'>): string[] {
+  const open = [...profiles.values()].filter(({ anonymous }) => anonymous && proxies.count === 0);
+  const addresses = open.map(
+    ({ name }) =>
+      `profiles.${name}.anonymous.per_address counts the addresses of sockets, as trusted_proxies is not set: behind a ` +
+      'proxy all visitors have the same one.',
+  );
+  const vendors = [...profiles.values()]
     .filter(
       ({ session }) => session.type !== 'transcription' && !(session.instructions ?? '').trim() && !session.prompt,
     )
@@ -83,6 +89,7 @@ function hintsOf({ profiles }: Pick<Settings, 'profiles'>): string[] {
         `profiles.${name}.session.instructions is not set: the model then has the vendor's own instructions, a lively ` +
         'persona that speaks fast and is told to call a function whenever it can. An empty text does not clear them.',
     );
+  return [...addresses, ...vendors];
 }
 
 /**

@@ -14,7 +14,7 @@ import { type Environment, environment } from './environment.js';
 import { type ConfigFile, configFile, limitsOf } from './file.js';
 import { hintFor } from './hints.js';
 import { bindProfiles, cookieOf, issuersOf } from './identity.js';
-import { originsOf } from './origins.js';
+import { checkAnonymous, originsOf } from './origins.js';
 import { proxyOf, upstreamsOf, urlOf } from './resources.js';
 import type { Settings } from './settings.js';
 import { meant, misspelt } from './spelling.js';
@@ -105,6 +105,7 @@ function combine(
   // Such a file might have listed issuers, so that the environment's may be missing rightly.
   const issuers = issuersOf(file.auth, env, written || hasKeys ? problems : [], warnings);
   bindProfiles(profiles, issuers, problems);
+  checkAnonymous(profiles.values(), problems);
   const origins = originsOf(env.RELAY_ALLOWED_ORIGINS, problems);
   if (env.RELAY_REDIS_URL) problems.push('RELAY_REDIS_URL: shared state is not part of this version; unset it.');
   return {

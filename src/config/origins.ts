@@ -1,5 +1,7 @@
 /** The origins of pages that may connect. */
 
+import type { Profile } from '../policy/profile.js';
+
 // RFC 6454 section 6.2, also for the schemes of apps (tauri, capacitor, ionic), which the URL parser knows nothing of.
 const origin = /^([a-z][a-z0-9+.-]*):\/\/(\*\.)?((?:[a-z0-9_-]+\.)*[a-z0-9_-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?$/;
 
@@ -18,6 +20,22 @@ export function originsOf(value: string | undefined, problems: string[]): readon
     if (problem) problems.push(`RELAY_ALLOWED_ORIGINS: "${one}" ${problem}`);
   }
   return origins;
+}
+
+/** What anonymous profiles list: exact origins, each in one profile. What is wrong is added to `problems`. */
+export function checkAnonymous(profiles: Iterable<Profile>, problems: string[]): void {
+  const owners = new Map<string, string>();
+  for (const { name, anonymous } of profiles) {
+    if (!anonymous) continue;
+    const at = `profiles.${name}.anonymous`;
+    for (const one of anonymous.origins) {
+      const problem = one.includes('*') ? 'has a star; here every origin is written out.' : problemOf(one);
+      if (problem) problems.push(`${at}.origins: "${one}" ${problem}`);
+      const owner = owners.get(one);
+      if (owner !== undefined) problems.push(`${at}.origins: "${one}" is in profiles.${owner} as well.`);
+      owners.set(one, name);
+    }
+  }
 }
 
 function problemOf(text: string): string | null {

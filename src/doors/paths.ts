@@ -5,11 +5,15 @@ import { offeredProtocols } from '../auth/credentials.js';
 import { RelayError } from '../errors.js';
 import type { Dialect } from '../protocol/catalogue.js';
 
+/** Where the web page of the sample VoiceRAG connects, in preview and without a sign of it; and SDKs whose `/v1` was forgotten. */
+const sampleDoor = '/realtime';
+
 /** The upgrade paths, and the dialect each implies; null where the client's own hint decides. */
 const doors: ReadonlyMap<string, Dialect | null> = new Map([
   ['/openai/v1/realtime', 'ga'],
   ['/openai/realtime', 'preview'],
   ['/v1/realtime', null],
+  [sampleDoor, null],
 ]);
 
 /** The paths that are upgraded to a WebSocket. */
@@ -52,13 +56,18 @@ function isOwn(origin: string, own: string): boolean {
   return username === '' && password === '' && host === new URL(own).host;
 }
 
-/** The dialect a client speaks: what it asks for, what its path implies, or what its headers hint at. */
-export function dialectOf({ headers }: IncomingMessage, url: URL): Dialect {
+/**
+ * The dialect a client speaks: what it asks for, what its path implies, or what its headers hint at.
+ * @param isUnsigned whether it shows no credential but perhaps a cookie
+ */
+export function dialectOf({ headers }: IncomingMessage, url: URL, isUnsigned: boolean): Dialect {
   const asked = url.searchParams.get('dialect');
   if (asked === 'preview' || asked === 'ga') return asked;
   if (asked !== null) throw new RelayError('bad_event', 'The parameter "dialect" must be "preview" or "ga".');
   const byPath = doors.get(unslashed(url.pathname));
   if (byPath) return byPath;
   const beta = String(headers['openai-beta'] ?? '').includes('realtime=v1');
-  return beta || offeredProtocols(headers).includes('openai-beta.realtime-v1') ? 'preview' : 'ga';
+  const offered = offeredProtocols(headers);
+  if (beta || offered.includes('openai-beta.realtime-v1')) return 'preview';
+  return isUnsigned && unslashed(url.pathname) === sampleDoor && !offered.includes('realtime') ? 'preview' : 'ga';
 }

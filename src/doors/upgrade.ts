@@ -4,9 +4,10 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type ServerOptions, WebSocketServer } from 'ws';
 import { type Admission, admit } from '../admission/admission.js';
+import { originsOfAll } from '../admission/anonymous.js';
 import type { AdmissionServices } from '../admission/candidate.js';
 import { checkOrigin, isListedLiterally } from '../admission/origin.js';
-import { type Request, whoOf } from '../admission/recognise.js';
+import { type Request, signOf, whoOf } from '../admission/recognise.js';
 import { sdkOf } from '../admission/sdk.js';
 import { offeredProtocols } from '../auth/credentials.js';
 import { errorBody, httpRefusal, RelayError } from '../errors.js';
@@ -165,23 +166,26 @@ export function createGateway(services: GatewayServices) {
     }, services.admission.settings().limits.handshake_seconds * 1000);
     let browser = false;
     try {
+      const { admission } = services;
       const url = targetOf(message);
       checkHandshake(message);
-      browser = checkOrigin(message, services.admission.origins) !== null;
+      browser = checkOrigin(message, originsOfAll(admission.origins, admission.settings().profiles)) !== null;
       if (!url || !isDoor(url.pathname)) {
         throw new RelayError('not_found', noSuchPath);
       }
-      const request: Request = { message, url, cookie: cookieFor(message, url, services.admission) };
+      // With a call's id it is somebody who observes, and says who.
+      const mayBeAnonymous = !url.searchParams.has('call_id');
+      const request: Request = { message, url, cookie: cookieFor(message, url, admission), mayBeAnonymous };
       knock.request = request;
       const { traceparent } = message.headers;
       const wishes = {
         requestId: knock.requestId,
         traceparent: typeof traceparent === 'string' ? traceparent : undefined,
-        dialect: dialectOf(message, url),
+        dialect: dialectOf(message, url, signOf(request, admission) !== 'own'),
         apiVersion: url.searchParams.get('api-version'),
         relayEvents: url.searchParams.get('relay_events') === 'on',
       };
-      open(await admit(request, wishes, services.admission), url, knock);
+      open(await admit(request, wishes, admission), url, knock);
     } catch (error) {
       if (socket.writable) refuse(RelayError.from(error), browser, knock);
     } finally {

@@ -188,6 +188,17 @@ const webrtc = z.strictObject({
     .describe("Hands out upstream's own ephemeral keys, with which clients are out of the relay's control."),
 });
 
+const anonymous = z.strictObject({
+  origins: z
+    .array(z.string())
+    .min(1)
+    .max(50)
+    .describe('Origins of pages whose visitors come in without a credential, exactly as browsers send them.'),
+  sessions: z.number().int().min(1).default(10).describe('Their sessions at the same time, all together.'),
+  session_seconds: z.number().int().min(1).default(300).describe('How long one of their sessions may last.'),
+  per_address: z.number().int().min(1).default(2).describe('Their sessions at the same time from one address.'),
+});
+
 /** One entry under `profiles:` of the YAML file. */
 export const profileSchema = z
   .strictObject({
@@ -196,6 +207,9 @@ export const profileSchema = z
       .min(1)
       .optional()
       .describe('Issuers (auth.issuers) whose tokens may have this profile. Left out: all.'),
+    anonymous: anonymous
+      .optional()
+      .describe('Lets visitors of these pages in who have no credential. Left out: nobody comes in without one.'),
     aliases: z.array(z.string().regex(/^[A-Za-z0-9_.:/-]{1,128}$/)).default([]),
     session: session.prefault({}),
     tools: z.array(toolSchema).max(128).default([]),
@@ -203,13 +217,16 @@ export const profileSchema = z
     limits: limits.prefault({}),
     webrtc: webrtc.prefault({}),
   })
-  .superRefine(({ session, tools }, context) => {
+  .superRefine(({ session, tools, client, anonymous }, context) => {
     const problem = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message });
     const again = tools.findIndex(({ name }, index) => tools.findIndex((tool) => tool.name === name) < index);
     if (again >= 0) problem(['tools', again, 'name'], `there are two tools called ${tools[again]?.name}.`);
     const twice = tools.find(({ name }) => session.tools?.some((tool) => tool.name === name));
     if (twice)
       problem(['tools'], `the tool ${twice.name} is in session.tools as well; who runs it must be one place's word.`);
+    if (anonymous && client.trust === 'trusted') {
+      problem(['client', 'trust'], 'not trusted, where anybody comes in without a credential (anonymous).');
+    }
     if (session.type !== 'transcription') return;
     // Upstream refuses these in a transcription session, which would end every session of the profile at its start.
     for (const field of Object.keys(session)) {

@@ -66,6 +66,7 @@ export class MemoryStore implements Store {
       sessions: new Leases(room.sessions, now, lapsed),
       // As many as there are sessions, each of which may take one.
       issuers: new Leases(room.sessions, now, lapsed),
+      addresses: new Leases(room.sessions, now, lapsed),
       keys: new Leases(() => room.keys, now, lapsed),
     };
     this.#counters = new Counters(room.counters, options.now ?? Date.now);

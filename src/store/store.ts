@@ -1,7 +1,7 @@
 /** State that outlives one session: places, what is held of budgets, and secrets that are used once. */
 
 /** What places are counted for; each has room of its own, so that one can never keep the other out. */
-export const purposes = ['sessions', 'issuers', 'keys'] as const;
+export const purposes = ['sessions', 'issuers', 'addresses', 'keys'] as const;
 export type Purpose = (typeof purposes)[number];
 
 /** One of the places under a key. */

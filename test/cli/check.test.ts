@@ -1,5 +1,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { readCertificate } from '../../src/config/certificate.js';
 import { jwk, keySet, outage, rsaKeys, serveKeys } from '../auth/issuer.js';
@@ -172,4 +174,17 @@ it('an address that this machine does not have ends serve with 78, and the setti
   const served = run(['serve'], { ...relayEnv('http://127.0.0.1:1'), HOST: '192.0.2.1' });
   expect(await served.exited).toBe(78);
   expect(served.lines.join('\n')).toContain('HOST: 192.0.2.1 is no address of this machine');
+});
+
+it.each([
+  ['where sockets tell no addresses apart', '', true],
+  ['no longer with trusted_proxies', '\ntrusted_proxies: 1', false],
+])('a page with anonymous visitors is warned of %s', async (_name, more, isWarned) => {
+  const folder = mkdtempSync(join(tmpdir(), 'relay-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'relay.yaml');
+  writeFileSync(file, `profiles: { shop: { anonymous: { origins: ["https://shop.test"] } } }${more}`);
+  const { code, text } = await checked([], relayEnv('http://127.0.0.1:1', { RELAY_CONFIG: file }));
+  expect(code).toBe(0);
+  expect(text.includes('warning: profiles.shop.anonymous.per_address')).toBe(isWarned);
 });

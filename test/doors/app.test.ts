@@ -45,7 +45,7 @@ describe('the public HTTP doors', () => {
 
   it('say of a wrong path which ones there are', async () => {
     const { http } = app();
-    for (const path of ['/realtime', '/v1/realtme', '/openai/v1']) {
+    for (const path of ['/realtimes', '/v1/realtme', '/openai/v1']) {
       const { body } = await request(http).get(path).expect(404);
       expect(body.error.message).toContain('connect to /openai/v1/realtime or');
     }

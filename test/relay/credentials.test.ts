@@ -124,7 +124,7 @@ describe('a refused handshake', () => {
   it('is 404 on a path that is no door', async () => {
     const emulator = await startTestEmulator();
     const { address, token } = await startTestRelay({ upstream: emulator.url });
-    for (const wrong of ['/', '/realtime', '/openai/v1/realtime/translations', '/v1/realtime/x']) {
+    for (const wrong of ['/', '/realtime/x', '/openai/v1/realtime/translations', '/v1/realtime/x']) {
       const { status, body } = await refused(address + wrong, { headers: { 'api-key': token() } });
       expect(status).toBe(404);
       expect(body.error.code).toBe('not_found');
