@@ -12,12 +12,15 @@ export function sign(key: Buffer, id: string, timestamp: number, body: string): 
   return `v1,${createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64')}`;
 }
 
-/** The three headers that prove who sent a body, and when. A receiver knows a repetition by its id. */
-export function signedHeaders(key: Buffer, id: string, body: string): Record<string, string> {
+/**
+ * The three headers that prove who sent a body, and when: a signature by each key, while one takes the place of another. A
+ * receiver knows a repetition by its id.
+ */
+export function signedHeaders(keys: readonly Buffer[], id: string, body: string): Record<string, string> {
   const timestamp = Math.floor(Date.now() / 1000);
   return {
     'webhook-id': id,
     'webhook-timestamp': String(timestamp),
-    'webhook-signature': sign(key, id, timestamp, body),
+    'webhook-signature': keys.map((key) => sign(key, id, timestamp, body)).join(' '),
   };
 }

@@ -1,8 +1,8 @@
 /** One HTTP request to an upstream, for what is not a WebSocket. It fails as a dial does. */
 
 import type { IncomingHttpHeaders } from 'node:http';
+import { untilAborted } from '../outbound/abort.js';
 import { RequestError, request } from '../outbound/request.js';
-import { untilAborted } from './abort.js';
 import { type CredentialHeader, secretsOf } from './authorizer.js';
 import { type DialOptions, departure, userAgent } from './dial.js';
 import { DialFailure, exitOf, failureOfCredential, failureOfError, failureOfPatience } from './failure.js';

@@ -5,8 +5,8 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { exits, RelayError } from '../errors.js';
+import { untilAborted } from '../outbound/abort.js';
 import { isObject, type Json, type JsonObject } from '../protocol/event.js';
-import { untilAborted } from './abort.js';
 import { type AskOptions, ask, askWithCredential, type HttpAnswer, lateOf } from './ask.js';
 import { type CredentialHeader, secretsOf } from './authorizer.js';
 import { type Dialed, dial } from './dial.js';

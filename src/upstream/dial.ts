@@ -4,9 +4,9 @@ import type { Agent, ClientRequest, IncomingMessage } from 'node:http';
 import { isIP, type Socket } from 'node:net';
 import { type ClientOptions, WebSocket } from 'ws';
 import { RelayError } from '../errors.js';
+import { patience, Stop } from '../outbound/abort.js';
 import { tunnelThrough } from '../outbound/proxy.js';
 import { version } from '../version.js';
-import { patience, Stop } from './abort.js';
 import { type CredentialHeader, secretsOf } from './authorizer.js';
 import {
   DialFailure,

@@ -2,8 +2,8 @@
 
 import type { AccessToken, TokenCredential } from '@azure/identity';
 import { RelayError } from '../errors.js';
+import { untilAborted } from '../outbound/abort.js';
 import { inTime } from '../wait.js';
-import { untilAborted } from './abort.js';
 import { lackOfDescriptors, shortageOf } from './shortage.js';
 
 type Token = Pick<AccessToken, 'token' | 'expiresOnTimestamp' | 'refreshAfterTimestamp'>;

@@ -2,8 +2,8 @@
 
 import { randomUUID } from 'node:crypto';
 import type { WebSocket } from 'ws';
+import { untilAborted } from '../outbound/abort.js';
 import { objectOf } from '../protocol/event.js';
-import { untilAborted } from './abort.js';
 import { type DialOptions, departure, dial } from './dial.js';
 import { DialFailure, exitOf, failureOfEvent, failureOfPatience } from './failure.js';
 import type { OpenOptions } from './pool.js';

@@ -98,7 +98,7 @@ export class Delivery {
       const { status } = await request({
         url: this.#url,
         method: 'POST',
-        headers: { 'content-type': 'application/json', ...signedHeaders(this.#key, message.id, message.body) },
+        headers: { 'content-type': 'application/json', ...signedHeaders([this.#key], message.id, message.body) },
         body: message.body,
         signal: stop.signal,
         timeoutMs,
