@@ -5,6 +5,7 @@ import type { Profile } from '../policy/profile.js';
 import { usesClaims } from '../policy/render.js';
 import { text } from './shapes.js';
 import { type KeySettings, keySet, onlyOne, pemOf, secrets } from './sources.js';
+import { tellsOfUser } from './toolrules.js';
 
 const profileName = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'a profile has a name of A-Z, a-z, 0-9, - and _');
 const oneOrMore = z.union([text, z.array(text).min(1).max(10)]);
@@ -162,9 +163,9 @@ export function bindProfiles(
   }
   for (const [name, profile] of profiles) {
     if (profile.issuers === undefined) {
-      if (issuers.length > 1 && usesClaims(profile)) {
+      if (issuers.length > 1 && (usesClaims(profile) || tellsOfUser(profile))) {
         problems.push(
-          `profiles.${name}.issuers: missing; with several issuers a profile with {{claims.…}} must say whose claims it takes.`,
+          `profiles.${name}.issuers: missing; with several issuers a profile with {{claims.…}} or HTTP tools must say whose claims it takes.`,
         );
       }
       continue;

@@ -18,6 +18,7 @@ import { checkAnonymous, originsOf } from './origins.js';
 import { proxyOf, upstreamsOf, urlOf } from './resources.js';
 import type { Settings } from './settings.js';
 import { meant, misspelt } from './spelling.js';
+import { checkTools } from './toolrules.js';
 import { plain, readYaml } from './yaml.js';
 
 /**
@@ -104,6 +105,7 @@ function combine(
   const hasKeys = env.RELAY_JWT_SECRET ?? env.RELAY_JWT_PUBLIC_KEY ?? env.RELAY_JWT_JWKS_URI;
   // Such a file might have listed issuers, so that the environment's may be missing rightly.
   const issuers = issuersOf(file.auth, env, written || hasKeys ? problems : [], warnings);
+  for (const profile of profiles.values()) checkTools(profile, problems);
   bindProfiles(profiles, issuers, problems);
   checkAnonymous(profiles.values(), problems);
   const origins = originsOf(env.RELAY_ALLOWED_ORIGINS, problems);

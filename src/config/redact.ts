@@ -54,7 +54,9 @@ export function secretsOf({ upstreams, auth, redisUrl, profiles, usageWebhook, p
   const collect = (value: unknown, isSecret: boolean): void => {
     if (typeof value === 'string' && isSecret) secrets.push(value);
     if (typeof value !== 'object' || value === null) return;
-    for (const [key, inner] of Object.entries(value)) collect(inner, isSecret || secretKeys.includes(key));
+    for (const [key, inner] of Object.entries(value)) {
+      if (key !== open) collect(inner, isSecret || secretKeys.includes(key));
+    }
   };
   for (const profile of profiles.values()) collect(profile, false);
   return secrets.filter(Boolean);
@@ -71,13 +73,18 @@ function withoutLogin(proxy: string | null): string | null {
   return proxy?.replace(/\/\/[^@/]*@/, `//${masked}@`) ?? null;
 }
 
-const secretKeys = ['authorization', 'headers', 'api_key'];
+const secretKeys = ['authorization', 'headers', 'api_key', 'bearer', 'secret'];
+/** Names of arguments are no settings, whatever they are called. */
+const open = 'parameters';
 
-/** MCP tools may carry credentials of their own. */
+/** Tools may carry credentials of their own. */
 function maskSecrets(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(maskSecrets);
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
-    Object.entries(value).map(([key, inner]) => [key, secretKeys.includes(key) ? masked : maskSecrets(inner)]),
+    Object.entries(value).map(([key, inner]) => {
+      if (key === open) return [key, inner];
+      return [key, secretKeys.includes(key) ? masked : maskSecrets(inner)];
+    }),
   );
 }

@@ -2,6 +2,7 @@
 
 import type { Json, JsonObject } from '../protocol/event.js';
 import type { Profile } from './profile.js';
+import { claimAt } from './templates.js';
 import { presented } from './tools.js';
 
 const placeholder = /\{\{\s*claims\.([^\s{}]+)\s*\}\}/g;
@@ -50,7 +51,7 @@ function renderFor(profile: Profile, claims: Readonly<Record<string, unknown>>):
 }
 
 function render(value: unknown, claims: Readonly<Record<string, unknown>>): Json | undefined {
-  if (typeof value === 'string') return value.replace(placeholder, (_, path: string) => claimText(claims, path));
+  if (typeof value === 'string') return renderText(value, claims);
   if (typeof value !== 'object' || value === null) return value as Json | undefined;
   if (Array.isArray(value)) return value.map((element) => render(element, claims) ?? null);
   const rendered: JsonObject = {};
@@ -61,20 +62,14 @@ function render(value: unknown, claims: Readonly<Record<string, unknown>>): Json
   return rendered;
 }
 
+/** A text with claims filled in, as `renderSession` does. */
+export function renderText(text: string, claims: Readonly<Record<string, unknown>>): string {
+  return text.replace(placeholder, (_, path: string) => claimText(claims, path));
+}
+
 function claimText(claims: Readonly<Record<string, unknown>>, path: string): string {
   const value = claimAt(claims, path);
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   if (typeof value !== 'string') return '';
   return Array.from(value.replace(control, '')).slice(0, maxClaim).join('');
-}
-
-// Some issuers name claims by URL, so a claim with dots in its own name comes before a path.
-function claimAt(claims: Readonly<Record<string, unknown>>, path: string): unknown {
-  if (Object.hasOwn(claims, path)) return claims[path];
-  let at: unknown = claims;
-  for (const key of path.split('.')) {
-    if (typeof at !== 'object' || at === null || !Object.hasOwn(at, key)) return undefined;
-    at = (at as Readonly<Record<string, unknown>>)[key];
-  }
-  return at;
 }

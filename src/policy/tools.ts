@@ -1,4 +1,4 @@
-/** The tools of a profile, as they are configured. What they may not be together is judged in config/tools.ts. */
+/** The tools of a profile, as they are configured. What they may not be together is judged in config/toolrules.ts. */
 
 import { z } from 'zod';
 
@@ -76,6 +76,9 @@ const http = z.strictObject({
   private: z.boolean().default(false).describe('Whether the name may lead to private and loopback addresses.'),
 });
 
+/** Fields of an index stand in lists with commas; one of a complex field has its path. */
+const field = z.string().regex(/^[A-Za-z][\w/]{0,255}$/, 'a field is called by letters, digits, _ and /');
+
 const search = z.strictObject({
   endpoint: line.describe('The search service, such as https://my-search.search.windows.net.'),
   index: z.string().regex(/^[a-z0-9-]{2,128}$/, 'an index is called by 2 to 128 of a-z, 0-9 and -'),
@@ -89,10 +92,10 @@ const search = z.strictObject({
   query: z.enum(['keyword', 'vector', 'semantic', 'hybrid']).default('hybrid'),
   fields: z
     .strictObject({
-      id: line.default('chunk_id'),
-      content: line.default('chunk'),
-      title: line.default('title'),
-      vector: line.default('text_vector'),
+      id: field.default('chunk_id'),
+      content: field.default('chunk'),
+      title: field.default('title'),
+      vector: field.default('text_vector'),
     })
     .prefault({}),
   semantic_configuration: line
@@ -120,23 +123,29 @@ export const toolSchema = z.discriminatedUnion('runs', [clientTool, httpTool, se
 
 /** A tool as it is configured, with the defaults. */
 export type ProfileTool = z.output<typeof toolSchema>;
-/** One that asks an HTTP endpoint. @public */
+/** One that asks an HTTP endpoint. */
 export type HttpTool = z.output<typeof httpTool>;
-/** One that asks Azure AI Search. @public */
+/** One that asks Azure AI Search. */
 export type SearchTool = z.output<typeof searchTool>;
-/** One that the server answers for, so that a client sees nothing of its calls. @public */
+/** One that the server answers for, so that a client sees nothing of its calls. */
 export type ServedTool = Exclude<ProfileTool, { runs: 'client' }>;
 
-/** Whether the server answers for a tool. @public */
+/** Whether the server answers for a tool. */
 export function isServed(tool: ProfileTool): tool is ServedTool {
   return tool.runs !== 'client';
 }
 
-/** When the model answers after a tool: what is configured, or the default of its kind. @public */
+/** When the model answers after a tool: what is configured, or the default of its kind. */
 export function replyOf(tool: ServedTool): NonNullable<ServedTool['reply']> {
   if (tool.reply) return tool.reply;
   if (tool.runs === 'backend') return 'silent';
   return tool.runs === 'search' && tool.search.role === 'grounding' ? 'if_quiet' : 'always';
+}
+
+/** The Entra scope that a tool needs a token of, or null. */
+export function scopeOf(tool: ProfileTool): string | null {
+  if (tool.runs === 'http') return tool.http.auth?.entra_scope ?? null;
+  return tool.runs === 'search' && tool.search.api_key === undefined ? tool.search.scope : null;
 }
 
 const built = {

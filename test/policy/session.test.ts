@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { publicSession } from '../../src/policy/policy.js';
 import { defaultMayUpdate, profileSchema } from '../../src/policy/profile.js';
-import { renderSession } from '../../src/policy/render.js';
+import { renderSession, renderText } from '../../src/policy/render.js';
 import { bench, effective, profileOf } from './bench.js';
 
 const options = { id: 'sess_relay', model: 'public-model', expiresAt: 1_795_341_600 };
@@ -149,6 +149,10 @@ describe('a profile rendered for a user', () => {
       { type: 'function', name: 'open_door', description: 'Opens', parameters: { type: 'object' } },
       { type: 'function', name: 'b' },
     ]);
+  });
+
+  it('is filled in like any other text of the profile', () => {
+    expect(renderText('A moment, {{claims.name}}{{claims.none}}.', { name: 'Ada\n' })).toBe('A moment, Ada.');
   });
 
   it('leaves the profile as it is', () => {
