@@ -32,10 +32,12 @@ import { backlogOf, conceal, createLog, type Log } from './telemetry/log.js';
 import { createMetrics, type Metrics } from './telemetry/metrics.js';
 import { flushRepeated } from './telemetry/repeats.js';
 import type { UsageRecord } from './telemetry/usage.js';
+import { createToolbox } from './tools/making.js';
 import { createUpstreams } from './upstream/configured.js';
 import type { Dialed } from './upstream/dial.js';
 import { probe, probeOptions } from './upstream/probe.js';
 import { createReadiness } from './upstream/readiness.js';
+import { createScopes } from './upstream/scopes.js';
 import { Delivery } from './webhooks/delivery.js';
 
 /** A running relay. */
@@ -93,6 +95,8 @@ export async function startRelay(
   for (const warning of settings.warnings) log.warn(warning);
 
   const upstreams = createUpstreams(settings, { onDial: dialObserver(metrics), onToken: tokenObserver(metrics, log) });
+  const scopes = createScopes(settings.entra, tokenObserver(metrics, log));
+  const toolbox = createToolbox({ proxy: settings.proxy, credentials: scopes });
   const memory = shared ? null : new MemoryStore({ room: { sessions: () => current.limits.sessions } });
   const store = watchStore(shared?.store ?? (memory as MemoryStore), storeObserver(metrics, log));
   if (memory) metrics.countSecrets(() => memory.unusedSecrets);
@@ -204,6 +208,7 @@ export async function startRelay(
     shared ? null : openOps(settings, metrics.registry, health),
   ]);
   upstreams.warm();
+  toolbox.use(settings.profiles.values());
   // With workers it is the leader who reads the file, and who counts that.
   const counted = shared ? () => undefined : metrics.configReloaded;
   const follower = source && followSettings(source, settings, apply, log, counted);
@@ -211,6 +216,7 @@ export async function startRelay(
   function apply(next: Settings): void {
     conceal(log, secretsOf(next));
     if (!isDeepStrictEqual(current.upstreams, next.upstreams)) upstreams.replace(next);
+    toolbox.use(next.profiles.values());
     current = next;
     registry.resize(next.limits.sessions);
     // The copies of several processes hold what the leader's list has room for.
@@ -228,6 +234,7 @@ export async function startRelay(
     readiness.close();
     http.unwatch();
     upstreams.close();
+    scopes.close();
     verifier.close();
     await Promise.all([closeServer(http.server), ops?.close(), store.close()]);
   }

@@ -12,7 +12,7 @@ interface ToolUser {
   readonly claims: Readonly<Record<string, unknown>>;
 }
 
-/** One call as the model made it. @public */
+/** One call as the model made it. */
 export interface ToolCall {
   readonly name: string;
   readonly callId: string;
@@ -21,7 +21,7 @@ export interface ToolCall {
   readonly session: {
     /** The one of `session.created`. */
     readonly id: string;
-    /** The hits that searches of this session have shown the model: only those may be cited. Made by `createCitable`. */
+    /** The hits that searches of this session have shown the model: only those may be cited. */
     readonly citable: Bounded<true>;
   };
   readonly requestId: string;
@@ -51,10 +51,11 @@ export type ToolErrorKind =
   | 'arguments'
   | 'limit'
   | 'unknown'
+  | 'internal'
   | 'interrupted'
   | 'ended';
 
-/** What Azure says of a request, for its support. @public */
+/** What Azure says of a request, for its support. */
 export interface AzureFacts {
   /** Its `error.code`. */
   readonly code?: string | undefined;
@@ -78,10 +79,10 @@ export interface ToolResult {
   readonly azure?: AzureFacts | undefined;
 }
 
-/** The arguments of a call, or why they are none, in words for the model. @public */
+/** The arguments of a call, or why they are none, in words for the model. */
 export type Judged = { readonly arguments: JsonObject } | { readonly problem: string };
 
-/** A tool of a profile, ready to be called. @public */
+/** A tool of a profile, ready to be called. */
 export interface Tool {
   /** As it was configured, with the defaults. */
   readonly configured: ProfileTool;
@@ -89,7 +90,7 @@ export interface Tool {
   judge(args: string): Judged;
   /**
    * Runs a call to its end, which comes within its time; never rejects. An abort of the signal ends it at once, as
-   * `aborted`. Null for a tool that somebody else runs: a client or a backend.
+   * `aborted`: the reason is `interrupted` or `ended`. Null for a tool that somebody else runs: a client or a backend.
    */
   readonly run: ((call: ToolCall, signal: AbortSignal) => Promise<ToolResult>) | null;
 }

@@ -3,8 +3,9 @@
 import { orConfigError } from '../problems.js';
 import type { Dialect } from '../protocol/catalogue.js';
 import { type Authorizer, authorizeWithEntra, authorizeWithKey } from './authorizer.js';
-import { createCredential, createTokenCache, type TokenCache, type TokenEvent } from './entra.js';
+import type { TokenCache } from './entra.js';
 import { type DialEvent, UpstreamPool } from './pool.js';
+import { cachesIn, type Identity, type OnToken } from './scopes.js';
 import { parseEndpoint, type UpstreamTarget } from './target.js';
 
 /** What is set of upstreams; those of a relay hold more. */
@@ -20,13 +21,13 @@ export interface UpstreamsSettings {
     /** HTTP proxy to reach this endpoint through, or null. */
     readonly proxy: string | null;
   }[];
-  readonly entra: { readonly clientId: string | null; readonly instanceDiscovery: boolean };
+  readonly entra: Identity;
 }
 
 /** Told of every dial, and of every request for a token with its Entra scope; must not throw. */
 interface Observers {
   onDial?(event: DialEvent): void;
-  onToken(scope: string, event: TokenEvent): void;
+  readonly onToken: OnToken;
 }
 
 /** One list of upstreams as it was configured. */
@@ -128,17 +129,7 @@ export function createTargets(
   caches: Map<string, TokenCache> = new Map(),
 ): { targets: UpstreamTarget[]; caches: ReadonlyMap<string, TokenCache> } {
   const authorizers = new Map<string, Authorizer>();
-  const cacheFor = (scope: string): TokenCache => {
-    const known = caches.get(scope);
-    if (known) return known;
-    const credential = createCredential({
-      ...(entra.clientId !== null && { clientId: entra.clientId }),
-      ...(!entra.instanceDiscovery && { disableInstanceDiscovery: true }),
-    });
-    const cache = createTokenCache({ credential, scope, onEvent: (event) => onToken(scope, event) });
-    caches.set(scope, cache);
-    return cache;
-  };
+  const cacheFor = cachesIn(caches, entra, onToken);
   const entraFor = (scope: string): Authorizer => {
     const authorizer = authorizers.get(scope) ?? authorizeWithEntra(cacheFor(scope));
     authorizers.set(scope, authorizer);
