@@ -60,6 +60,9 @@ client.on('transcript', conversation.show);
 client.on('interrupted', ({ itemId, playedMs }) => conversation.cutOff(itemId, playedMs));
 client.on('event', ({ direction, event }) => {
   events.add(direction, event);
+  if (direction === 'received' && event.type === 'relay.tool_result') {
+    conversation.tool(String(event.tool), event.result);
+  }
   if (direction === 'received' && event.type === 'relay.ignored_fields' && Array.isArray(event.fields)) {
     addProblem('ignored_fields', `The profile of the token does not let through: ${event.fields.join(', ')}.`);
   }

@@ -2,6 +2,7 @@
 
 import type { Transcript } from '../client/relay-client.js';
 import { element, make } from './dom.js';
+import { toolLine } from './results.js';
 
 /** Lines that are kept; older ones leave the page. */
 const maxLines = 200;
@@ -18,6 +19,8 @@ export interface Conversation {
   show(transcript: Transcript): void;
   /** Marks where an answer was cut off. */
   cutOff(itemId: string, playedMs: number): void;
+  /** Tells that a tool of the server ran, and what it brought. */
+  tool(name: string, result: unknown): void;
   /** Draws a line, such as for a new session. */
   note(text: string): void;
 }
@@ -73,6 +76,9 @@ export function createConversation(): Conversation {
       const words = lines.get(itemId)?.words;
       if (!words || words.parentElement?.querySelector('.cut')) return;
       following(() => words.after(make('p', 'cut', `Interrupted after ${(playedMs / 1000).toFixed(1)} s`)));
+    },
+    tool(name, result) {
+      following(() => append(toolLine(name, result)));
     },
     note(text) {
       following(() => append(make('li', 'note', text)));

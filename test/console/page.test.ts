@@ -103,6 +103,47 @@ describe.skipIf(noBrowser)('the console of the demo', { timeout: 30_000 }, () =>
     expect(browser.complaints).toEqual([]);
   });
 
+  it('tells which tool of the server ran and what it is based on, when the relay says so and only then', async () => {
+    const sources = [
+      { chunk_id: 'c_1', title: 'Orders.pdf', chunk: 'Orders of last week <b>arrive</b> on Monday.' },
+      { chunk_id: 'c_2', title: 'Faq.pdf', chunk: 'More.' },
+    ];
+    const results = [
+      { tool: 'report_grounding', result: { sources } },
+      { tool: 'weather', result: { celsius: 4 } },
+      { tool: 'clock', result: 'noon' },
+    ];
+    await page.routeWebSocket(/realtime/, (ws) => {
+      const server = ws.connectToServer();
+      server.onMessage((message) => {
+        ws.send(message);
+        if (!String(message).includes('"session.created"')) return;
+        for (const fields of results) ws.send(JSON.stringify({ type: 'relay.tool_result', event_id: 'e', ...fields }));
+      });
+    });
+    await connect();
+    const tools = page.locator('#transcript > li.tool');
+    await expect.poll(() => tools.count()).toBe(3);
+    const [grounding, weather, clock] = [tools.nth(0), tools.nth(1), tools.nth(2)];
+    expect(await grounding.textContent()).toContain('report_grounding brought these sources');
+    expect(await grounding.locator('summary').allTextContents()).toEqual(['Orders.pdf c_1', 'Faq.pdf c_2']);
+    const text = grounding.locator('p').first();
+    expect(await text.isVisible()).toBe(false);
+    await grounding.getByText('Orders.pdf').click();
+    expect(await text.textContent()).toBe('Orders of last week <b>arrive</b> on Monday.');
+    await page.screenshot({ path: artefact('console-sources.png') });
+    expect(await weather.textContent()).toContain('weather has run');
+    await weather.getByText('Result').click();
+    expect(await weather.locator('p').textContent()).toContain('"celsius": 4');
+    expect(await clock.locator('p').textContent()).toBe('noon');
+    expect((await page.evaluate(contrastFaults)).wrong).toEqual([]);
+    await page.getByLabel('Message').fill('weather');
+    await page.getByRole('button', { name: 'Send' }).click();
+    await lines('Model').getByText('You said: weather').waitFor();
+    expect(await tools.count()).toBe(3);
+    expect(browser.complaints).toEqual([]);
+  });
+
   it('says what to do when a token is not accepted', async () => {
     await page.getByLabel('My own').check();
     await page.getByLabel('App token').fill('eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl');
