@@ -1,7 +1,6 @@
 /** `realtime-relay demo`: the whole product on one machine, with a local stand-in for Azure, and one spoken question. */
 
 import { randomBytes } from 'node:crypto';
-import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { signToken } from '../auth/token.js';
 import { loadConfig } from '../config/load.js';
@@ -10,6 +9,7 @@ import { startRelay } from '../relay.js';
 import { talk } from '../talk/talk.js';
 import { createLog } from '../telemetry/log.js';
 import { type CliCommand, options } from './command.js';
+import { freePort } from './free-port.js';
 import { print } from './print.js';
 import { untilSignal } from './signals.js';
 
@@ -119,14 +119,4 @@ export async function runDemo({ print, until, ports }: DemoOptions): Promise<num
   await relay.close();
   await emulator.close();
   return 0;
-}
-
-/** The port itself when nobody has it, else one that is free. */
-async function freePort(wanted: number): Promise<number> {
-  const isFree = await new Promise<boolean>((resolve) => {
-    const probe = createServer();
-    probe.once('error', () => resolve(false));
-    probe.listen(wanted, '127.0.0.1', () => probe.close(() => resolve(true)));
-  });
-  return isFree ? wanted : 0;
 }

@@ -11,6 +11,7 @@ const documents = [
   ...readdirSync(new URL('docs', root))
     .filter((name) => name.endsWith('.md'))
     .map((name) => `docs/${name}`),
+  'examples/search/README.md',
 ];
 const pages = documents.filter((path) => path.startsWith('docs/') && path !== 'docs/README.md');
 
@@ -65,7 +66,7 @@ describe('every document', () => {
 
   it('names files of the repository that exist', () => {
     const named = documents.flatMap((path) =>
-      [...textOf(path).matchAll(/`((?:src|test|scripts|assets|deploy|docs|bench)\/[\w./-]+)`/g)].map(
+      [...textOf(path).matchAll(/`((?:src|test|scripts|assets|deploy|docs|bench|examples)\/[\w./-]+)`/g)].map(
         ([, file]) => file as string,
       ),
     );
@@ -76,7 +77,7 @@ describe('every document', () => {
   it('names only scripts that package.json has', () => {
     const { scripts } = JSON.parse(textOf('package.json')) as { scripts: Record<string, string> };
     const named = documents.flatMap((path) =>
-      [...textOf(path).matchAll(/\bnpm run (?:--silent )?([a-z]+)/g)].map(([, name]) => name as string),
+      [...textOf(path).matchAll(/\bnpm run (?:--silent )?([a-z:]+)/g)].map(([, name]) => name as string),
     );
     expect(named).toContain('demo');
     expect(named.filter((name) => !(name in scripts))).toEqual([]);
