@@ -1,7 +1,25 @@
-/** What is to be done later, for all sessions of a process: one timer and a heap, however many wait. */
+/** The time, and what is to be done later for all sessions of a process: one timer and a heap, however many wait. */
 
 /** Takes back what was to be done; does nothing when it is done already. */
 export type Cancel = () => void;
+
+/** A moment by both clocks: spans are measured on the monotonic one, which nobody sets. */
+export interface Moment {
+  /** `performance.now()` */
+  readonly now: number;
+  /** Milliseconds since 1970. */
+  readonly wall: number;
+}
+
+/** This moment. */
+export function moment(): Moment {
+  return { now: performance.now(), wall: Date.now() };
+}
+
+/** The time of day, in milliseconds since 1970, at `at` (in `performance.now()`), counted from a moment it is known of. */
+export function wallOf({ now, wall }: Moment, at: number): number {
+  return Math.round(wall + at - now);
+}
 
 /** A clock of one process. */
 export interface Clock {

@@ -6,6 +6,7 @@ import { createConnects } from './admission/connects.js';
 import { createAddressOf } from './admission/forwarded.js';
 import { createTokenVerifier } from './admission/verifier.js';
 import { createClientSecrets } from './auth/secrets.js';
+import { createClock } from './clock.js';
 import { secretsOf } from './config/redact.js';
 import { followSettings, type SettingsSource } from './config/reload.js';
 import type { Settings } from './config/settings.js';
@@ -16,12 +17,12 @@ import { createApp, type Health } from './doors/app.js';
 import { type DemoDesk, loadConsole } from './doors/console.js';
 import { addressOf, closeServer, connectionsOf, createListener, endIdle, listen, openOps } from './doors/listener.js';
 import { createGateway } from './doors/upgrade.js';
-import { type UpstreamLimits, upstreamLeg } from './legs/upstream.js';
+import { upstreamLeg } from './legs/upstream.js';
 import { proxyFor } from './outbound/proxy.js';
-import { Calls } from './session/calls.js';
 import { createGhosts } from './session/ghosts.js';
 import { dialObserver, storeObserver, tokenObserver } from './session/observers.js';
 import { Pressure } from './session/pressure.js';
+import { Reaches } from './session/reach.js';
 import { placesOf, SessionRegistry } from './session/registry.js';
 import { Settlements } from './session/settlement.js';
 import { MemoryStore } from './store/memory.js';
@@ -34,7 +35,6 @@ import { flushRepeated } from './telemetry/repeats.js';
 import type { UsageRecord } from './telemetry/usage.js';
 import { createToolbox } from './tools/making.js';
 import { createUpstreams } from './upstream/configured.js';
-import type { Dialed } from './upstream/dial.js';
 import { probe, probeOptions } from './upstream/probe.js';
 import { createReadiness } from './upstream/readiness.js';
 import { createScopes } from './upstream/scopes.js';
@@ -110,7 +110,8 @@ export async function startRelay(
   };
   const control = createControl({ registry, ghosts: createGhosts(registry), revocations, home });
   const peers = shared?.join(control) ?? createPeers(control);
-  const settlements = new Settlements(settings.limits.sessions);
+  const clock = createClock();
+  const settlements = new Settlements(settings.limits.sessions, clock);
   const { usageWebhook } = settings;
   const delivery =
     usageWebhook &&
@@ -168,9 +169,12 @@ export async function startRelay(
       return detail ? { ready: false, detail } : readiness.state();
     },
   };
+  const reaches = new Reaches({
+    ...{ upstreams, clock, log },
+    leg: (dialed, limits) => upstreamLeg(dialed, limits, metrics),
+  });
   const session = {
-    upstreams,
-    leg: (dialed: Dialed, limits: UpstreamLimits) => upstreamLeg(dialed, limits, metrics),
+    clock,
     metrics,
     log,
     settlements,
@@ -180,14 +184,13 @@ export async function startRelay(
       delivery?.send(record);
     },
   };
-  const calls = new Calls({ admission, registry, metrics, log, session });
-  const gateway = createGateway({ admission, registry, metrics, log, session });
+  const gateway = createGateway({ admission, registry, reaches, metrics, log, session });
   const app = createApp({
     admission,
     metrics,
     log,
     health,
-    calls,
+    calls: { session, reaches, registry, upstreams },
     control: { peers, tokenSeconds: settings.auth.maxSeconds + leewaySeconds },
     hsts: settings.tls ? settings.hsts : 'off',
     console: settings.console ? { files: await loadConsole(), desk } : null,
@@ -255,13 +258,13 @@ export async function startRelay(
       // What sessions cost is told after they have ended, and within the same time.
       const reserveMs = Math.min(2000, seconds * 100);
       await registry.drain(seconds - reserveMs / 1000);
-      await Promise.all([settlements.close(Math.max(0, left() - reserveMs / 2)), calls.close(left())]);
+      await Promise.all([settlements.close(Math.max(0, left() - reserveMs / 2)), reaches.close(left())]);
       await delivery?.close(left());
       await stop();
     },
     async close() {
       await registry.drain(0);
-      await Promise.all([settlements.close(0), calls.close(lastCallMs)]);
+      await Promise.all([settlements.close(0), reaches.close(lastCallMs)]);
       await delivery?.close(0);
       await stop();
     },

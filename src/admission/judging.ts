@@ -3,6 +3,7 @@
 import type { Principal } from '../auth/principal.js';
 import { RelayError } from '../errors.js';
 import type { Profile } from '../policy/profile.js';
+import { isServed } from '../policy/tools.js';
 import { anonymousGuest, callerOf, isPageOf, limitedFor, originsOfAll } from './anonymous.js';
 import type { Candidate } from './candidate.js';
 import { jittered } from './connects.js';
@@ -98,6 +99,20 @@ export function checkIntent(profile: Profile, url: URL): void {
     'A transcription was asked for (intent=transcription), but the profile of the token is for conversations; ' +
       'ask for a conversation, or use a token whose profile has a session of type transcription.',
   );
+}
+
+/** Whether sessions of a profile may be calls of a browser's. */
+export function checkWebrtc({ webrtc, session, tools }: Profile): void {
+  if (!webrtc.enabled) throw new RelayError('forbidden', 'The profile of the token does not allow WebRTC.');
+  if (tools.some(isServed) && webrtc.tools !== 'exposed') {
+    throw new RelayError(
+      'forbidden',
+      "The profile of the token has tools that the server runs, whose calls a browser may see on WebRTC; that takes 'webrtc: { tools: exposed }'.",
+    );
+  }
+  if (session.type === 'transcription') {
+    throw new RelayError('forbidden', 'WebRTC is for conversations; the profile of the token only transcribes.');
+  }
 }
 
 /** The refusal of who finds no room in the instance. */

@@ -13,19 +13,19 @@ import { createControls } from '../admission/controls.js';
 import { checkOrigin } from '../admission/origin.js';
 import { whoOf } from '../admission/recognise.js';
 import { httpRefusal, notServed, RelayError } from '../errors.js';
-import type { Calls } from '../session/calls.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { logRepeated } from '../telemetry/repeats.js';
 import { orderedUuid } from '../uuid.js';
 import { type Audit, createAudit } from './audit.js';
 import { bodyError, isBodyError, jsonBody } from './body.js';
-import { callPaths, callRoutes } from './calls.js';
+import { type CallServices, callPaths, callRoutes } from './calls.js';
 import { type ConsoleFiles, consoleRoutes, type DemoDesk } from './console.js';
 import { controlPath, isForBackends, threshold } from './entrance.js';
 import { askedOf, identify } from './guest.js';
 import {
   type Form,
+  type KeyServices,
   mintEphemeralKey,
   mintSecret,
   previewKeyPath,
@@ -47,7 +47,7 @@ export interface AppServices {
   /** The page to try the relay with, or null where it is not served. */
   readonly console?: { readonly files: ConsoleFiles; readonly desk: DemoDesk | null } | null;
   /** Left out: no WebRTC, as without `control`. */
-  readonly calls?: Calls;
+  readonly calls?: Pick<CallServices, 'session' | 'reaches' | 'registry'> & Pick<KeyServices, 'upstreams'>;
   /** Left out: nobody has a say in sessions that run. */
   readonly control?: Pick<RevocationServices, 'peers' | 'tokenSeconds'>;
 }
@@ -97,10 +97,11 @@ export function createApp(services: AppServices): Express {
   const { admission, calls, control } = services;
   // Origin and credential come before the body, so that nobody's costs anything.
   const minting = [identify(admission, 'mint'), jsonBody(bodyBytes)];
-  if (calls && control) {
-    callRoutes(app, { ...control, admission, calls }, cors(services));
+  const keys = calls && { ...services, ...calls };
+  if (keys && control) {
+    callRoutes(app, { ...keys, ...control }, cors(services));
     app.use(previewKeyPath, cors(services));
-    app.post(previewKeyPath, minting, mintEphemeralKey(calls, 'preview'));
+    app.post(previewKeyPath, minting, mintEphemeralKey(keys, 'preview'));
   }
   const audit = createAudit(services);
   app.use(controlPath, threshold(admission));
@@ -111,7 +112,7 @@ export function createApp(services: AppServices): Express {
   }
   const secretDoor = (paths: readonly string[], form: Form): void => {
     const secret = mintSecret(admission, form);
-    const key = calls && mintEphemeralKey(calls, form);
+    const key = keys && mintEphemeralKey(keys, form);
     app.use([...paths], cors(services));
     app.post([...paths], ...minting, (request, response, next) =>
       (key && request.query.for === 'webrtc' ? key : secret)(request, response, next),

@@ -2,14 +2,17 @@
 
 import type { Request, RequestHandler, Response } from 'express';
 import type { AdmissionServices } from '../admission/candidate.js';
-import { checkIntent, drainingError, modelOf, profileOf } from '../admission/judging.js';
+import { checkIntent, checkWebrtc, drainingError, modelOf, profileOf } from '../admission/judging.js';
+import { type Principal, userKey } from '../auth/principal.js';
 import { RelayError } from '../errors.js';
 import { publicSession } from '../policy/policy.js';
 import type { Profile } from '../policy/profile.js';
 import { renderSession } from '../policy/render.js';
 import type { JsonObject } from '../protocol/event.js';
 import { defaultTemperature, sessionToPreview } from '../protocol/translate/session.js';
-import type { Calls } from '../session/calls.js';
+import type { Log } from '../telemetry/log.js';
+import { type EphemeralKey, mintKey } from '../upstream/calls.js';
+import type { UpstreamPool } from '../upstream/pool.js';
 import { orderedUuid } from '../uuid.js';
 import { guestOf, urlOf } from './guest.js';
 
@@ -30,6 +33,8 @@ export type Form = 'ga' | 'preview';
 
 /** What upstream gives at the most, and by default. */
 const keySeconds = 600;
+/** A shutdown is what ends it: the upstreams are closed then. */
+const never = new AbortController().signal;
 
 /**
  * An app token in, a secret for one browser session out. The session configuration that the request carries is the
@@ -52,18 +57,76 @@ export function mintSecret(admission: AdmissionServices, form: Form): RequestHan
   };
 }
 
-/** An app token in, upstream's own key out, for profiles that hand such keys out; all but the key is redacted. */
-export function mintEphemeralKey(calls: Calls, form: Form): RequestHandler {
+/** What ephemeral keys are minted with. */
+export interface KeyServices {
+  readonly admission: AdmissionServices;
+  readonly upstreams: Pick<UpstreamPool, 'reach'>;
+  readonly log: Log;
+}
+
+/**
+ * An app token in, upstream's own key out, for profiles that hand such keys out; all but the key is redacted. What is done
+ * with it is no session of the relay: it ends when upstream ends it.
+ */
+export function mintEphemeralKey(services: KeyServices, form: Form): RequestHandler {
+  const { admission, log } = services;
   return async (request: Request, response) => {
+    if (admission.registry.isDraining) throw drainingError();
+    const { principal } = guestOf(response);
     const { requestId } = response.locals as { requestId: string };
-    const { key, principal, profile } = await calls.mint(
-      guestOf(response),
-      requestId,
-      lifetime(request.body, keySeconds),
-    );
+    const profile = profileOf(principal, admission.settings().profiles);
+    checkWebrtc(profile);
+    if (!profile.webrtc.ephemeral_keys) {
+      throw new RelayError(
+        'forbidden',
+        'The profile of the token hands out no ephemeral keys of the upstream; send the SDP offer to /v1/realtime/calls.',
+      );
+    }
+    admission.connects.mint(principal, profile);
+    const seconds = Math.min(lifetime(request.body, keySeconds), principal.expiresAt - Date.now() / 1000);
+    const key = await mintUpstream(services, principal, profile, requestId, Math.ceil(seconds));
+    const { subject, tenant } = principal;
+    const whose = { requestId, subject, ...(tenant !== null && { tenant }), profile: profile.name };
+    log.info({ ...whose, upstream: key.upstream.name, azure: key.requestIds }, 'key.minted');
     answer(response, form, { ...key, profile, model: modelOf(profile, urlOf(request)), claims: principal.claims });
   };
 }
+
+/** Whoever could ask for any number would use up what upstream allows for all: each takes a place of its user's. */
+async function mintUpstream(
+  { admission, upstreams }: KeyServices,
+  principal: Principal,
+  profile: Profile,
+  holder: string,
+  life: number,
+): Promise<EphemeralKey> {
+  const { store } = admission;
+  const { dial_seconds: dialSeconds, second_dial_ms: secondDialMs } = admission.settings().limits;
+  const limit = profile.limits.sessions_per_user;
+  const place = { purpose: 'keys' as const, key: `keys:${userKey(principal)}`, limit, ttlSeconds: life };
+  try {
+    // The key is good whatever becomes of this process.
+    const { outcome } = await store.enter({ place, holds: [], holder, owner: '' });
+    if (outcome === 'in') {
+      const session = renderSession(profile, principal.claims);
+      const { answer: key } = await upstreams.reach(
+        { requestId: holder, signal: never, dialSeconds, secondDialMs },
+        (target, options) => mintKey(target, session, life, options),
+        'ga',
+      );
+      return key;
+    }
+  } catch (error) {
+    void store.leave(holder).catch(reported);
+    throw error;
+  }
+  throw new RelayError('rate_limited', `At most ${limit} keys of one user at the same time.`, {
+    retryAfterMs: life * 1000,
+  });
+}
+
+/** Its time runs out by itself; it was reported where it failed. */
+function reported(_error: unknown): void {}
 
 interface Minted {
   readonly value: string;

@@ -15,6 +15,7 @@ import { clientLeg, refusedLeg } from '../legs/client.js';
 import { ClientSocket } from '../legs/client-socket.js';
 import { eventBytesOf } from '../legs/read.js';
 import { eventOf } from '../protocol/event.js';
+import type { Reaches } from '../session/reach.js';
 import type { SessionRegistry } from '../session/registry.js';
 import { Session, type SessionServices } from '../session/session.js';
 import { surely } from '../session/surely.js';
@@ -40,6 +41,7 @@ interface Knock {
 export interface GatewayServices {
   readonly admission: AdmissionServices;
   readonly session: Omit<SessionServices, 'ended'>;
+  readonly reaches: Pick<Reaches, 'bySocket'>;
   readonly registry: SessionRegistry;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -115,10 +117,14 @@ export function createGateway(services: GatewayServices) {
         return;
       }
       const leg = clientLeg(ws, socket, admission, metrics.slowPath);
-      session = new Session(admission, leg, {
-        ...services.session,
-        ended: (ended) => registry.remove(ended),
-      });
+      session = new Session(
+        admission,
+        { client: leg, reach: services.reaches.bySocket },
+        {
+          ...services.session,
+          ended: (ended) => registry.remove(ended),
+        },
+      );
       registry.add(session);
       admission.seated();
     } catch (error) {
@@ -131,7 +137,7 @@ export function createGateway(services: GatewayServices) {
       );
       return;
     }
-    void session.dial();
+    void session.open();
   }
 
   function note(error: RelayError, knock: Knock): void {

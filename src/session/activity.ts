@@ -7,7 +7,8 @@ import {
   previewServerEvents,
   serverEvents,
 } from '../protocol/catalogue.js';
-import type { Step } from '../protocol/event.js';
+import type { RealtimeEvent } from '../protocol/event.js';
+import type { Tap } from './taps.js';
 
 const names = new Set<string>([...clientEvents, ...previewClientEvents, ...serverEvents, ...previewServerEvents]);
 
@@ -15,8 +16,8 @@ const names = new Set<string>([...clientEvents, ...previewClientEvents, ...serve
 type Counts = Readonly<Record<string, number>>;
 
 export interface Activity {
-  /** The step that counts one direction; it changes nothing. */
-  step(direction: Direction): Step;
+  /** What counts. */
+  readonly tap: Tap;
   /** What has passed since the last call, or null when nothing has. */
   take(): Readonly<Record<Direction, Counts>> | null;
 }
@@ -24,15 +25,12 @@ export interface Activity {
 /** Starts to count. */
 export function createActivity(): Activity {
   const counts = { up: new Map<string, number>(), down: new Map<string, number>() };
+  const counted = (of: Map<string, number>) => (event: RealtimeEvent) => {
+    const type = names.has(event.type) ? event.type : 'other';
+    of.set(type, (of.get(type) ?? 0) + 1);
+  };
   return {
-    step(direction) {
-      const own = counts[direction];
-      return (event) => {
-        const type = names.has(event.type) ? event.type : 'other';
-        own.set(type, (own.get(type) ?? 0) + 1);
-        return event;
-      };
-    },
+    tap: { sent: counted(counts.up), came: counted(counts.down) },
     take() {
       const { up, down } = counts;
       if (up.size + down.size === 0) return null;

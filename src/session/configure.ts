@@ -15,6 +15,8 @@ export type Outcome = { readonly session: JsonObject } | { readonly rejected: Js
 export interface Configuration {
   /** Whether upstream has been told. */
   readonly isSent: boolean;
+  /** Whether upstream says things that are somebody else's meanwhile. */
+  readonly isShared: boolean;
   /** Looks at an event of upstream; null while nothing has come of it. */
   look(event: RealtimeEvent): Outcome | null;
 }
@@ -23,6 +25,7 @@ export interface Configuration {
 export function configureGreeted(session: JsonObject, say: Speak): Configuration {
   let isSent = false;
   return {
+    isShared: false,
     get isSent() {
       return isSent;
     },
@@ -46,6 +49,7 @@ export function configureShared(session: JsonObject, say: Speak): Configuration 
   say({ type: family.up.configure, event_id: id, session });
   return {
     isSent: true,
+    isShared: true,
     look({ type, body }) {
       if (type === family.down.error)
         return isObject(body?.error) && body.error.event_id === id ? { rejected: body.error } : null;

@@ -1,14 +1,16 @@
 /** The end of a session at shutdown: what has begun is finished, and nothing new begins. */
 
+import type { Cancel, Clock } from '../clock.js';
 import type { Turns } from './pending.js';
 
 /** What a drain needs of its session. */
 export interface DrainPorts {
-  readonly turns: Pick<Turns, 'isUnsettled' | 'isOwed' | 'isSpeaking' | 'unasked' | 'takeRecording'>;
+  readonly clock: Clock;
+  readonly turns: Pick<Turns, 'isUnsettled' | 'isOwed' | 'isPlaying' | 'isSpeaking' | 'unasked' | 'takeRecording'>;
+  /** Whether the relay itself has yet to ask for an answer. */
+  isOwing(): boolean;
   /** Whether something of the client's is held that upstream does not know of yet. */
   isHolding(): boolean;
-  /** Whether an answer is played that upstream has given already. */
-  isPlaying(): boolean;
   /** Whether all that upstream has said is on its way to the client. */
   isWritten(): boolean;
   /** Nothing is left to finish. */
@@ -28,9 +30,9 @@ const patienceMs = { speech: 2000, tool: 10_000 } as const;
 const unwrittenMs = 25;
 
 /** Starts to drain one session. */
-export function createDrain({ turns, isHolding, isPlaying, isWritten, over }: DrainPorts): Drain {
+export function createDrain({ clock, turns, isOwing, isHolding, isWritten, over }: DrainPorts): Drain {
   let isOver = false;
-  let timer: NodeJS.Timeout | null = null;
+  let again: Cancel | null = null;
   let recordedAt = Number.NEGATIVE_INFINITY;
   let heldAt = Number.NEGATIVE_INFINITY;
   let unasked: typeof turns.unasked = null;
@@ -49,22 +51,23 @@ export function createDrain({ turns, isHolding, isPlaying, isWritten, over }: Dr
     const awaits = unasked !== null && now - unaskedSince < patienceMs[unasked];
     // What was let go of just now may be speech that upstream has yet to hear.
     const holds = now - heldAt < patienceMs.speech;
-    return awaits || records || holds || isPlaying() || turns.isSpeaking() || turns.isUnsettled() || turns.isOwed();
+    const isBusy = turns.isPlaying() || turns.isSpeaking() || turns.isUnsettled() || turns.isOwed();
+    return awaits || records || holds || isBusy || isOwing();
   }
 
   function look(): void {
-    if (timer) clearTimeout(timer);
-    timer = null;
+    again?.();
+    again = null;
     if (isOver || isUnfinished()) return;
     if (isWritten()) over();
-    else timer = setTimeout(look, unwrittenMs);
+    else again = clock.at(unwrittenMs, look);
   }
 
   return {
     look,
     stop() {
       isOver = true;
-      if (timer) clearTimeout(timer);
+      again?.();
     },
   };
 }

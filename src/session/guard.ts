@@ -4,24 +4,26 @@ import { randomUUID } from 'node:crypto';
 import { RelayError } from '../errors.js';
 import type { Watch } from '../policy/conformance.js';
 import { relayPrefix } from '../protocol/catalogue.js';
-import { isObject, type JsonObject, type RealtimeEvent } from '../protocol/event.js';
+import { isObject, type JsonObject, type Step } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
 import { rejectionOf } from './rejection.js';
-import type { Speak } from './speak.js';
+import type { Say } from './speak.js';
 
 /** What a guard may do. */
 interface GuardPorts {
-  readonly say: Speak;
-  /** Told of every forbidden change, with the paths of the fields. */
-  violated(fields: readonly string[]): void;
+  readonly say: Say;
+  /** Told of every forbidden change, with the paths of the fields and how many there have been. */
+  violated(fields: readonly string[], times: number): void;
 }
 
-interface Guard {
+export interface Guard {
   /**
    * Judges what upstream says on the sideband.
    * @throws RelayError `forbidden` when the browser does not let go
    */
-  judge(event: RealtimeEvent): void;
+  readonly step: Step;
+  /** Forbidden changes so far. */
+  readonly violations: number;
 }
 
 interface Rules {
@@ -52,7 +54,7 @@ export function createGuard({ watch, violations, reportOnly }: Rules, ports: Gua
     // What is being put back already is not a new violation: the answer is on its way.
     if (fields.every((field) => last.includes(field))) return;
     count++;
-    ports.violated(fields);
+    ports.violated(fields, count);
     if (reportOnly) return;
     if (count >= violations) {
       throw new RelayError('forbidden', `The client changed the session ${count} times in ways the profile forbids.`);
@@ -71,9 +73,14 @@ export function createGuard({ watch, violations, reportOnly }: Rules, ports: Gua
   }
 
   return {
-    judge({ type, body }) {
+    step(event) {
+      const { type, body } = event;
       if (type === family.down.configured && isObject(body?.session)) updated(body.session);
       else if (type === family.down.error && isObject(body?.error)) refused(body.error);
+      return event;
+    },
+    get violations() {
+      return count;
     },
   };
 }

@@ -12,16 +12,17 @@ export interface Interruption {
 /** What an interruption needs of its session. */
 interface InterruptionPorts {
   /** The responses that run. */
-  readonly running: ReadonlySet<string>;
+  running(): ReadonlySet<string>;
   /** Drops the speech that waits: of one response, or all of it. */
   drop(response: string | null): void;
 }
 
 /** Watches one session. */
-export function createInterruption({ running, drop }: InterruptionPorts): Interruption {
+export function createInterruption({ running: runs, drop }: InterruptionPorts): Interruption {
   let interrupts = true;
 
   const cancelled = ({ response_id }: JsonObject): void => {
+    const running = runs();
     if (typeof response_id === 'string') drop(response_id);
     // Upstream had said all of it; what is left of it is here. Which of several is meant, upstream's answer says.
     else if (running.size === 0) drop(null);

@@ -1,6 +1,8 @@
 /** Everything that ends a session because time has passed, in the order in which it is looked at. */
 
+import type { Moment } from '../clock.js';
 import type { ExitId } from '../errors.js';
+import type { Profile } from '../policy/profile.js';
 import type { Initiator } from '../telemetry/labels.js';
 
 /** What is known of a session once a second; times are in `performance.now()`, spans in seconds. */
@@ -17,8 +19,9 @@ export interface Facts {
   readonly clientStalled: number;
   readonly upstreamStalled: number;
   readonly mostStalled: number;
-  /** Whether an answer is due for longer than upstream may be silent. */
-  readonly upstreamIsSilent: boolean;
+  /** For how long upstream has said nothing though it owes an answer, and how long it may. */
+  readonly upstreamSilent: number;
+  readonly mostSilent: number;
   readonly endsAt: number;
   readonly idleFor: number;
   readonly mostIdle: number;
@@ -62,10 +65,57 @@ function overdueOpen(now: number, facts: Facts): Due | null {
   if (facts.upstreamStalled > Math.min(facts.mostStalled, mostUpstreamStalls)) {
     return { id: 'slow_consumer', initiator: 'upstream', message: 'The upstream stopped reading.' };
   }
-  if (facts.upstreamIsSilent) {
+  if (facts.upstreamSilent > facts.mostSilent) {
     const message = 'The upstream went silent when an answer was due.';
     return { id: 'upstream_timeout', initiator: 'upstream', message };
   }
   if (now >= facts.endsAt) return { id: 'session_expired', initiator: 'relay' };
   return facts.idleFor > facts.mostIdle ? { id: 'idle_timeout', initiator: 'relay' } : null;
+}
+
+/** The end that profile and upstream set. */
+export interface Deadline {
+  /** In `performance.now()`. */
+  readonly at: number;
+  /** The same in milliseconds since 1970, as it was when it was learned. */
+  readonly wallAt: number;
+}
+
+/** While nobody has set one. */
+export const noDeadline: Deadline = { at: Number.POSITIVE_INFINITY, wallAt: Number.POSITIVE_INFINITY };
+
+/** Upstream cuts a session at its announced end without a word to our client; we end it a little earlier. */
+const upstreamMarginMs = 30_000;
+/** Sessions are looked at once a second, and the last half second is upstream's. */
+const leastMarginMs = 2000;
+
+/**
+ * The deadline of a session that started at `startedAt` (in `performance.now()`) and is being opened.
+ * @param upstreamExpiresAt upstream's own `expires_at`, in seconds since 1970; anything else counts as no limit
+ */
+export function deadlineOf(
+  { limits }: Pick<Profile, 'limits'>,
+  startedAt: number,
+  { now, wall }: Moment,
+  upstreamExpiresAt: unknown,
+): Deadline {
+  const own = startedAt + (limits.session_seconds ?? Number.POSITIVE_INFINITY) * 1000;
+  const at = Math.min(own, now + usableMs(upstreamExpiresAt, wall));
+  return { at, wallAt: wall + (at - now) };
+}
+
+/** Where upstream gives little time, the margin is a tenth of it, but not so little that the end would be missed. */
+function usableMs(expiresAt: unknown, wall: number): number {
+  if (typeof expiresAt !== 'number' || expiresAt * 1000 <= wall) return Number.POSITIVE_INFINITY;
+  const left = expiresAt * 1000 - wall;
+  return left - Math.min(upstreamMarginMs, Math.max(left / 10, leastMarginMs), left / 2);
+}
+
+/** What the client is told of the end: its time in seconds since 1970, and the exit it will be. */
+export function announced({ wallAt }: Deadline, tokenEndsAt: number): { expiresAt: number; id: ExitId } {
+  const byToken = tokenEndsAt < wallAt;
+  return {
+    expiresAt: Math.floor(Math.min(tokenEndsAt, wallAt) / 1000),
+    id: byToken ? 'token_expired' : 'session_expired',
+  };
 }

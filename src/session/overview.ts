@@ -2,8 +2,8 @@
 
 import type { Admission } from '../admission/admission.js';
 import type { Dialed } from '../upstream/dial.js';
-import { announced, type Deadline } from './deadline.js';
-import type { Totals } from './meter.js';
+import type { Totals } from './books.js';
+import { announced, type Deadline } from './overdue.js';
 
 /** A live session as others may see it; times are in milliseconds since 1970. */
 export interface Overview {
@@ -26,7 +26,7 @@ export interface Overview {
 
 /** What only a session itself knows. */
 interface Inner extends Pick<Overview, 'state' | 'startedAt' | 'lastEventAt'> {
-  readonly dialed: Dialed | null;
+  readonly reached: Pick<Dialed, 'upstream' | 'requestIds'> | null;
   /** Upstream's own id of it. */
   readonly azureId: unknown;
   readonly deadline: Deadline;
@@ -36,17 +36,17 @@ interface Inner extends Pick<Overview, 'state' | 'startedAt' | 'lastEventAt'> {
 /** Puts together what can be told. */
 export function overviewOf(
   { profile, dialect, principal }: Admission,
-  { state, startedAt, lastEventAt, dialed, azureId, deadline, totals }: Inner,
+  { state, startedAt, lastEventAt, reached, azureId, deadline, totals }: Inner,
 ): Overview {
   const { turns, tokens, audioSecondsUp, audioSecondsDown } = totals;
   return {
     profile: profile.name,
     dialect,
     state,
-    upstream: dialed?.upstream.name ?? null,
+    upstream: reached?.upstream.name ?? null,
     azure: {
       sessionId: typeof azureId === 'string' ? azureId.slice(0, 128) : null,
-      requestIds: Object.values(dialed?.requestIds ?? {}),
+      requestIds: Object.values(reached?.requestIds ?? {}),
     },
     startedAt,
     expiresAt: announced(deadline, principal.expiresAt * 1000).expiresAt * 1000,

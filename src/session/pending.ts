@@ -11,6 +11,8 @@ export interface Turns {
   up(body: JsonObject): void;
   /** Takes note of a parsed event of upstream. */
   down(type: string, body: JsonObject): void;
+  /** What was asked for and has not begun, by the `event_id` of the `response.create`. */
+  readonly asked: readonly string[];
   /** The responses that run. */
   readonly running: ReadonlySet<string>;
   /** Whether an answer runs or is to come. */
@@ -19,6 +21,8 @@ export interface Turns {
   isOwed(): boolean;
   /** Whether upstream has yet to report what something costs. */
   isUnsettled(): boolean;
+  /** Whether an answer that was given is still heard, where upstream says so: beside a call. */
+  isPlaying(): boolean;
   /** Whether the user is in the middle of a sentence, as far as upstream says so. */
   isSpeaking(): boolean;
   /** What waits for the client to ask for an answer: its user's speech, or the output of its tool. */
@@ -39,7 +43,6 @@ export function createTurns(): Turns {
 
 class OpenTurns implements Turns {
   readonly running = new Set<string>();
-  /** By the `event_id` of the `response.create`. */
   readonly asked: string[] = [];
   /** Items of upstream's own tools, which may take their time. */
   readonly working: string[] = [];
@@ -51,6 +54,7 @@ class OpenTurns implements Turns {
   isRecording = false;
   recorded = false;
   speaking = false;
+  playing = false;
   converses = true;
   answersSpeech = true;
   detectsTurns = false;
@@ -99,6 +103,10 @@ class OpenTurns implements Turns {
 
   isUnsettled(): boolean {
     return this.isBusy() || this.transcribing.length > 0;
+  }
+
+  isPlaying(): boolean {
+    return this.playing;
   }
 
   isSpeaking(): boolean {
@@ -156,6 +164,12 @@ function rest(turns: OpenTurns, { item_id }: JsonObject): void {
   remove(turns.working, item_id);
 }
 
+function play(goesOn: boolean): (turns: OpenTurns) => void {
+  return (turns) => {
+    turns.playing = goesOn;
+  };
+}
+
 const onDown: ReadonlyMap<string, (turns: OpenTurns, body: JsonObject) => void> = new Map([
   [family.down.answerBegun, begin],
   [family.down.answerEnded, finish],
@@ -190,6 +204,8 @@ const onDown: ReadonlyMap<string, (turns: OpenTurns, body: JsonObject) => void> 
   [family.down.untranscribed, transcribed],
   ...family.down.toolBegun.map((type) => [type, work] as const),
   ...family.down.toolEnded.map((type) => [type, rest] as const),
+  [family.down.playingBegun, play(true)],
+  ...family.down.playingEnded.map((type) => [type, play(false)] as const),
   [family.down.error, refuse],
 ]);
 

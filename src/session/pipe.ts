@@ -1,5 +1,6 @@
 /** One direction of a session: an event comes from one leg, passes the steps in order, and leaves on the other. */
 
+import type { Cancel, Clock } from '../clock.js';
 import type { Leg } from '../legs/leg.js';
 import { detached, type RealtimeEvent, type Step } from '../protocol/event.js';
 import type { Metrics } from '../telemetry/metrics.js';
@@ -8,6 +9,7 @@ import type { Limits } from './limits.js';
 /** What a pipe needs of its session. */
 export interface Flow {
   readonly traffic: Metrics['traffic']['up'];
+  readonly clock: Clock;
   /** Whether events may still pass; false once the session has ended. */
   isOpen(): boolean;
   /** A step threw. */
@@ -17,10 +19,11 @@ export interface Flow {
 /** Where a pipe runs from and to, and what happens in between. */
 interface Between {
   readonly from: Leg;
-  readonly to: Leg;
+  /** Null where what comes is only seen. */
+  readonly to: Leg | null;
   readonly steps: readonly Step[];
-  /** How fast events may come; absent where they may come at any pace. */
-  readonly limits?: Limits;
+  /** How fast events may come; null where they may come at any pace. */
+  readonly limits: Limits | null;
 }
 
 /** What has to wait: an event, and what came with it. */
@@ -30,7 +33,7 @@ interface Due {
   readonly others: RealtimeEvent[];
 }
 
-/** Waits are looked at again after this, also because a timer cannot be set to any time. */
+/** Waits are looked at again after this. */
 const longestWaitMs = 60_000;
 
 export class Pipe {
@@ -38,11 +41,11 @@ export class Pipe {
   #between: Between | null = null;
   /** The event that waits for its rate, with its source held behind it. */
   #due: Due | null = null;
-  #wait: NodeJS.Timeout | null = null;
+  #wait: Cancel | null = null;
   #heldSince = 0;
   #heldBefore = 0;
-  /** Set by every message; the session's tick reads and clears it. */
-  active = false;
+  /** Whether anything came since the last look. */
+  isActive = false;
   /** Milliseconds that messages have taken. */
   workMs = 0;
   /** Messages taken. */
@@ -59,7 +62,7 @@ export class Pipe {
 
   /** Takes an event of the source; `bytes` as in LegEvents. */
   push(event: RealtimeEvent, bytes: number, arrivedMs: number): void {
-    this.active = true;
+    this.isActive = true;
     try {
       if (bytes > 0) this.#first(event, bytes, arrivedMs);
       else if (this.#due !== null) this.#due.others.push(event);
@@ -82,7 +85,7 @@ export class Pipe {
 
   /** Takes note of a message that came to nothing. */
   wasted(bytes: number, arrivedMs: number): void {
-    this.active = true;
+    this.isActive = true;
     if (this.#due !== null) this.flush();
     this.#count(bytes);
     const wait = this.#between?.limits?.wasted(bytes, arrivedMs) ?? 0;
@@ -98,15 +101,15 @@ export class Pipe {
   #took(arrivedMs: number): void {
     const took = performance.now() - arrivedMs;
     this.workMs += took;
-    this.#flow.traffic.latency.observe(took / 1000);
+    if (this.#between?.to) this.#flow.traffic.latency.observe(took / 1000);
   }
 
   /** Holds the source until `due` may pass. */
   #hold(waitMs: number, due: Due | null): void {
     this.#due = due;
     this.#between?.from.hold('rate');
-    if (this.#wait) clearTimeout(this.#wait);
-    this.#wait = setTimeout(this.#goOn, Math.min(waitMs, longestWaitMs));
+    this.#wait?.();
+    this.#wait = this.#flow.clock.at(Math.min(waitMs, longestWaitMs), this.#goOn);
   }
 
   readonly #goOn = (): void => {
@@ -138,9 +141,16 @@ export class Pipe {
 
   /** Nothing passes any more; what waits is dropped. */
   close(): void {
-    if (this.#wait) clearTimeout(this.#wait);
+    this.#wait?.();
     this.#wait = null;
     this.#due = null;
+  }
+
+  /** The same, for who looks. */
+  wasActive(): boolean {
+    const was = this.isActive;
+    this.isActive = false;
+    return was;
   }
 
   /** Bytes that were read and wait. */
@@ -159,9 +169,10 @@ export class Pipe {
       }
       event = result;
     }
-    if (!this.#flow.isOpen()) return;
-    between.to.send(event);
-    if (between.to.isFull && this.#heldSince === 0) {
+    const { to } = between;
+    if (to === null || !this.#flow.isOpen()) return;
+    to.send(event);
+    if (to.isFull && this.#heldSince === 0) {
       this.#heldSince = performance.now();
       between.from.hold('full');
     }

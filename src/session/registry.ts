@@ -3,17 +3,17 @@
 import type { Admission } from '../admission/admission.js';
 import type { Places } from '../admission/stay.js';
 import type { Principal } from '../auth/principal.js';
+import { type Moment, moment } from '../clock.js';
 import type { ExitId } from '../errors.js';
 import type { Initiator } from '../telemetry/labels.js';
 import { inTime } from '../wait.js';
-import { type Moment, moment } from './deadline.js';
 import type { Overview } from './overview.js';
 
 /** A session, whichever way its client is connected. */
 export interface Registered {
   readonly id: string;
   /** Of a call: what its client knows it by, with the same digits as `id`. */
-  readonly callId?: string;
+  readonly callId?: string | undefined;
   readonly admission: Pick<Admission, 'renew' | 'principal' | 'profile'>;
   readonly isOpen: boolean;
   /** Bytes waiting to be written, by the direction they travel. */

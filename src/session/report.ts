@@ -13,7 +13,7 @@ import { faultOf } from '../upstream/causes.js';
 import type { Dialed } from '../upstream/dial.js';
 import { DialFailure } from '../upstream/failure.js';
 import type { DialEvent } from '../upstream/pool.js';
-import type { Totals } from './meter.js';
+import type { Totals } from './books.js';
 import { rejectedOf } from './rejection.js';
 
 /** How a session ended; everything here is for the operator. */
@@ -46,8 +46,11 @@ export interface Opening {
   readonly readyMs: number;
 }
 
+/** The upstream of a session. */
+type Where = Pick<Dialed, 'upstream' | 'requestIds'>;
+
 /** Who a session belongs to and where it went: the same fields in every line about it. */
-export function identityOf({ id, requestId, principal, profile, dialect }: Admission, dialed: Dialed | null): object {
+export function identityOf({ id, requestId, principal, profile, dialect }: Admission, dialed: Where | null): object {
   return {
     session: id,
     requestId,
@@ -93,7 +96,7 @@ export function reportDial(event: DialEvent, { id, requestId, principal }: Admis
 /** The record of what a session cost; times are in milliseconds since 1970. */
 export function usageOf(
   { id, principal, profile }: Admission,
-  dialed: Dialed | null,
+  dialed: Where | null,
   usage: Readonly<Usage>,
   { audioSecondsUp, audioSecondsDown }: Totals,
   { startedAt, endedAt, complete }: { startedAt: number; endedAt: number; complete: boolean },
@@ -165,7 +168,7 @@ export const traced = {
     'relay.profile': profile.name,
     'relay.dialect': dialect,
   }),
-  upstream: (dialed: Dialed | null): TraceAttributes =>
+  upstream: (dialed: Where | null): TraceAttributes =>
     dialed ? { 'relay.upstream': dialed.upstream.name, 'relay.upstream.dialect': dialed.upstream.dialect } : {},
   dial: ({ upstream, outcome, seconds, status }: DialEvent, now: number): TracePart => ({
     from: now - seconds * 1000,
@@ -178,7 +181,7 @@ export const traced = {
     // Given up because the client left: nobody failed.
     failure: outcome === 'ok' || outcome === 'aborted' ? undefined : outcome,
   }),
-  end: ({ initiator, totals }: End, dialed: Dialed | null): TraceAttributes => ({
+  end: ({ initiator, totals }: End, dialed: Where | null): TraceAttributes => ({
     ...traced.upstream(dialed),
     'relay.initiator': initiator,
     'relay.turns': totals.turns,

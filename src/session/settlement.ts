@@ -3,6 +3,7 @@
  * the leg is kept until upstream has said what it cost.
  */
 
+import type { Cancel, Clock } from '../clock.js';
 import { inTime } from '../wait.js';
 
 /** What a settlement needs of the session it is the rest of. */
@@ -24,12 +25,14 @@ const cancelMs = 2000;
 export class Settlements {
   readonly #open = new Set<Settlement>();
   readonly #limit: number;
+  readonly #clock: Clock;
   #closed = false;
   #whenEmpty: (() => void) | null = null;
 
   /** @param limit at a time; a session above it closes its upstream leg at once */
-  constructor(limit: number) {
+  constructor(limit: number, clock: Clock) {
     this.#limit = limit;
+    this.#clock = clock;
   }
 
   get size(): number {
@@ -39,7 +42,7 @@ export class Settlements {
   /** Starts one; null when there is no room for it. */
   begin(rest: Unsettled): Settlement | null {
     if (this.#closed || this.#open.size >= this.#limit) return null;
-    const settlement = new Settlement(rest, () => {
+    const settlement = new Settlement(rest, this.#clock, () => {
       this.#open.delete(settlement);
       if (this.#open.size === 0) this.#whenEmpty?.();
     });
@@ -64,16 +67,18 @@ export class Settlements {
 /** The rest of one session. */
 export class Settlement {
   readonly #rest: Unsettled;
+  readonly #clock: Clock;
   readonly #over: () => void;
-  readonly #timer: NodeJS.Timeout;
+  readonly #late: Cancel;
   readonly #cancelled = new Set<string>();
-  #obeying: NodeJS.Timeout | null = null;
+  #obeying: Cancel | null = null;
   #isOver = false;
 
-  constructor(rest: Unsettled, over: () => void) {
+  constructor(rest: Unsettled, clock: Clock, over: () => void) {
     this.#rest = rest;
+    this.#clock = clock;
     this.#over = over;
-    this.#timer = setTimeout(() => this.finish(), longestMs);
+    this.#late = clock.at(longestMs, () => this.finish());
   }
 
   /** Upstream said something: stops what has begun only now, and ends when nothing is open any more. */
@@ -83,8 +88,8 @@ export class Settlement {
       if (this.#cancelled.has(id)) continue;
       this.#cancelled.add(id);
       this.#rest.cancel(id);
-      if (this.#obeying) clearTimeout(this.#obeying);
-      this.#obeying = setTimeout(this.#disobeyed, cancelMs);
+      this.#obeying?.();
+      this.#obeying = this.#clock.at(cancelMs, this.#disobeyed);
     }
     if (!this.#rest.isUnsettled()) this.finish();
   }
@@ -98,8 +103,8 @@ export class Settlement {
   finish(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    clearTimeout(this.#timer);
-    if (this.#obeying) clearTimeout(this.#obeying);
+    this.#late();
+    this.#obeying?.();
     this.#over();
     this.#rest.settled(!this.#rest.isUnsettled());
   }

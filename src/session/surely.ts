@@ -6,7 +6,12 @@ export function surely(...parts: readonly (() => void)[]): void {
     try {
       part();
     } catch (unforeseen) {
-      process.emitWarning(unforeseen instanceof Error ? unforeseen : String(unforeseen));
+      warnOf(unforeseen);
     }
   }
+}
+
+/** Says what was foreseen by nobody where nothing else can be done about it. */
+export function warnOf(unforeseen: unknown): void {
+  process.emitWarning(unforeseen instanceof Error ? unforeseen : String(unforeseen));
 }

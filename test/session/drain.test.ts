@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createClock } from '../../src/clock.js';
 import { createDrain } from '../../src/session/drain.js';
 import { createTurns } from '../../src/session/pending.js';
 
@@ -10,14 +11,15 @@ afterEach(() => {
 });
 
 function draining() {
-  const is = { holding: false, playing: false, written: true };
+  const is = { holding: false, owing: false, written: true };
   const ends: number[] = [];
   const turns = createTurns();
   turns.configured({ type: 'realtime', audio: { input: { turn_detection: { type: 'server_vad' } } } });
   const drain = createDrain({
+    clock: createClock(),
     turns,
+    isOwing: () => is.owing,
     isHolding: () => is.holding,
-    isPlaying: () => is.playing,
     isWritten: () => is.written,
     over: () => void ends.push(performance.now()),
   });

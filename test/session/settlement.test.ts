@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createClock } from '../../src/clock.js';
 import { Settlements } from '../../src/session/settlement.js';
 
 beforeEach(() => {
@@ -25,7 +26,7 @@ function rest(...ids: string[]) {
 
 describe('a settlement', () => {
   it('cancels every response once, those that begin later included, and ends when all have ended', () => {
-    const settlements = new Settlements(10);
+    const settlements = new Settlements(10, createClock());
     const one = rest('a', 'b');
     const settlement = settlements.begin(one);
     expect(one.cancelled).toEqual(['a', 'b']);
@@ -42,7 +43,7 @@ describe('a settlement', () => {
   });
 
   it('is over two seconds after the last cancel that is not obeyed, incomplete', () => {
-    const settlements = new Settlements(10);
+    const settlements = new Settlements(10, createClock());
     const one = rest('a');
     const settlement = settlements.begin(one);
     vi.advanceTimersByTime(1500);
@@ -58,7 +59,7 @@ describe('a settlement', () => {
   });
 
   it('is over after ten seconds when nothing runs and something is still to come, incomplete', () => {
-    const settlements = new Settlements(10);
+    const settlements = new Settlements(10, createClock());
     const one = { ...rest(), isUnsettled: () => true };
     settlements.begin(one);
     vi.advanceTimersByTime(9_999);
@@ -69,7 +70,7 @@ describe('a settlement', () => {
   });
 
   it('is not begun over the limit, nor after the relay has closed', async () => {
-    const settlements = new Settlements(2);
+    const settlements = new Settlements(2, createClock());
     expect([1, 2, 3].map(() => settlements.begin(rest('a')) !== null)).toEqual([true, true, false]);
     await settlements.close(0);
     expect(settlements.size).toBe(0);
@@ -78,7 +79,7 @@ describe('a settlement', () => {
   });
 
   it('has the time to drain, and the relay waits no longer than that, or than it is needed', async () => {
-    const slow = new Settlements(2);
+    const slow = new Settlements(2, createClock());
     const never = { ...rest(), isUnsettled: () => true };
     slow.begin(never);
     const closed = slow.close(3000);
@@ -88,7 +89,7 @@ describe('a settlement', () => {
     await closed;
     expect(never.ends).toEqual([false]);
 
-    const quick = new Settlements(2);
+    const quick = new Settlements(2, createClock());
     const soon = rest('a');
     const settlement = quick.begin(soon);
     const waited = quick.close(3000);

@@ -1,0 +1,197 @@
+/**
+ * A leg to upstream as a session has it: how it was reached, how far its configuration is, what upstream owes on it, who asks
+ * for what, and how it is let go of. A session has one at a time; one that is not its own any more only settles.
+ */
+
+import type { Clock } from '../clock.js';
+import type { InstanceLimits } from '../config/file.js';
+import type { JsonObject, RealtimeEvent, Step } from '../protocol/event.js';
+import { family } from '../protocol/family.js';
+import type { Metrics } from '../telemetry/metrics.js';
+import { type Asks, createAsks } from './asks.js';
+import type { Books } from './books.js';
+import { type Configuration, configureGreeted, configureShared, effective } from './configure.js';
+import { createMeter, type Meter, type MeterPorts } from './meter.js';
+import type { Turns } from './pending.js';
+import { type Flow, Pipe } from './pipe.js';
+import type { Reached } from './reach.js';
+import type { Settlement, Settlements } from './settlement.js';
+import { createSay, type Say } from './speak.js';
+
+/** What an attachment needs of its session. */
+interface AttachmentPorts extends Omit<MeterPorts, 'upstream'> {
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly limits: Pick<InstanceLimits, 'configure_seconds'>;
+  readonly books: Books;
+  readonly flow: Flow;
+  /** Names what is said. */
+  readonly named: Say;
+  /** An event of the client's that was let pass will never be sent. */
+  withdrawn(eventId: string): void;
+  /** Shows what passes of the client's. */
+  readonly passed: Step;
+  /** Upstream runs what was imposed. */
+  ready(session: JsonObject): void;
+}
+
+export class Attachment {
+  readonly reached: Reached;
+  readonly down: Pipe;
+  readonly meter: Meter;
+  readonly asks: Asks;
+  readonly say: Say;
+  readonly configureBy: number;
+  readonly at = performance.now();
+  readonly #ports: AttachmentPorts;
+  #configuration: Configuration | null = null;
+  #isConfigured = false;
+  #settlement: Settlement | null = null;
+  #silentSince = 0;
+  /** Upstream's own id of the session. */
+  azureId: unknown = null;
+  /** Whether pings were answered at the last look. */
+  isAlive = true;
+  /** Called when an event of upstream, speech itself excepted, has been passed on. */
+  onPassed: (() => void) | null = null;
+
+  constructor(reached: Reached, ports: AttachmentPorts) {
+    this.reached = reached;
+    this.#ports = ports;
+    this.configureBy = this.at + ports.limits.configure_seconds * 1000;
+    this.down = new Pipe(ports.flow);
+    this.meter = createMeter(ports.books, ports.metrics, {
+      upstream: () => reached.upstream.name,
+      spent: (tokens) => ports.spent(tokens),
+      untranscribed: (code, model) => ports.untranscribed(code, model),
+    });
+    this.say = createSay(reached.leg, this.meter, ports.named);
+    this.asks = createAsks({
+      clock: ports.clock,
+      mostRounds: mostToolRounds,
+      say: this.say,
+      pass: (event) => this.#pass(event),
+      withdrawn: (eventId) => ports.withdrawn(eventId),
+    });
+  }
+
+  get turns(): Turns {
+    return this.meter.turns;
+  }
+
+  /** Imposes a session object. */
+  configure(session: JsonObject): void {
+    this.#configuration = this.reached.shared
+      ? configureShared(session, this.say)
+      : configureGreeted(session, this.say);
+  }
+
+  /** Whether upstream has been told what to run. */
+  get isSent(): boolean {
+    return this.#configuration?.isSent === true;
+  }
+
+  /** Looks whether upstream runs what was imposed; on a leg of the relay's own nothing else passes until it does. */
+  readonly configuring: Step = (event) => {
+    const isShared = this.reached.shared !== null;
+    if (this.#isConfigured && !isShared) return event;
+    const outcome = this.#configuration?.look(event);
+    if (outcome) this.#configured(effective(outcome));
+    return isShared ? event : null;
+  };
+
+  #configured(session: JsonObject): void {
+    this.#isConfigured = true;
+    this.azureId = session.id;
+    this.meter.configured(session);
+    this.asks.configured(session);
+    this.#ports.ready(session);
+  }
+
+  /** What of the client's was kept goes on its way. */
+  #pass(event: RealtimeEvent): void {
+    this.meter.up(event);
+    this.#ports.passed(event);
+    this.reached.leg.send(event);
+  }
+
+  /** Counts and follows what comes from upstream. */
+  readonly see: Step = (event) => {
+    if (event.body) {
+      this.asks.down(event);
+      if (this.onPassed) queueMicrotask(this.onPassed);
+    }
+    return this.meter.down(event);
+  };
+
+  /**
+   * Once a second: looks after the leg. `isHeldUp` is true while upstream takes nothing, and so cannot answer.
+   * @returns whether upstream was heard since the last look
+   */
+  look(now: number, isOpening: boolean, isHeldUp: boolean): boolean {
+    const isOwed = this.turns.isOwed();
+    const wasHeard = this.down.wasActive();
+    this.isAlive = this.reached.leg.isAlive(now, isOpening || isOwed);
+    if (!isOwed || wasHeard || isHeldUp || this.down.heldSeconds() > 0) this.#silentSince = 0;
+    else if (this.#silentSince === 0) this.#silentSince = now;
+    return wasHeard;
+  }
+
+  /** For how many milliseconds upstream has said nothing though it owes an answer. */
+  silentMs(now: number): number {
+    return this.#silentSince === 0 ? 0 : now - this.#silentSince;
+  }
+
+  cancel(responseId: string): void {
+    this.say({ type: family.up.cancel, response_id: responseId });
+  }
+
+  /**
+   * The session has ended. Where something is still to be paid for, upstream is kept until it has said what it costs, in one
+   * of the instance's settlements; null when upstream is not to be relied on any more. `settled` is called once;
+   * `complete` is false when upstream did not get to say everything.
+   */
+  settle(settlements: Settlements | null, settled: (complete: boolean) => void): void {
+    const { turns } = this;
+    this.asks.close();
+    if (turns.isUnsettled()) {
+      this.#settlement =
+        settlements?.begin({
+          running: turns.running,
+          isUnsettled: () => turns.isUnsettled(),
+          cancel: (id) => this.cancel(id),
+          settled,
+        }) ?? null;
+    }
+    if (this.#settlement) this.#listen(this.#settlement);
+    else settled(!turns.isUnsettled());
+  }
+
+  /** From now on what upstream sends is only counted. */
+  #listen(settlement: Settlement): void {
+    const { leg } = this.reached;
+    // Speech that nobody hears any more costs what the end of its response says.
+    const noSpeech: Step = (event) => (event.raw ? null : event);
+    const last: Step = () => {
+      settlement.heard();
+      return null;
+    };
+    this.down.connect({ from: leg, to: null, steps: [noSpeech, this.meter.down, last], limits: null });
+    leg.release('full');
+  }
+
+  /** Nothing more will come from upstream. */
+  finish(): void {
+    this.#settlement?.finish();
+  }
+
+  /** Who does not read would not read a goodbye either, and would keep what was meant for it in our memory until a time-out. */
+  letGo(): void {
+    const { leg } = this.reached;
+    if (leg.isFull) leg.terminate();
+    else leg.close({ id: 'normal', event: null });
+  }
+}
+
+/** Until a profile may say. */
+const mostToolRounds = 8;

@@ -1,0 +1,205 @@
+/** What is said about one session, wherever it is said: its log lines, its trace, its part of the metrics, its record of usage. */
+
+import type { Admission } from '../admission/admission.js';
+import { moment, wallOf } from '../clock.js';
+import type { ExitId } from '../errors.js';
+import type { Hold } from '../legs/leg.js';
+import type { Initiator } from '../telemetry/labels.js';
+import type { Log } from '../telemetry/log.js';
+import type { Metrics } from '../telemetry/metrics.js';
+import { type SessionTrace, traceSession } from '../telemetry/trace.js';
+import type { UsageRecord } from '../telemetry/usage.js';
+import type { DialEvent } from '../upstream/pool.js';
+import { type Activity, createActivity } from './activity.js';
+import type { Books, Totals } from './books.js';
+import type { Pipe } from './pipe.js';
+import type { Reached } from './reach.js';
+import {
+  type End,
+  identityOf,
+  reportDial,
+  reportEnd,
+  reportOpening,
+  reportUntranscribed,
+  traced,
+  usageOf,
+} from './report.js';
+import { surely } from './surely.js';
+
+/** Details of an end that not every end has. */
+export interface Ending {
+  readonly message?: string | undefined;
+  readonly cause?: unknown;
+  /** What upstream had to do when its time was over. */
+  readonly phase?: string | undefined;
+  readonly retryAfterMs?: number | undefined;
+  /** The close code the peer sent, for the log. */
+  readonly closeCode?: number;
+}
+
+/** An end, and what was before it. */
+interface Ended extends Ending {
+  readonly id: ExitId;
+  readonly initiator: Initiator;
+  readonly up: Pipe;
+  /** Undefined where there was no upstream. */
+  readonly down: Pipe | undefined;
+  readonly refusals: number;
+  /** Whether upstream had yet to run what was imposed. */
+  readonly wasConfiguring: boolean;
+}
+
+/** Of each kind, the first ones show what there is to know. */
+const mostReports = 10;
+
+export class Chronicle {
+  readonly #admission: Admission;
+  /** Said in every line where there is one. */
+  readonly #transport: string | undefined;
+  readonly #metrics: Metrics;
+  readonly #log: Log;
+  readonly #books: Books;
+  readonly #trace: SessionTrace;
+  /** What is told and logged in the time of day is counted from here: a clock that is set meanwhile bends no span. */
+  readonly started = moment();
+  /** Only where the log is at level debug. */
+  readonly activity: Activity | null;
+  #reached: Reached | null = null;
+  #reachedAt = 0;
+  #readyAt = 0;
+  #endedAt = 0;
+  #reports = 0;
+
+  constructor(
+    admission: Admission,
+    transport: string | undefined,
+    books: Books,
+    services: { metrics: Metrics; log: Log },
+  ) {
+    this.#admission = admission;
+    this.#transport = transport;
+    this.#books = books;
+    this.#metrics = services.metrics;
+    this.#log = services.log;
+    this.#trace = traceSession(admission.traceparent, this.started.wall, traced.session(admission));
+    this.activity = services.log.isLevelEnabled('debug') ? createActivity() : null;
+  }
+
+  get #identity(): object {
+    const identity = identityOf(this.#admission, this.#reached);
+    return this.#transport === undefined ? identity : { ...identity, transport: this.#transport };
+  }
+
+  #wall(at: number): number {
+    return wallOf(this.started, at);
+  }
+
+  readonly dialed = (event: DialEvent): void => {
+    surely(
+      () => reportDial(event, this.#admission, this.#log),
+      () => this.#trace.part('dial', traced.dial(event, this.#wall(performance.now()))),
+    );
+  };
+
+  reached(reached: Reached, at: number): void {
+    this.#reached = reached;
+    this.#reachedAt = at;
+  }
+
+  /** Upstream runs the profile. */
+  opened(now: number): void {
+    const { now: startedAt } = this.started;
+    this.#readyAt = now;
+    this.#metrics.sessionReady((now - startedAt) / 1000);
+    const opening = {
+      dialMs: Math.round((this.#reached?.acceptedAt ?? now) - startedAt),
+      attempts: this.#reached?.attempts ?? 0,
+      configureMs: Math.round(now - this.#reachedAt),
+      readyMs: Math.round(now - startedAt),
+    };
+    reportOpening(opening, this.#identity, this.#log);
+    this.#configured(now);
+  }
+
+  #configured(now: number, failure?: ExitId): void {
+    const [from, to] = [this.#wall(this.#reachedAt), this.#wall(now)];
+    const attributes = traced.upstream(this.#reached);
+    this.#trace.part('configure', { from, to, attributes, ...(failure && { failure }) });
+  }
+
+  get isReady(): boolean {
+    return this.#readyAt > 0;
+  }
+
+  get totals(): Totals {
+    return this.#books.totals(this.#reached?.shared == null);
+  }
+
+  ended({ id, initiator, up, down, refusals, wasConfiguring, ...ending }: Ended, now: number): void {
+    this.#endedAt = now;
+    const end: End = {
+      reason: id,
+      initiator,
+      milliseconds: Math.round(now - this.started.now),
+      ready: this.isReady,
+      eventsUp: up.events,
+      eventsDown: down?.events ?? 0,
+      refusals,
+      heldSecondsUp: seconds(up.totalHeldSeconds()),
+      heldSecondsDown: seconds(down?.totalHeldSeconds() ?? 0),
+      totals: this.totals,
+      detail: ending.message,
+      closeCode: ending.closeCode,
+      cause: ending.cause,
+      phase: ending.phase,
+    };
+    reportEnd(end, this.#identity, this.#metrics, this.#log);
+    if (wasConfiguring) this.#configured(now, id);
+    this.#trace.end(id, this.#wall(now), traced.end(end, this.#reached));
+  }
+
+  /** What it cost, once that is final. */
+  usage(complete: boolean): UsageRecord {
+    const when = { startedAt: this.#wall(this.#readyAt), endedAt: this.#wall(this.#endedAt), complete };
+    return usageOf(this.#admission, this.#reached, this.#books.ledger.usage, this.totals, when);
+  }
+
+  /** What has passed since the last time, by type. */
+  passed(): void {
+    const passed = this.activity?.take();
+    const { id, requestId } = this.#admission;
+    if (passed) this.#log.debug({ session: id, requestId, ...passed }, 'session.events');
+  }
+
+  held(why: Hold, heldSeconds: number): void {
+    this.#log.info({ ...this.#identity, why, heldSeconds }, 'session.held');
+  }
+
+  /** The client answers no pings. */
+  unanswered(): void {
+    this.#log.info(this.#identity, 'client.unanswered');
+  }
+
+  untranscribed(code: string, model: string): void {
+    reportUntranscribed(code, model, this.#identity, this.#log);
+  }
+
+  /** What a profile that only reports let pass; the first ones of a session show what would break when it is enforced. */
+  reported(detail: string): void {
+    if (++this.#reports <= mostReports) this.#log.warn({ ...this.#identity, detail }, 'policy.reported');
+  }
+
+  /** The client changed the session where it must not; `times` so far, of which those that may be before the end are told. */
+  violated(fields: readonly string[], times: number): void {
+    this.#metrics.callViolated();
+    const { webrtc, client } = this.#admission.profile;
+    // Who is only told of them may be told of any number.
+    if (times > Math.max(mostReports, webrtc.violations)) return;
+    const message = client.report_only ? 'policy.reported' : 'call.violated';
+    this.#log.warn({ ...this.#identity, detail: `The client changed ${fields.join(', ')}.` }, message);
+  }
+}
+
+function seconds(exact: number): number {
+  return Math.round(exact * 1000) / 1000;
+}

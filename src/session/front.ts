@@ -1,0 +1,154 @@
+/**
+ * What a session has between itself and its client: a policy, where the client talks through the relay, or a guard, where the
+ * client talks to upstream and the relay sits beside.
+ */
+
+import type { Admission } from '../admission/admission.js';
+import type { ExitId } from '../errors.js';
+import type { Leg } from '../legs/leg.js';
+import { createWatch } from '../policy/conformance.js';
+import { Policy } from '../policy/policy.js';
+import { renderSession } from '../policy/render.js';
+import { eventOf, type JsonObject, type RealtimeEvent, type Refusal } from '../protocol/event.js';
+import { family } from '../protocol/family.js';
+import type { Initiator } from '../telemetry/labels.js';
+import type { Metrics } from '../telemetry/metrics.js';
+import type { Attachment } from './attachment.js';
+import type { Chronicle, Ending } from './chronicle.js';
+import { createGuard, type Guard } from './guard.js';
+import { createInterruption } from './interruption.js';
+import { createLimits, type Limits } from './limits.js';
+import type { Facts } from './overdue.js';
+import { Replies } from './replies.js';
+import { createNames, type Say } from './speak.js';
+import { beside, type Lists, type Parts, relayed } from './steps.js';
+
+/** The client's side of one session. */
+export interface Front {
+  /** What upstream is to run. */
+  readonly session: JsonObject;
+  /** How fast events may come; null where they come at any pace, or not here. */
+  readonly limits: Limits | null;
+  /** Events of the client that were refused, or changes that it must not make. */
+  readonly refusals: number;
+  /** Names what the relay says upstream. */
+  readonly named: Say;
+  /** What happens to events with this leg to upstream, and what it is to be configured with. */
+  connect(parts: Parts): Lists & { readonly imposed: JsonObject };
+  /** Upstream runs the session, whose end is at this time in seconds since 1970. */
+  opened(session: JsonObject, expiresAt: number): void;
+  /** An event of the client's that was let pass will never be sent. */
+  withdrawn(eventId: string): void;
+  /** From now on the client may ask for an answer only where `mayAsk`. */
+  drain(mayAsk: () => boolean): void;
+  refuse(refusal: Refusal): void;
+  /** A `relay.*` event, for a client that asked for them. */
+  notify(type: string, fields: JsonObject): void;
+  /** The last thing the client hears; null for nothing. */
+  farewell(id: ExitId, message: string | undefined, retryAfterMs: number | undefined): RealtimeEvent | null;
+}
+
+/** What a front needs of its session. */
+interface FrontPorts {
+  readonly metrics: Metrics;
+  readonly admission: Admission;
+  readonly chronicle: Pick<Chronicle, 'reported' | 'violated'>;
+  /** The leg to upstream, once there is one. */
+  attachment(): Attachment | null;
+  state(): Facts['state'] | 'closed';
+  end(id: ExitId, initiator: Initiator, ending: Ending): void;
+}
+
+const none: ReadonlySet<string> = new Set();
+
+/** For a client that talks through the relay. */
+export function createFront(client: Leg, ports: FrontPorts): Front {
+  const { metrics, admission, chronicle, attachment, state, end } = ports;
+  const { profile, principal, model, relayEvents } = admission;
+  const session = renderSession(profile, principal.claims);
+  const replies = new Replies({
+    client,
+    mostBuffered: 2 * admission.limits.hold_bytes,
+    mostRefusals: profile.limits.refusals,
+    relayEvents,
+    isOpen: () => state() !== 'closed',
+    end: (id, message) => end(id, 'client', { message }),
+  });
+  const policy = new Policy(profile, session, model, {
+    refuse: (refusal, race) => replies.refuse(refusal, race),
+    eventId: () => replies.eventId(),
+    answer: (body) => replies.answer(body),
+    reported: (detail) => chronicle.reported(detail),
+    ignored(type, fields, eventId) {
+      metrics.traffic.up.event(type, 'trimmed');
+      replies.ignored(fields, eventId);
+    },
+    decided: (direction, type, decision) => metrics.traffic[direction].event(type, decision),
+  });
+  const interruption = createInterruption({
+    running: () => attachment()?.turns.running ?? none,
+    drop: (response) => client.dropSpeech(response),
+  });
+  let limits: Limits | null = null;
+  return {
+    session,
+    get limits() {
+      return limits;
+    },
+    get refusals() {
+      return replies.refusals;
+    },
+    named: (body, after) => policy.injected(body, after),
+    connect(parts) {
+      // From here on the client is read.
+      limits ??= createLimits(
+        profile.limits,
+        () => attachment()?.meter.inputRate() ?? 0,
+        (refusal) => replies.refuse(refusal),
+      );
+      return { ...relayed({ ...parts, limits, policy, interruption }), imposed: session };
+    },
+    opened(effective, expiresAt) {
+      const shown = policy.sessionCreated(effective, admission.id, expiresAt);
+      client.send(eventOf({ type: family.down.greeting, event_id: replies.eventId(), session: shown }));
+    },
+    withdrawn: (eventId) => policy.withdrawn(eventId),
+    drain: (mayAsk) => policy.drain(mayAsk),
+    refuse: (refusal) => replies.refuse(refusal),
+    notify: (type, fields) => replies.notify(type, fields),
+    farewell: (id, message, retryAfterMs) => replies.farewell(id, message, retryAfterMs),
+  };
+}
+
+/** For a client that talks to upstream. */
+export function createFrontBeside({ admission, chronicle }: Pick<FrontPorts, 'admission' | 'chronicle'>): Front {
+  const { profile, principal } = admission;
+  const session = renderSession(profile, principal.claims);
+  let guard: Guard | null = null;
+  return {
+    session,
+    limits: null,
+    get refusals() {
+      return guard?.violations ?? 0;
+    },
+    named: createNames(),
+    connect(parts) {
+      const { reached, say } = parts.attachment;
+      const watch = createWatch(profile, session, reached.shared ?? {});
+      const rules = { watch, violations: profile.webrtc.violations, reportOnly: profile.client.report_only };
+      guard = createGuard(rules, {
+        say,
+        violated: (fields, times) => chronicle.violated(fields, times),
+      });
+      return { ...beside({ ...parts, guard }), imposed: watch.imposed };
+    },
+    opened: nothing,
+    withdrawn: nothing,
+    drain: nothing,
+    refuse: nothing,
+    notify: nothing,
+    farewell: () => null,
+  };
+}
+
+function nothing(): void {}
