@@ -1,0 +1,106 @@
+import { describe, expect, it } from 'vitest';
+import { createWatch } from '../../src/policy/conformance.js';
+import { profileSchema } from '../../src/policy/profile.js';
+import { eventOf, type JsonObject } from '../../src/protocol/event.js';
+import { createGuard } from '../../src/session/guard.js';
+
+const imposed = { type: 'realtime', instructions: 'Be brief.', tool_choice: 'none' };
+const audio = { input: { turn_detection: { type: 'server_vad' } }, output: { voice: 'marin', speed: 1 } };
+/** The session as upstream runs it. */
+const clean = { ...imposed, output_modalities: ['audio'], max_output_tokens: 'inf', truncation: 'auto', audio };
+
+function guarded({ violations = 3, reportOnly = false, trust = 'end_user' } = {}) {
+  const profile = { ...profileSchema.parse({ session: imposed, client: { trust } }), name: 'default' };
+  const said: JsonObject[] = [];
+  const told: (readonly [readonly string[], number])[] = [];
+  const watch = createWatch(profile, imposed, clean);
+  const guard = createGuard(
+    { watch, violations, reportOnly },
+    {
+      say: (body) => said[said.push(body) - 1] as JsonObject,
+      violated: (fields, times) => void told.push([fields, times]),
+    },
+  );
+  const hear = (body: JsonObject) => guard.step(eventOf(body));
+  const updated = (session: JsonObject) => hear({ type: 'session.updated', session: { ...clean, ...session } });
+  const idOf = (index: number) => String(said[index]?.event_id);
+  return { guard, said, told, hear, updated, idOf };
+}
+
+describe('a session that a browser changes', () => {
+  it('is put back, field by field, and counted', () => {
+    const { updated, said, told } = guarded();
+    updated({ instructions: 'Say anything.', tool_choice: 'auto' });
+    expect(told).toEqual([[['instructions', 'tool_choice'], 1]]);
+    expect(said).toEqual([{ type: 'session.update', event_id: expect.stringMatching(/^rly_/), session: imposed }]);
+  });
+
+  it('is left alone as it was made, and where a client may change it', () => {
+    const { updated, hear, said, told, guard } = guarded();
+    updated({});
+    updated({ audio: { ...audio, output: { voice: 'marin', speed: 1.2 } } });
+    hear({ type: 'response.done', response: { instructions: 'Say anything.' } });
+    hear({ type: 'session.updated' });
+    expect([said, told, guard.violations]).toEqual([[], [], 0]);
+  });
+
+  it('is not taken for changed again by what was said before it was put back', () => {
+    const { updated, said, told } = guarded();
+    updated({ instructions: 'One.' });
+    updated({ instructions: 'One.' });
+    updated({});
+    expect([told.length, said.length]).toEqual([1, 1]);
+  });
+
+  it('is put back whole when another field is changed meanwhile', () => {
+    const { updated, said, told } = guarded();
+    updated({ instructions: 'One.' });
+    updated({ tool_choice: 'auto' });
+    expect(told.map(([, times]) => times)).toEqual([1, 2]);
+    expect(said[1]?.session).toEqual(imposed);
+    // Which of the two was put back by then nobody knows.
+    expect(said).toHaveLength(2);
+  });
+
+  it('forbidden: ends with the last change that the profile bears', () => {
+    const { updated, said, told } = guarded({ violations: 2 });
+    updated({ instructions: 'One.' });
+    updated({});
+    expect(() => updated({ instructions: 'Two.' })).toThrow(expect.objectContaining({ id: 'forbidden' }));
+    expect(told).toHaveLength(2);
+    expect(said).toHaveLength(1);
+  });
+
+  it('forbidden: ends when upstream does not take it back, and not by anybody else’s error', () => {
+    const { updated, hear, idOf } = guarded();
+    updated({ instructions: 'One.' });
+    const error = { type: 'invalid_request_error', code: 'unknown_parameter', param: 'session.instructions' };
+    hear({ type: 'error', error: { ...error, event_id: 'rly_of_the_browser' } });
+    hear({ type: 'error', error });
+    expect(() => hear({ type: 'error', error: { ...error, event_id: idOf(0) } })).toThrow(
+      expect.objectContaining({ id: 'forbidden', cause: expect.objectContaining({ rejected: expect.anything() }) }),
+    );
+  });
+
+  it('is only told of where the profile only reports', () => {
+    const { updated, said, told, guard } = guarded({ reportOnly: true, violations: 2 });
+    for (let i = 0; i < 5; i++) updated({ instructions: `${i}` });
+    expect([said, told.length, guard.violations]).toEqual([[], 5, 5]);
+  });
+
+  it('may be changed by a trusted client where the profile says nothing', () => {
+    const { updated, told } = guarded({ trust: 'trusted' });
+    updated({ max_output_tokens: 7, audio: { ...audio, input: { noise_reduction: { type: 'near_field' } } } });
+    expect(told).toEqual([]);
+    updated({ instructions: 'Mine.' });
+    expect(told).toEqual([[['instructions'], 1]]);
+  });
+
+  it('passes every event on as it came', () => {
+    const { guard } = guarded();
+    for (const body of [{ type: 'session.updated', session: { ...clean, tool_choice: 'auto' } }, { type: 'x' }]) {
+      const event = eventOf(body);
+      expect(guard.step(event)).toBe(event);
+    }
+  });
+});
