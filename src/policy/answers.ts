@@ -7,7 +7,7 @@ import { clientEventId } from './client.js';
 import { type PublicSession, publicSession } from './configuration.js';
 import { busyCode, publicError, publicParam } from './faults.js';
 import { sessionFields } from './profile.js';
-import { isObject, own, setAt, valueAt } from './shape.js';
+import { fieldOf, isObject, setAt, valueAt } from './shape.js';
 import type { Memory, Sent } from './state.js';
 import type { SettledUpdate } from './updates.js';
 
@@ -36,7 +36,7 @@ const updateCodes: ReadonlySet<Json | undefined> = new Set([
 
 /** The id of an upstream event, or a new one when it has none that is fit to be passed on. */
 export function serverEventId(body: JsonObject, nextEventId: () => string): string {
-  const id = own(body, 'event_id');
+  const id = fieldOf(body, 'event_id');
   return typeof id === 'string' && /^[A-Za-z0-9_.:-]{1,512}$/.test(id) ? id : nextEventId();
 }
 
@@ -78,7 +78,7 @@ export class Answers {
 
   /** What the client sees of a `session.updated`. */
   updated(body: JsonObject): readonly JsonObject[] {
-    const reported = own(body, 'session');
+    const reported = fieldOf(body, 'session');
     if (isObject(reported)) this.#keep(reported);
     const settled = this.#memory.updates.next();
     if (settled?.update.by !== 'client') return this.#locals(settled);
@@ -95,9 +95,9 @@ export class Answers {
   /** What the client sees of an `error`. */
   error(body: JsonObject): readonly JsonObject[] {
     const { updates, responses, locks, trusted } = this.#memory;
-    const given = own(body, 'error');
+    const given = fieldOf(body, 'error');
     const error = isObject(given) ? given : {};
-    const named = own(error, 'event_id');
+    const named = fieldOf(error, 'event_id');
     const settled = typeof named === 'string' ? updates.refused(named) : this.#unnamedRefusal(error);
     const key = settled === null || settled.update.by === 'local' ? named : settled.update.eventId;
     const cause = typeof key === 'string' ? this.#take(key) : undefined;
@@ -154,9 +154,9 @@ export class Answers {
 
   /** Which update an error without an id is about, if it is about one. */
   #unnamedRefusal(error: JsonObject): SettledUpdate | null {
-    const param = own(error, 'param');
+    const param = fieldOf(error, 'param');
     const isAboutUpdate =
-      typeof param === 'string' ? /^session(?:\.|$)/.test(param) : updateCodes.has(own(error, 'code'));
+      typeof param === 'string' ? /^session(?:\.|$)/.test(param) : updateCodes.has(fieldOf(error, 'code'));
     return isAboutUpdate ? this.#memory.updates.next() : null;
   }
 

@@ -8,7 +8,7 @@ import { type Fault, invalid, missing, quoted, unknownItem } from './faults.js';
 import { idFault, permittedItem } from './items.js';
 import { root } from './leading.js';
 import { seedFault } from './seeds.js';
-import { exactBase64For, isExactBase64, isObject, own } from './shape.js';
+import { exactBase64For, fieldOf, isExactBase64, isObject } from './shape.js';
 import type { Memory } from './state.js';
 import { maxUpdates } from './updates.js';
 
@@ -32,7 +32,7 @@ const clientRules = new Map<Json | undefined, Rule>([
 
 /** Judges one event of an end user. */
 export function judgeEndUser(body: JsonObject, memory: Memory): Ruling {
-  const type = own(body, 'type');
+  const type = fieldOf(body, 'type');
   if (typeof type !== 'string' || type === '') return { fault: missing('type') };
   const rule = clientRules.get(type);
   return rule === undefined ? { fault: notAllowed(type) } : rule(body, memory);
@@ -52,7 +52,7 @@ export function clientEventId(eventId: Json | undefined): string | null {
 }
 
 function updateSession(body: JsonObject, memory: Memory): Ruling {
-  const session = own(body, 'session');
+  const session = fieldOf(body, 'session');
   const fault = updateFault(session, memory);
   if (fault !== null || !isObject(session)) return { fault: fault ?? missing('session') };
   const permitted = permittedUpdate(session, sessionType(memory), memory.locks);
@@ -63,7 +63,7 @@ function updateSession(body: JsonObject, memory: Memory): Ruling {
 export function updateFault(session: Json | undefined, memory: Memory): Fault | null {
   if (session === undefined) return missing('session');
   if (!isObject(session)) return invalid('session', 'an object');
-  const type = own(session, 'type');
+  const type = fieldOf(session, 'type');
   // GA wants a type in every update. One that is left out can only mean the type the session has.
   if (type !== undefined && type !== sessionType(memory)) {
     return invalid('session.type', `'${sessionType(memory)}': the type of a session cannot change`);
@@ -81,7 +81,7 @@ export function sessionType(memory: Memory): string {
 }
 
 function appendAudio(body: JsonObject): Ruling {
-  const audio = own(body, 'audio');
+  const audio = fieldOf(body, 'audio');
   if (audio === undefined) return { fault: missing('audio') };
   if (typeof audio !== 'string') return { fault: invalid('audio', 'exact base64') };
   if (!isExactBase64(audio)) return { fault: invalid('audio', exactBase64For(audio)) };
@@ -89,17 +89,17 @@ function appendAudio(body: JsonObject): Ruling {
 }
 
 function createItem(body: JsonObject, memory: Memory): Ruling {
-  const item = own(body, 'item');
+  const item = fieldOf(body, 'item');
   if (item === undefined) return { fault: missing('item') };
   if (!isObject(item)) return { fault: invalid('item', 'an object') };
-  const seeding = own(item, 'role') === 'assistant' ? seedingFault(item, memory) : null;
+  const seeding = fieldOf(item, 'role') === 'assistant' ? seedingFault(item, memory) : null;
   if (seeding !== null) return { fault: seeding };
   const permitted = permittedItem(item);
   if ('fault' in permitted) return permitted;
   const fault = idFault(permitted.item.id, memory.items) ?? answerFault(permitted.item, memory) ?? budgetFault(memory);
   if (fault !== null) return { fault };
   const rebuilt: JsonObject = { type: 'conversation.item.create', item: permitted.item };
-  const previous = own(body, 'previous_item_id');
+  const previous = fieldOf(body, 'previous_item_id');
   if (previous !== undefined && previous !== null) {
     if (previous !== root && memory.items.shown(previous) === undefined)
       return { fault: unknownItem('previous_item_id') };
@@ -109,7 +109,7 @@ function createItem(body: JsonObject, memory: Memory): Ruling {
 }
 
 function seedingFault(item: JsonObject, { profile, seeds, responses }: Memory): Fault | null {
-  if (own(item, 'type') !== 'message') return null;
+  if (fieldOf(item, 'type') !== 'message') return null;
   return seedFault(item, seeds, { seed: profile.client.may_seed, begun: responses.begun });
 }
 
@@ -136,16 +136,16 @@ function budgetFault(memory: Memory): Fault | null {
 }
 
 function retrieveItem(body: JsonObject, memory: Memory): Ruling {
-  const itemId = own(body, 'item_id');
+  const itemId = fieldOf(body, 'item_id');
   if (itemId === undefined) return { fault: missing('item_id') };
   if (memory.items.shown(itemId) === undefined) return { fault: unknownItem('item_id') };
   return { body: { type: 'conversation.item.retrieve', item_id: itemId } };
 }
 
 function truncateItem(body: JsonObject, memory: Memory): Ruling {
-  const itemId = own(body, 'item_id');
-  const contentIndex = own(body, 'content_index');
-  const audioEndMs = own(body, 'audio_end_ms');
+  const itemId = fieldOf(body, 'item_id');
+  const contentIndex = fieldOf(body, 'content_index');
+  const audioEndMs = fieldOf(body, 'audio_end_ms');
   if (itemId === undefined) return { fault: missing('item_id') };
   const item = memory.items.shown(itemId);
   if (item === undefined) return { fault: unknownItem('item_id') };
@@ -167,7 +167,7 @@ function truncateItem(body: JsonObject, memory: Memory): Ruling {
 }
 
 function deleteItem(body: JsonObject, memory: Memory): Ruling {
-  const itemId = own(body, 'item_id');
+  const itemId = fieldOf(body, 'item_id');
   if (itemId === undefined) return { fault: missing('item_id') };
   const item = memory.items.shown(itemId);
   if (item === undefined) return { fault: unknownItem('item_id') };
@@ -181,21 +181,21 @@ function createResponse(body: JsonObject, memory: Memory): Ruling {
     const message = 'A transcription session gives no responses; transcripts come by themselves.';
     return { fault: { code: 'event_not_allowed', message, param: 'type' } };
   }
-  const given = own(body, 'response') ?? null;
+  const given = fieldOf(body, 'response') ?? null;
   if (given !== null && !isObject(given)) return { fault: invalid('response', 'an object') };
   const wish = given ?? {};
   const excluded = exclusionFault(wish);
   if (excluded !== null) return { fault: excluded };
   const response: JsonObject = {};
   for (const field of ['output_modalities', 'max_output_tokens'] as const) {
-    const value = own(wish, field);
+    const value = fieldOf(wish, field);
     if (value === undefined || value === null) continue;
     const checked = checkField(field, value, 'response');
     if ('fault' in checked) return checked;
     const allowed = underProfile(field, checked.value, memory);
     if (allowed !== undefined) response[field] = allowed;
   }
-  const metadata = own(wish, 'metadata');
+  const metadata = fieldOf(wish, 'metadata');
   if (metadata !== undefined && metadata !== null) {
     const fault = metadataFault(metadata);
     if (fault !== null) return { fault };
@@ -231,7 +231,7 @@ export function underProfile(
   { session, locks }: Memory,
 ): Json | undefined {
   if (!locks.isLocked(field)) return value;
-  const set = own(session, field);
+  const set = fieldOf(session, field);
   if (field === 'max_output_tokens') {
     if (typeof set !== 'number') return value;
     return typeof value === 'number' ? Math.min(value, set) : set;
@@ -251,7 +251,7 @@ export function metadataFault(metadata: Json): Fault | null {
 }
 
 function cancelResponse(body: JsonObject, memory: Memory): Ruling {
-  const responseId = own(body, 'response_id');
+  const responseId = fieldOf(body, 'response_id');
   if (responseId === undefined || responseId === null) return { body: { type: 'response.cancel' } };
   if (!memory.responses.shows(responseId)) {
     const message = "'response_id' does not name a response that this client was shown.";

@@ -8,6 +8,7 @@ import {
   anything,
   either,
   type Fields,
+  fieldOf,
   fieldsOf,
   flag,
   isObject,
@@ -16,7 +17,6 @@ import {
   number,
   object,
   oneOf,
-  own,
   type Shape,
   setAt,
   text,
@@ -101,7 +101,7 @@ const modalities = orElse(whole(oneOf('audio', 'text')), ['audio']);
 export function publicSession(effective: JsonObject, options: PublicSession): JsonObject {
   const { id, model, expiresAt } = options;
   const input = fieldsOf(objectAt(effective, 'audio', 'input'), inputFields);
-  if (own(effective, 'type') === 'transcription') {
+  if (fieldOf(effective, 'type') === 'transcription') {
     const object = 'realtime.transcription_session';
     return { type: 'transcription', object, id, expires_at: expiresAt, include: null, audio: { input } };
   }
@@ -110,7 +110,7 @@ export function publicSession(effective: JsonObject, options: PublicSession): Js
     object: 'realtime.session',
     id,
     model,
-    output_modalities: modalities(own(effective, 'output_modalities')) ?? null,
+    output_modalities: modalities(fieldOf(effective, 'output_modalities')) ?? null,
     ...fieldsOf(effective, owned),
     expires_at: expiresAt,
     audio: { input, output: fieldsOf(objectAt(effective, 'audio', 'output'), outputFields) },
@@ -151,7 +151,7 @@ function withFree(session: JsonObject, effective: JsonObject, profile: JsonObjec
   if (set.has('instructions') || set.has('tools')) set.add('prompt');
   const free = Object.entries(freeFields).filter(([name]) => !set.has(name));
   const shown = { ...session, ...fieldsOf(effective, Object.fromEntries(free)) };
-  if (!set.has('tools')) shown.tools = list(tool)(own(effective, 'tools')) ?? [];
+  if (!set.has('tools')) shown.tools = list(tool)(fieldOf(effective, 'tools')) ?? [];
   return shown;
 }
 

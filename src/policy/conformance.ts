@@ -4,7 +4,7 @@ import type { Json, JsonObject } from '../protocol/event.js';
 import { checkField } from './configuration.js';
 import { locksOf } from './locks.js';
 import type { Profile, SessionField } from './profile.js';
-import { isObject, own, setAt, valueAt } from './shape.js';
+import { fieldOf, isObject, setAt, valueAt } from './shape.js';
 
 /** Holds a session against the profile. */
 export interface Watch {
@@ -71,7 +71,7 @@ export function createWatch(profile: Profile, session: JsonObject, echoed: JsonO
   const trusted = profile.client.trust === 'trusted';
   const guarded = watched.filter((path) => !trusted || locks.isLocked(path));
   const mayUpdate: readonly string[] = locks.mayUpdate;
-  const hasPrompt = isObject(own(session, 'prompt'));
+  const hasPrompt = isObject(fieldOf(session, 'prompt'));
   const expected = new Map<string, readonly Json[]>();
   let imposed = session;
   for (const path of guarded) {
@@ -118,7 +118,7 @@ function holds(actual: Json | undefined, wanted: Json | undefined): boolean {
     );
   }
   if (isObject(wanted)) {
-    return isObject(actual) && Object.keys(wanted).every((key) => holds(own(actual, key), own(wanted, key)));
+    return isObject(actual) && Object.keys(wanted).every((key) => holds(fieldOf(actual, key), fieldOf(wanted, key)));
   }
   return actual === wanted;
 }

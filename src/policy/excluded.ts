@@ -6,7 +6,7 @@
 
 import type { Json, JsonObject } from '../protocol/event.js';
 import { type Fault, invalid } from './faults.js';
-import { own } from './shape.js';
+import { fieldOf } from './shape.js';
 
 const excluding: readonly [field: string, excludes: (value: Json) => boolean, expected: string][] = [
   ['conversation', (value) => value !== 'auto', "'auto': an answer is always a part of the conversation"],
@@ -18,7 +18,7 @@ const excluding: readonly [field: string, excludes: (value: Json) => boolean, ex
 /** Why a wish for a response cannot be carried out in part, or null. */
 export function exclusionFault(wish: JsonObject): Fault | null {
   for (const [field, excludes, expected] of excluding) {
-    const value = own(wish, field);
+    const value = fieldOf(wish, field);
     if (value !== undefined && value !== null && excludes(value)) return invalid(`response.${field}`, expected);
   }
   return null;

@@ -2,7 +2,7 @@
 
 import type { z } from 'zod';
 import type { Json, JsonObject } from '../protocol/event.js';
-import { isObject, own, valueAt } from './shape.js';
+import { fieldOf, isObject, valueAt } from './shape.js';
 
 /** What is wrong with a client's event. */
 export interface Fault {
@@ -106,7 +106,7 @@ const clientParam =
 
 /** The parameter an upstream error names, if it is one a client may set; `mayUpdate` are its session fields. */
 export function publicParam(error: JsonObject, mayUpdate: readonly string[]): string | null {
-  const param = own(error, 'param');
+  const param = fieldOf(error, 'param');
   if (typeof param !== 'string' || param.length > 128) return null;
   if (clientParam.test(param) || param === 'session' || param === 'session.type') return param;
   const isOwn = mayUpdate.some((field) => param === `session.${field}` || fieldBelow(param, `session.${field}.`));

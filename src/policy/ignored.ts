@@ -1,7 +1,7 @@
 /** Which fields of a client's event did not get through: their names, in the client's words, and nothing of their values. */
 
 import type { Json, JsonObject } from '../protocol/event.js';
-import { isObject, own } from './shape.js';
+import { fieldOf, isObject } from './shape.js';
 
 /** Objects that only group fields; what is missing of them is told field by field. */
 const groups: ReadonlySet<string> = new Set(['session', 'response', 'item', 'audio', 'input', 'output']);
@@ -19,7 +19,7 @@ function compare(sent: JsonObject, kept: JsonObject, under: string, names: strin
   for (const key of Object.keys(sent)) {
     if (names.length >= mostNames) return;
     if (under === '' && key === 'event_id') continue;
-    judge(own(sent, key), own(kept, key), key, `${under}${printable(key)}`, names);
+    judge(fieldOf(sent, key), fieldOf(kept, key), key, `${under}${printable(key)}`, names);
   }
 }
 

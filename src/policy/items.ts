@@ -10,6 +10,7 @@ import {
   either,
   exactBase64For,
   type Fields,
+  fieldOf,
   fieldsOf,
   flag,
   isExactBase64,
@@ -18,7 +19,6 @@ import {
   nullable,
   object,
   oneOf,
-  own,
   type Shape,
   text,
 } from './shape.js';
@@ -67,8 +67,8 @@ const functionCallOutput = z.object({
 
 /** An end user's item rebuilt from permitted fields, or what is wrong with it; an assistant's message only seeds. */
 export function permittedItem(item: JsonObject): { item: JsonObject } | { fault: Fault } {
-  const type = own(item, 'type');
-  const role = own(item, 'role');
+  const type = fieldOf(item, 'type');
+  const role = fieldOf(item, 'role');
   if (type === undefined) return { fault: missing('item.type') };
   if (type === 'function_call_output') return parsed(functionCallOutput, item);
   if (type !== 'message') return notAllowed('item.type', `Items of type ${quoted(type, 'this kind')}`);
@@ -110,7 +110,7 @@ const partShapes = new Map<Json | undefined, Fields>([
 
 const part: Shape = (value) => {
   if (!isObject(value)) return undefined;
-  const fields = partShapes.get(own(value, 'type'));
+  const fields = partShapes.get(fieldOf(value, 'type'));
   return fields === undefined ? undefined : fieldsOf(value, fields);
 };
 
@@ -139,17 +139,17 @@ const itemShapes = new Map<Json | undefined, Fields>([
 
 /** An item of upstream rebuilt from known fields; null when it is of no known type. */
 export function publicItem(item: JsonObject): JsonObject | null {
-  const fields = itemShapes.get(own(item, 'type'));
+  const fields = itemShapes.get(fieldOf(item, 'type'));
   return fields === undefined ? null : fieldsOf(item, fields);
 }
 
 /** Whether a value looks like an item of a conversation, whatever field it was found in. */
 export function looksLikeItem(value: JsonObject): boolean {
-  return itemShapes.has(own(value, 'type')) || own(value, 'object') === 'realtime.item';
+  return itemShapes.has(fieldOf(value, 'type')) || fieldOf(value, 'object') === 'realtime.item';
 }
 
 /** What an item is to a client: the role of a message, the type of anything else. */
 export function kindOf(item: JsonObject): string {
-  const kind = own(item, own(item, 'type') === 'message' ? 'role' : 'type');
+  const kind = fieldOf(item, fieldOf(item, 'type') === 'message' ? 'role' : 'type');
   return typeof kind === 'string' ? kind : '';
 }

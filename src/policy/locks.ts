@@ -2,7 +2,7 @@
 
 import type { Json, JsonObject } from '../protocol/event.js';
 import { defaultMayUpdate, type Profile, type SessionField } from './profile.js';
-import { isObject, own } from './shape.js';
+import { fieldOf, isObject } from './shape.js';
 
 /** Who may set what in the session of one client. */
 export interface Locks {
@@ -54,7 +54,7 @@ export function setFields(session: JsonObject): string[] {
 /** Copies a session or response object without the fields the profile has the last word on. */
 export function withoutLocked(config: JsonObject, locks: Locks): JsonObject {
   const rest = without(config, '', locks);
-  const audio = own(rest, 'audio');
+  const audio = fieldOf(rest, 'audio');
   if (!isObject(audio)) return rest;
   const groups: JsonObject = {};
   for (const [name, group] of Object.entries(audio)) {

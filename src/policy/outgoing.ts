@@ -5,7 +5,7 @@ import type { JsonObject } from '../protocol/event.js';
 import { root } from './leading.js';
 import { setFields } from './locks.js';
 import { wordBytes } from './seeds.js';
-import { isObject, own } from './shape.js';
+import { fieldOf, isObject } from './shape.js';
 import type { Memory } from './state.js';
 
 /** Prepares events of one session for upstream. */
@@ -26,7 +26,7 @@ export class Outgoing {
     else if (body.type === 'conversation.item.create') {
       const { leading } = this.#memory.items;
       // The beginning is behind what the server says there, whoever asks for it.
-      if (own(out, 'previous_item_id') === root && leading !== null) out.previous_item_id = leading;
+      if (fieldOf(out, 'previous_item_id') === root && leading !== null) out.previous_item_id = leading;
       undo = this.#item(body);
     } else if (body.type === 'conversation.item.retrieve') undo = this.#retrieval(body);
     if (undo === null) {
@@ -48,18 +48,18 @@ export class Outgoing {
     const out: JsonObject = { ...body, event_id: eventId };
     if (body.type === 'session.update') updates.push({ by: 'relay', eventId });
     if (body.type === 'conversation.item.create' && isObject(body.item)) {
-      const given = own(body.item, 'id');
+      const given = fieldOf(body.item, 'id');
       const id = typeof given === 'string' ? given : this.#nextId('i');
       // A trusted client sees what its tools return, but never what the relay says to the model.
-      if (!trusted || body.item.type === 'message') items.hide(id, own(body, 'previous_item_id'));
+      if (!trusted || body.item.type === 'message') items.hide(id, fieldOf(body, 'previous_item_id'));
       out.item = { ...body.item, id };
     }
     if (body.type === 'response.create') {
       const response = isObject(body.response) ? body.response : {};
-      const metadata = own(response, 'metadata');
+      const metadata = fieldOf(response, 'metadata');
       const ask = responses.ask({
         by: 'relay',
-        hidden: own(response, 'conversation') === 'none',
+        hidden: fieldOf(response, 'conversation') === 'none',
         metadata: after === null ? null : responses.attached(after),
       });
       out.response = { ...response, metadata: { ...(isObject(metadata) ? metadata : {}), ...ask.metadata } };
@@ -74,7 +74,7 @@ export class Outgoing {
 
   #update(body: JsonObject, clientId: string | null): JsonObject | null {
     const { updates, sent, profile } = this.#memory;
-    const session = own(body, 'session');
+    const session = fieldOf(body, 'session');
     const fields = isObject(session) ? session : {};
     if (setFields(fields).length === 0 && isObject(session)) return null;
     const eventId = this.#nextId('c');
@@ -86,9 +86,9 @@ export class Outgoing {
 
   #response(body: JsonObject): { body: JsonObject; undo: () => void } {
     const { responses } = this.#memory;
-    const wish = own(body, 'response');
+    const wish = fieldOf(body, 'response');
     const response = isObject(wish) ? wish : {};
-    const metadata = own(response, 'metadata');
+    const metadata = fieldOf(response, 'metadata');
     const ask = responses.ask({ by: 'client', hidden: false, metadata: isObject(metadata) ? metadata : null });
     return {
       body: { ...body, response: { ...response, metadata: ask.metadata } },
@@ -98,19 +98,19 @@ export class Outgoing {
 
   #item(body: JsonObject): () => void {
     const memory = this.#memory;
-    const given = own(body, 'item');
+    const given = fieldOf(body, 'item');
     const item = isObject(given) ? given : {};
-    const id = own(item, 'id');
-    const callId = own(item, 'call_id');
+    const id = fieldOf(item, 'id');
+    const callId = fieldOf(item, 'call_id');
     memory.created++;
     if (!memory.responses.begun) memory.seeds.bytes += wordBytes(item);
-    if (own(item, 'type') === 'function_call_output' && typeof callId === 'string') {
+    if (fieldOf(item, 'type') === 'function_call_output' && typeof callId === 'string') {
       // Stays answered even if upstream refuses the answer: an id can be used again, an answer cannot be taken back.
       memory.calls.set(callId, true);
     }
-    if (own(item, 'type') !== 'message') return () => undefined;
+    if (fieldOf(item, 'type') !== 'message') return () => undefined;
     if (typeof id === 'string') {
-      const role = own(item, 'role');
+      const role = fieldOf(item, 'role');
       memory.items.show(id, { kind: typeof role === 'string' ? role : '', byClient: true }, undefined);
       return () => memory.items.forget(id);
     }
@@ -122,7 +122,7 @@ export class Outgoing {
 
   #retrieval(body: JsonObject): () => void {
     const { retrieving } = this.#memory;
-    const itemId = own(body, 'item_id');
+    const itemId = fieldOf(body, 'item_id');
     if (typeof itemId !== 'string') return () => undefined;
     retrieving.set(itemId, true);
     return () => void retrieving.delete(itemId);

@@ -17,7 +17,7 @@ import { ignoredFields } from './ignored.js';
 import { Outgoing } from './outgoing.js';
 import type { Profile } from './profile.js';
 import { views } from './server.js';
-import { own } from './shape.js';
+import { fieldOf } from './shape.js';
 import { createMemory, type Memory } from './state.js';
 import { judgeTrusted } from './trusted.js';
 import { isHarmless } from './unknown.js';
@@ -82,9 +82,9 @@ export class Policy {
       return event;
     }
     const body = event.body ?? { type: event.type };
-    const clientId = clientEventId(own(body, 'event_id'));
+    const clientId = clientEventId(fieldOf(body, 'event_id'));
     const { trusted, profile } = this.#memory;
-    const isLate = own(body, 'type') === 'response.create' && !this.#mayAsk();
+    const isLate = fieldOf(body, 'type') === 'response.create' && !this.#mayAsk();
     const judge = isLate ? notWhileDraining : trusted ? judgeTrusted : judgeEndUser;
     const ruling = judge(body, this.#memory);
     if (profile.client.report_only && !isLate && ('fault' in ruling || !isWhole(ruling.body, body))) {
@@ -112,7 +112,7 @@ export class Policy {
     if (body === null) return this.#speech(event);
     // Whatever happens here may change who sees what.
     this.#speechItem = null;
-    const type = own(body, 'type');
+    const type = fieldOf(body, 'type');
     const shown = this.#visible(type, body);
     this.#decided('down', type, shown.length === 0 ? 'drop' : 'rebuild');
     const [first] = shown;

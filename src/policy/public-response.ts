@@ -6,13 +6,13 @@ import { kindOf, publicItem } from './items.js';
 import {
   either,
   type Fields,
+  fieldOf,
   fieldsOf,
   isObject,
   nullable,
   number,
   object,
   oneOf,
-  own,
   type Shape,
   text,
   whole,
@@ -44,7 +44,7 @@ const usage = counts(3);
 export const transcriptionUsage: Shape = (value) => {
   const shown = usage(value);
   if (!isObject(shown) || !isObject(value)) return undefined;
-  const type = oneOf('tokens', 'duration')(own(value, 'type'));
+  const type = oneOf('tokens', 'duration')(fieldOf(value, 'type'));
   return type === undefined ? shown : { type, ...shown };
 };
 
@@ -65,13 +65,13 @@ const fields: Fields = {
 
 /** Rebuilds a response: items the client may not see are left out of `output`, and `metadata` is the client's own. */
 export function responseOf(response: JsonObject, memory: Memory): JsonObject {
-  const id = own(response, 'id');
-  const limit = memory.trusted ? either(number, oneOf('inf'))(own(response, 'max_output_tokens')) : 'inf';
+  const id = fieldOf(response, 'id');
+  const limit = memory.trusted ? either(number, oneOf('inf'))(fieldOf(response, 'max_output_tokens')) : 'inf';
   return {
     ...fieldsOf(response, fields),
     max_output_tokens: limit ?? 'inf',
-    status_details: details(own(response, 'status_details')),
-    output: output(own(response, 'output'), memory),
+    status_details: details(fieldOf(response, 'status_details')),
+    output: output(fieldOf(response, 'output'), memory),
     metadata: typeof id === 'string' ? memory.responses.metadata(id) : null,
   };
 }
@@ -82,7 +82,7 @@ function details(value: Json | undefined): JsonObject | null {
     type: oneOf('completed', 'cancelled', 'incomplete', 'failed'),
     reason: oneOf('turn_detected', 'client_cancelled', 'max_output_tokens', 'content_filter'),
   });
-  const error = own(value, 'error');
+  const error = fieldOf(value, 'error');
   return isObject(error) ? { ...shown, error: publicError(error) } : shown;
 }
 

@@ -7,7 +7,7 @@
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject } from '../protocol/event.js';
 import { Bounded } from './bounded.js';
-import { isObject, own } from './shape.js';
+import { fieldOf, isObject } from './shape.js';
 
 /** Who asked for a response, and what is to be known when it begins. */
 interface Ask {
@@ -83,7 +83,7 @@ export class Responses {
   }
 
   #answered(metadata: Json | undefined): Ask | undefined {
-    const tag = isObject(metadata) ? own(metadata, tagKey) : undefined;
+    const tag = isObject(metadata) ? fieldOf(metadata, tagKey) : undefined;
     if (typeof tag === 'string') {
       this.#upstreamEchoes = true;
       const ask = this.#asks.get(tag);

@@ -2,7 +2,7 @@
 
 import type { JsonObject } from '../protocol/event.js';
 import type { Fault } from './faults.js';
-import { isObject, own } from './shape.js';
+import { fieldOf, isObject } from './shape.js';
 
 /** Of all messages that a client puts in before the first answer: more is no history, but a document. */
 const mostBytes = 64 * 1024;
@@ -17,10 +17,10 @@ export interface Seeds {
 
 /** Bytes of a message's words. */
 export function wordBytes(item: JsonObject): number {
-  const content = own(item, 'content');
+  const content = fieldOf(item, 'content');
   if (!Array.isArray(content)) return 0;
   return content.reduce<number>((sum, part) => {
-    const text = isObject(part) ? own(part, 'text') : undefined;
+    const text = isObject(part) ? fieldOf(part, 'text') : undefined;
     return typeof text === 'string' ? sum + Buffer.byteLength(text) : sum;
   }, 0);
 }

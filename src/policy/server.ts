@@ -8,12 +8,12 @@ import { responseOf, transcriptionUsage } from './public-response.js';
 import {
   either,
   type Fields,
+  fieldOf,
   fieldsOf,
   isObject,
   nullable,
   number,
   object,
-  own,
   type Shape,
   text,
   whole,
@@ -41,22 +41,22 @@ function onlyTrusted(view: View): View {
 function aboutItem(fields: Fields): View {
   const permitted = { item_id: text, ...fields };
   return (body, memory) => {
-    const responseId = own(body, 'response_id');
+    const responseId = fieldOf(body, 'response_id');
     if (responseId !== undefined && !memory.responses.shows(responseId)) return null;
-    return memory.items.shown(own(body, 'item_id')) === undefined ? null : fieldsOf(body, permitted);
+    return memory.items.shown(fieldOf(body, 'item_id')) === undefined ? null : fieldsOf(body, permitted);
   };
 }
 
 /** Of one response, which the client must have been shown. */
 function aboutResponse(fields: Fields): View {
   const permitted = { response_id: text, ...fields };
-  return (body, memory) => (memory.responses.shows(own(body, 'response_id')) ? fieldsOf(body, permitted) : null);
+  return (body, memory) => (memory.responses.shows(fieldOf(body, 'response_id')) ? fieldsOf(body, permitted) : null);
 }
 
 /** Of one item that one response brings forth: the client must have been shown both. */
 function aboutOutput(fields: Fields): View {
   const inner = aboutItem({ response_id: text, ...index, ...fields });
-  return (body, memory) => (own(body, 'response_id') === undefined ? null : inner(body, memory));
+  return (body, memory) => (fieldOf(body, 'response_id') === undefined ? null : inner(body, memory));
 }
 
 /** Of one function call: nothing but a call shown to the client may carry a call's arguments. */
@@ -64,18 +64,18 @@ function aboutCall(fields: Fields): View {
   const inner = aboutOutput({ call_id: text, ...fields });
   return (body, memory) => {
     if (memory.trusted) return inner(body, memory);
-    const name = own(body, 'name');
+    const name = fieldOf(body, 'name');
     if (name !== undefined && !(typeof name === 'string' && memory.clientTools.has(name))) return null;
-    return memory.items.shown(own(body, 'item_id'))?.kind === 'function_call' ? inner(body, memory) : null;
+    return memory.items.shown(fieldOf(body, 'item_id'))?.kind === 'function_call' ? inner(body, memory) : null;
   };
 }
 
 /** Of an utterance: its item is announced here before it is added to the conversation. */
 function aboutSpeech(fields: Fields): View {
   return (body, memory) => {
-    const id = own(body, 'item_id');
+    const id = fieldOf(body, 'item_id');
     if (typeof id !== 'string') return fieldsOf(body, fields);
-    const previous = own(body, 'previous_item_id');
+    const previous = fieldOf(body, 'previous_item_id');
     if (id.startsWith(relayPrefix) || !memory.items.show(id, { kind: 'user', byClient: true }, previous)) return null;
     return withPrevious({ item_id: id, ...fieldsOf(body, fields) }, body, memory);
   };
@@ -83,28 +83,28 @@ function aboutSpeech(fields: Fields): View {
 
 /** Adds the nearest predecessor that the client knows. */
 function withPrevious(view: JsonObject, body: JsonObject, memory: Memory): JsonObject {
-  const previous = own(body, 'previous_item_id');
+  const previous = fieldOf(body, 'previous_item_id');
   return previous === undefined ? view : { ...view, previous_item_id: memory.items.nearest(previous) };
 }
 
 const inConversation: View = (body, memory) => {
-  const item = own(body, 'item');
-  if (!isObject(item) || !judgeItem(memory, item, kindOf(item), own(body, 'previous_item_id'))) return null;
+  const item = fieldOf(body, 'item');
+  if (!isObject(item) || !judgeItem(memory, item, kindOf(item), fieldOf(body, 'previous_item_id'))) return null;
   const shown = publicItem(item);
   return shown === null ? null : withPrevious({ item: shown }, body, memory);
 };
 
 const retrieved: View = (body, memory) => {
-  const item = own(body, 'item');
+  const item = fieldOf(body, 'item');
   if (!isObject(item)) return null;
-  const id = own(item, 'id');
+  const id = fieldOf(item, 'id');
   if (typeof id !== 'string' || !memory.retrieving.delete(id) || !judgeItem(memory, item, kindOf(item))) return null;
   const shown = publicItem(item);
   return shown === null ? null : { item: shown };
 };
 
 const deleted: View = (body, memory) => {
-  const id = own(body, 'item_id');
+  const id = fieldOf(body, 'item_id');
   if (typeof id !== 'string') return null;
   const wasShown = memory.items.shown(id) !== undefined;
   memory.items.remove(id);
@@ -112,11 +112,11 @@ const deleted: View = (body, memory) => {
 };
 
 const outputItem: View = (body, memory) => {
-  const item = own(body, 'item');
+  const item = fieldOf(body, 'item');
   if (!isObject(item)) return null;
-  if (!memory.responses.shows(own(body, 'response_id'))) {
+  if (!memory.responses.shows(fieldOf(body, 'response_id'))) {
     // What a hidden response brings forth is hidden wherever it turns up next.
-    const id = own(item, 'id');
+    const id = fieldOf(item, 'id');
     if (typeof id === 'string') memory.items.hide(id, undefined);
     return null;
   }
@@ -126,17 +126,17 @@ const outputItem: View = (body, memory) => {
 };
 
 const responseCreated: View = (body, memory) => {
-  const response = own(body, 'response');
+  const response = fieldOf(body, 'response');
   if (!isObject(response)) return null;
-  const id = own(response, 'id');
-  if (typeof id !== 'string' || !memory.responses.created(id, own(response, 'metadata'))) return null;
+  const id = fieldOf(response, 'id');
+  if (typeof id !== 'string' || !memory.responses.created(id, fieldOf(response, 'metadata'))) return null;
   return { response: responseOf(response, memory) };
 };
 
 const responseDone: View = (body, memory) => {
-  const response = own(body, 'response');
+  const response = fieldOf(body, 'response');
   if (!isObject(response)) return null;
-  const id = own(response, 'id');
+  const id = fieldOf(response, 'id');
   if (typeof id !== 'string' || !memory.responses.shows(id)) return null;
   const view = { response: responseOf(response, memory) };
   memory.responses.done(id);
@@ -145,13 +145,13 @@ const responseDone: View = (body, memory) => {
 
 const failedTranscription: View = (body, memory) => {
   const view = aboutItem({ content_index: number })(body, memory);
-  return view === null ? null : { ...view, error: publicTranscriptionError(own(body, 'error')) };
+  return view === null ? null : { ...view, error: publicTranscriptionError(fieldOf(body, 'error')) };
 };
 
 /** Services send names and, some of them, objects. */
 const language = object({ code: text, name: text, confidence: number, probability: number });
 const languages = whole(
-  either(text, (value) => (isObject(value) && own(value, 'code') !== undefined ? language(value) : undefined)),
+  either(text, (value) => (isObject(value) && fieldOf(value, 'code') !== undefined ? language(value) : undefined)),
 );
 
 const rateLimit = object({ name: text, limit: number, remaining: number, reset_seconds: number });

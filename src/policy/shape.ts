@@ -11,7 +11,7 @@ export type Shape = (value: Json | undefined) => Json | undefined;
 export type Fields = Readonly<Record<string, Shape>>;
 
 /** An own field of an object; what it inherits is not there. */
-export function own(value: JsonObject, key: string): Json | undefined {
+export function fieldOf(value: JsonObject, key: string): Json | undefined {
   return Object.hasOwn(value, key) ? value[key] : undefined;
 }
 
@@ -32,7 +32,7 @@ export function setAt(target: JsonObject, path: readonly string[], value: Json):
     target[key] = value;
     return;
   }
-  const next = own(target, key);
+  const next = fieldOf(target, key);
   const child: JsonObject = isObject(next) ? next : {};
   target[key] = child;
   setAt(child, rest, value);
@@ -98,7 +98,7 @@ export function whole(shape: Shape): Shape {
 export function fieldsOf(value: JsonObject, fields: Fields): JsonObject {
   const rebuilt: JsonObject = {};
   for (const key in fields) {
-    const permitted = fields[key]?.(own(value, key));
+    const permitted = fields[key]?.(fieldOf(value, key));
     if (permitted !== undefined) rebuilt[key] = permitted;
   }
   return rebuilt;

@@ -7,7 +7,7 @@ import { type Locks, locksOf } from './locks.js';
 import type { Profile } from './profile.js';
 import { Responses } from './responses.js';
 import type { Seeds } from './seeds.js';
-import { own } from './shape.js';
+import { fieldOf } from './shape.js';
 import { isServed } from './tools.js';
 import { Updates } from './updates.js';
 import { Visibility } from './visibility.js';
@@ -95,7 +95,7 @@ function toolsOf(profile: Profile): ToolNames {
  * before it, where that is known. An item once hidden stays hidden.
  */
 export function judgeItem(memory: Memory, item: JsonObject, kind: string, previous?: Json): boolean {
-  const id = own(item, 'id');
+  const id = fieldOf(item, 'id');
   if (typeof id !== 'string' || id === '') return false;
   if (memory.items.isHidden(id) || !isPermitted(memory, item, id, kind)) {
     memory.items.hide(id, previous);
@@ -105,9 +105,9 @@ export function judgeItem(memory: Memory, item: JsonObject, kind: string, previo
   const isEcho = (kind === 'user' || kind === 'assistant') && memory.unnamed > 0 && !memory.items.knows(id);
   if (isEcho) memory.unnamed--;
   const byClient = isEcho || kind === 'function_call_output';
-  const callId = own(item, 'call_id');
+  const callId = fieldOf(item, 'call_id');
   if (kind === 'function_call' && typeof callId === 'string' && !memory.calls.has(callId)) {
-    if (memory.servedTools.has(String(own(item, 'name')))) memory.served.set(callId, true);
+    if (memory.servedTools.has(String(fieldOf(item, 'name')))) memory.served.set(callId, true);
     memory.calls.set(callId, false);
   }
   return memory.items.show(id, { kind, byClient }, previous);
@@ -115,18 +115,18 @@ export function judgeItem(memory: Memory, item: JsonObject, kind: string, previo
 
 function isPermitted(memory: Memory, item: JsonObject, id: string, kind: string): boolean {
   const byRelay = id.startsWith(relayPrefix);
-  if (memory.trusted) return !byRelay || own(item, 'type') !== 'message';
+  if (memory.trusted) return !byRelay || fieldOf(item, 'type') !== 'message';
   if (byRelay) return false;
   switch (kind) {
     case 'user':
     case 'assistant':
-      return own(item, 'type') === 'message';
+      return fieldOf(item, 'type') === 'message';
     case 'function_call': {
-      const name = own(item, 'name');
+      const name = fieldOf(item, 'name');
       return typeof name === 'string' && memory.clientTools.has(name);
     }
     case 'function_call_output': {
-      const callId = own(item, 'call_id');
+      const callId = fieldOf(item, 'call_id');
       return typeof callId === 'string' && memory.calls.get(callId) === true;
     }
     default:

@@ -7,14 +7,14 @@ import { checkField, trustedUpdate } from './configuration.js';
 import { invalid, missing } from './faults.js';
 import { idFault } from './items.js';
 import { withoutLocked } from './locks.js';
-import { isObject, own } from './shape.js';
+import { fieldOf, isObject } from './shape.js';
 import type { Memory } from './state.js';
 
 const known: ReadonlySet<string> = new Set(clientEvents);
 
 /** Judges one event of a trusted client. */
 export function judgeTrusted(body: JsonObject, memory: Memory): Ruling {
-  const type = own(body, 'type');
+  const type = fieldOf(body, 'type');
   if (typeof type !== 'string' || type === '') return { fault: missing('type') };
   if (!known.has(type)) return { fault: notAllowed(type) };
   switch (type) {
@@ -30,35 +30,36 @@ export function judgeTrusted(body: JsonObject, memory: Memory): Ruling {
 }
 
 function updateSession(body: JsonObject, memory: Memory): Ruling {
-  const session = own(body, 'session');
+  const session = fieldOf(body, 'session');
   const fault = updateFault(session, memory);
   if (fault !== null || !isObject(session)) return { fault: fault ?? missing('session') };
   return { body: { ...body, session: trustedUpdate(session, sessionType(memory), memory.locks) } };
 }
 
 function createItem(body: JsonObject, memory: Memory): Ruling {
-  const item = own(body, 'item');
+  const item = fieldOf(body, 'item');
   if (!isObject(item)) return { fault: item === undefined ? missing('item') : invalid('item', 'an object') };
-  const fault = idFault(own(item, 'id'), memory.items);
+  const fault = idFault(fieldOf(item, 'id'), memory.items);
   if (fault !== null) return { fault };
   // Shown to it, but answered by the server: the model must not get two outputs.
-  const isOurs = own(item, 'type') === 'function_call_output' && memory.served.has(String(own(item, 'call_id')));
+  const isOurs =
+    fieldOf(item, 'type') === 'function_call_output' && memory.served.has(String(fieldOf(item, 'call_id')));
   return isOurs ? { fault: notIssued() } : { body: { ...body } };
 }
 
 function createResponse(body: JsonObject, memory: Memory): Ruling {
-  const wish = own(body, 'response') ?? {};
+  const wish = fieldOf(body, 'response') ?? {};
   if (!isObject(wish)) return { fault: invalid('response', 'an object') };
   const response = withoutLocked(wish, memory.locks);
   for (const field of ['output_modalities', 'max_output_tokens'] as const) {
-    const value = own(wish, field);
+    const value = fieldOf(wish, field);
     if (value === undefined || value === null) continue;
     // What the profile sets is compared with it, and that takes a value of a known form.
     const known = memory.locks.isLocked(field) ? checkField(field, value, 'response') : { value };
     const allowed = 'value' in known ? underProfile(field, known.value, memory) : undefined;
     if (allowed !== undefined) response[field] = allowed;
   }
-  const metadata = own(wish, 'metadata');
+  const metadata = fieldOf(wish, 'metadata');
   const fault = metadata === undefined || metadata === null ? null : metadataFault(metadata);
   return fault === null ? { body: { ...body, response } } : { fault };
 }

@@ -3,7 +3,7 @@
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject } from '../protocol/event.js';
 import { kindOf, looksLikeItem } from './items.js';
-import { isObject, own } from './shape.js';
+import { fieldOf, isObject } from './shape.js';
 import { judgeItem, type Memory } from './state.js';
 
 /** Fields that carry the server's configuration, its tools or its credentials, wherever they occur. */
@@ -59,6 +59,6 @@ function valueIsHarmless(value: Json | undefined, memory: Memory): boolean {
   if (Array.isArray(value)) return value.every((element) => valueIsHarmless(element, memory));
   if (!isObject(value)) return true;
   if (looksLikeItem(value) && !judgeItem(memory, value, kindOf(value))) return false;
-  if (own(value, 'object') === 'realtime.response' && !memory.responses.shows(own(value, 'id'))) return false;
+  if (fieldOf(value, 'object') === 'realtime.response' && !memory.responses.shows(fieldOf(value, 'id'))) return false;
   return isHarmless(value, memory);
 }
