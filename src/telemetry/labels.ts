@@ -75,4 +75,5 @@ export const errorCodes = new Set<string>([
   'invalid_value',
   'unknown_parameter',
   'missing_required_parameter',
+  'unsupported_by_upstream',
 ]);

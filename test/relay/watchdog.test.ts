@@ -238,6 +238,8 @@ profiles: { default: { client: { trust: trusted } } }`,
     expect(error).toMatchObject({ code: 'unsupported_by_upstream', event_id: 'think' });
     await pass(60);
     expect(server.relay.sessions.size).toBe(1);
+    const labels = { origin: 'client', code: 'unsupported_by_upstream' };
+    expect(await server.metric('relay_upstream_errors_total', labels)).toBe(1);
   });
 });
 
