@@ -28,7 +28,8 @@ export function createHttpRun(tool: HttpTool, judge: Tool['judge'], ports: ToolP
     ([name, text]) => [name.toLowerCase(), parseTemplate(text)] as const,
   );
   const keys = [http.secret ?? []].flat().map(keyOf);
-  const ownNames = new Set(url.searchParams.keys());
+  // Some servers take names that differ in their case alone for one.
+  const ownNames = new Set([...url.searchParams.keys()].map((name) => name.toLowerCase()));
 
   async function authorization(span: Span): Promise<Record<string, string>> {
     const { bearer, entra_scope: scope } = http.auth ?? {};
@@ -38,7 +39,7 @@ export function createHttpRun(tool: HttpTool, judge: Tool['judge'], ports: ToolP
   }
 
   function get(args: string): Asked | { problem: string } {
-    const own = [...fieldsOf(args).keys()].find((name) => ownNames.has(name));
+    const own = [...fieldsOf(args).keys()].find((name) => ownNames.has(name.toLowerCase()));
     if (own !== undefined) return { problem: `${own} must not be given` };
     const asked = withQuery(url, args);
     if (asked.length > maxUrlBytes) return { problem: 'they are too long' };

@@ -32,6 +32,7 @@ const edges: Readonly<Record<string, readonly string[]>> = {
   jsonwebtoken: ['auth'],
   'https-proxy-agent': ['outbound'],
   yaml: ['config/yaml.ts'],
+  ajv: ['policy/parameters.ts'],
 };
 
 interface Source {

@@ -109,9 +109,10 @@ describe('a GET', () => {
     const results = await Promise.all([
       run(get(`${url}?user=ada`), call({ user: 'eve' })),
       run(get(`${url}?user=ada`), call('{"us\\u0065r":"eve"}')),
+      run(get(`${url}?user=ada`), call({ User: 'eve' })),
       run(get(url), call({ long: 'x'.repeat(9000) })),
     ]);
-    expect(results.map(({ outcome }) => outcome)).toEqual(Array(3).fill('invalid_arguments'));
+    expect(results.map(({ outcome }) => outcome)).toEqual(Array(4).fill('invalid_arguments'));
     expect(results[0]?.output).toContain('user must not be given');
     expect(asked).toEqual([]);
   });
