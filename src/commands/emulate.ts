@@ -8,7 +8,8 @@ import { untilSignal } from './signals.js';
 /** Runs the emulator. */
 export const emulateCommand: CliCommand = {
   help: `  emulate               run a local stand-in for Azure OpenAI
-        [--port <port>] [--speed <factor>] [--like azure|openai] [--search <folder>]`,
+        [--port <port>] [--speed <factor>] [--like azure|openai] [--search <folder>]
+        [--session-seconds <seconds>]`,
   async run(args) {
     const { values } = options(args, {
       port: { type: 'string', default: '8091' },
@@ -16,6 +17,7 @@ export const emulateCommand: CliCommand = {
       speed: { type: 'string', default: '4' },
       like: { type: 'string', default: 'azure' },
       search: { type: 'string' },
+      'session-seconds': { type: 'string', default: '3600' },
     });
     const { like } = values;
     if (like !== 'azure' && like !== 'openai') throw new UsageError('emulate: --like must be azure or openai.');
@@ -27,6 +29,7 @@ export const emulateCommand: CliCommand = {
       host: values.host,
       speed: positive('speed', values.speed),
       like,
+      sessionSeconds: positive('session-seconds', values['session-seconds']),
       ...(values.search === undefined ? {} : { search: values.search }),
       log: print,
     });

@@ -82,6 +82,7 @@ export class Connection {
       listFails: () => this.#take('tools') !== null,
       die: (fault) => this.strike(fault),
       spent: (usage) => house.received.spent(usage),
+      committed: (itemId, from, audio) => house.received.committed(record, itemId, from, audio),
     });
   }
 
@@ -170,9 +171,15 @@ export class Connection {
     const fault = isUpdate && !wrong ? this.#take('update') : null;
     if (fault?.fault === 'ignore_update') return;
     const rejected = fault ? complaint('invalid_value', 'The session could not be updated.', 'session') : null;
-    const refused = wrong ?? rejected ?? this.#carryOut(body);
+    const refused = wrong ?? rejected ?? this.#refusedId(body) ?? this.#carryOut(body);
     if (refused) this.#complain(refused, eventIdOf(body));
     else if (isUpdate && this.#stopsReading) this.#socket.pause();
+  }
+
+  #refusedId({ type, item }: JsonObject): Complaint | null {
+    const hasId = type === 'conversation.item.create' && isObject(item) && typeof item.id === 'string';
+    if (!hasId || this.#take('item') === null) return null;
+    return complaint('invalid_value', `Invalid 'item.id': '${String(item.id)}'.`, 'item.id');
   }
 
   #carryOut(body: JsonObject): Complaint | null {
@@ -182,13 +189,18 @@ export class Connection {
     return refused;
   }
 
-  #take(moment: 'update' | 'response' | 'tools'): Fault | null {
+  #take(moment: 'update' | 'item' | 'response' | 'tools'): Fault | null {
     return this.#ownFaults.take(moment) ?? this.#house.faults.take(moment);
   }
 
   #nextAccident(): Fault | null {
     const fault = this.#take('response');
-    if (!fault || ['mute', 'busy', 'slow', 'flood', 'die_mid_response', 'close_mid_response'].includes(fault.fault)) {
+    if (
+      !fault ||
+      ['mute', 'busy', 'text_after_replay', 'slow', 'flood', 'die_mid_response', 'close_mid_response'].includes(
+        fault.fault,
+      )
+    ) {
       return fault;
     }
     this.strike(fault);

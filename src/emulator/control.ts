@@ -172,7 +172,8 @@ function shown(connection: ReceivedConnection, most: number): ReceivedConnection
   const events = newest.map((event) =>
     event.audio ? { ...event, audio: { bytes: event.audio.bytes, sha256: event.audio.sha256 } } : event,
   );
-  return { ...connection, url, headers, events };
+  const committed = connection.committed.map(({ data: _data, ...stretch }) => stretch);
+  return { ...connection, url, headers, events, committed };
 }
 
 function listOf(body: unknown): object[] {

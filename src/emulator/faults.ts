@@ -3,10 +3,11 @@ import { newId } from './ids.js';
 import { type Refusal, refusals } from './refusals.js';
 
 /**
- * When a fault strikes: at the handshake (or when a key is asked for), once the socket is open, at a `session.update`, or at a
+ * When a fault strikes: at the handshake (or when a key is asked for), once the socket is open, at a `session.update`, at an
+ * item that comes with an id of its own, at a
  * response, when an MCP server is asked for its tools, or at a search; for calls also when a key is to transcribe, at the SDP offer, and when it is hung up.
  */
-type Moment = 'handshake' | 'open' | 'update' | 'tools' | 'response' | 'search' | 'mint' | 'offer' | 'hangup';
+type Moment = 'handshake' | 'open' | 'update' | 'item' | 'tools' | 'response' | 'search' | 'mint' | 'offer' | 'hangup';
 
 const broken = {
   redirect: 'handshake',
@@ -19,9 +20,11 @@ const broken = {
   stop_reading: 'open',
   reject_update: 'update',
   ignore_update: 'update',
+  refuse_item_id: 'item',
   mcp_list_failed: 'tools',
   mute: 'response',
   busy: 'response',
+  text_after_replay: 'response',
   die_mid_response: 'response',
   close_mid_response: 'response',
   slow: 'response',
@@ -50,6 +53,8 @@ const broken = {
  * `bad_accept` a wrong Sec-WebSocket-Accept · `silent` 101 and then nothing · `expire_early` session_expired after `delayMs` ·
  * `stop_reading` read nothing more once a `session.update` was acknowledged (or after `delayMs`) ·
  * `reject_update` error · `ignore_update` no ack · `mcp_list_failed` an MCP server does not tell its tools · `mute` no answer ·
+ * `refuse_item_id` an item may not have the id it comes with · `text_after_replay` an answer in writing where words of the model
+ * were brought in and it has not spoken yet ·
  * `busy` no answer, but the error that a response is active, with no `event_id` · `die_mid_response` drop TCP after some deltas ·
  * `close_mid_response` 1011 after some deltas · `slow` first audio after `delayMs` · `flood` `bytes` of audio as fast as
  * they are read · `garbage` text that is not JSON · `binary` a binary frame · `array` a JSON array ·
@@ -95,7 +100,7 @@ function momentOf(name: FaultName): Moment {
 /** The HTTP refusal a `refuse_…` fault stands for, or null. */
 export function refusalOf(fault: Fault): Refusal | null {
   const name = fault.fault.replace(/^refuse_/, '');
-  if (name === fault.fault) return null;
+  if (!Object.hasOwn(refusals, name)) return null;
   const refusal = refusals[name as keyof typeof refusals];
   if (name !== '429') return refusal;
   const seconds = fault.retryAfterSeconds ?? 1;

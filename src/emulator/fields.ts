@@ -17,6 +17,8 @@ import {
 export const text = string();
 /** An id chosen by either side. */
 export const id = string({ max: 512 });
+/** An id of an item or a call, which both are to fit in so much. Source: reports of the service's refusals. */
+const shortId = string({ max: 32 });
 /** A limit of output tokens. */
 export const tokens: Check = either(oneOf('inf'), number(1, 4096, 'integer'));
 /** What a function may be called. */
@@ -76,7 +78,7 @@ export const semanticVad = object({ ...turnFlags, eagerness: oneOf('low', 'mediu
 /** Fields of every item; the service ignores the last two. */
 export const itemCommon = {
   type: text,
-  id: string({ max: 512 }),
+  id: shortId,
   object: text,
   status: oneOf('completed', 'incomplete', 'in_progress'),
 };
@@ -90,7 +92,7 @@ export function messageWith(parts: Record<string, Check>): Check {
 export function itemsBesides(message: Check) {
   return {
     message,
-    function_call: object({ ...itemCommon, name: text, arguments: text, call_id: id }, ['name', 'arguments']),
-    function_call_output: object({ ...itemCommon, call_id: id, output: text }, ['call_id', 'output']),
+    function_call: object({ ...itemCommon, name: text, arguments: text, call_id: shortId }, ['name', 'arguments']),
+    function_call_output: object({ ...itemCommon, call_id: shortId, output: text }, ['call_id', 'output']),
   };
 }

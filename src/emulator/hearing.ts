@@ -7,7 +7,7 @@ import { base64Bytes, type Complaint, complaint, notAudio } from './schema.js';
 import type { Settings } from './settings.js';
 import type { Speech } from './speech.js';
 import { type Terms, Transcript } from './transcribe.js';
-import { Listener, type Turn } from './vad.js';
+import { Listener, type Turn, type Utterance } from './vad.js';
 
 /** What hearing needs of its session. */
 export interface Surface {
@@ -24,6 +24,8 @@ export interface Surface {
   /** Whether input can be transcribed by what is deployed under this name. */
   transcribes(model: string): boolean;
   spent(usage: JsonObject): void;
+  /** So much of what was appended, behind so many bytes, became this item. */
+  committed(itemId: string, from: number, audio: Buffer): void;
 }
 
 const minCommitMs = 100;
@@ -110,7 +112,7 @@ export class Hearing {
     this.#comingItemId ??= newId('item');
     const at = { audio_end_ms: Math.round(turn.audioMs), item_id: this.#comingItemId };
     this.#surface.emit({ type: 'input_audio_buffer.speech_stopped', ...at });
-    this.#committed(turn.audio);
+    this.#committed(turn.heard);
     if (type === 'realtime' && input.turn_detection?.create_response !== false) this.#surface.respond();
   }
 
@@ -127,7 +129,7 @@ export class Hearing {
       audio_end_ms: Math.round(nowMs),
       item_id: this.#comingItemId,
     });
-    this.#committed(this.#listener?.take() ?? Buffer.alloc(0));
+    if (this.#listener) this.#committed(this.#listener.take());
     if (type === 'realtime') this.#surface.respond();
   }
 
@@ -146,7 +148,7 @@ export class Hearing {
     return { model, withLogprobs: Array.isArray(include) && include.length > 0, format: input.format };
   }
 
-  #committed(audio: Buffer): void {
+  #committed({ audio, from }: Utterance): void {
     const id = this.#comingItemId ?? newId('item');
     const transcript = this.#coming ?? new Transcript(id, this.#surface.emit);
     this.#comingItemId = null;
@@ -156,6 +158,7 @@ export class Hearing {
     const content = [{ type: 'input_audio', transcript: null }];
     const shown = { id, type: 'message', status: 'completed', role: 'user', content };
     const item: Item = { id, shown, heard: { bytes: audio, format }, spoken: null };
+    this.#surface.committed(id, from, audio);
     emit({ type: 'input_audio_buffer.committed', previous_item_id: conversation.lastId, item_id: id });
     conversation.insert(item);
     announce(item, conversation, emit);

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { JsonObject } from '../protocol/event.js';
+import { addUsage, noUsage, type UsageTotals } from './totals.js';
 
 /** One event a client sent. Audio is reduced to its size and digest unless `keepAudio` was asked for. */
 export interface ReceivedEvent {
@@ -26,23 +27,19 @@ export interface ReceivedConnection {
   /** Events that came, including those no longer kept. */
   eventCount: number;
   audioBytes: number;
+  /** The newest stretches of it that became items, in order. */
+  readonly committed: readonly CommittedAudio[];
   errors: number;
 }
 
-/** Sums of every `usage` object that was reported to clients. */
-export interface UsageTotals {
-  responses: number;
-  input_tokens: number;
-  output_tokens: number;
-  total_tokens: number;
-  input_text_tokens: number;
-  input_audio_tokens: number;
-  cached_tokens: number;
-  output_text_tokens: number;
-  output_audio_tokens: number;
-  transcriptions: number;
-  transcription_tokens: number;
-  transcription_seconds: number;
+/** A stretch of the audio that one connection appended: bytes from `from` to before `to`, counted from its first. */
+interface CommittedAudio {
+  readonly itemId: string;
+  readonly from: number;
+  readonly to: number;
+  readonly sha256: string;
+  /** The bytes, where `keepAudio` was asked for. */
+  readonly data?: Buffer;
 }
 
 /** How much is remembered. */
@@ -59,9 +56,12 @@ export interface RecordLimits {
 const maxEventsTotal = 200_000;
 const maxBodyBytes = 256 * 1024;
 const maxErrors = 1000;
+/** Utterances remembered of one connection. */
+const maxCommitted = 1000;
 
 interface Entry extends ReceivedConnection {
   events: ReceivedEvent[];
+  committed: CommittedAudio[];
 }
 
 type Truthy<T> = Exclude<T, false | null | undefined | 0 | ''>;
@@ -151,7 +151,7 @@ export class Received {
   /** Forgets everything but the open connections. */
   clear(): void {
     for (const [id, entry] of this.#connections) {
-      if (this.#open.has(id)) entry.events = [];
+      if (this.#open.has(id)) Object.assign(entry, { events: [], committed: [] });
       else this.#connections.delete(id);
     }
     this.#errors = [];
@@ -171,6 +171,7 @@ export class Received {
       events: [],
       eventCount: 0,
       audioBytes: 0,
+      committed: [],
       errors: 0,
     };
     this.#connections.set(entry.id, entry);
@@ -206,6 +207,17 @@ export class Received {
     this.#changed();
   }
 
+  /** Notes which stretch of a connection's audio became an item. */
+  committed(connection: ReceivedConnection, itemId: string, from: number, audio: Buffer): void {
+    const entry = this.#connections.get(connection.id);
+    if (!entry) return;
+    const sha256 = createHash('sha256').update(audio).digest('hex');
+    const data = this.#limits.keepAudio ? { data: audio } : {};
+    entry.committed.push({ itemId, from, to: from + audio.length, sha256, ...data });
+    if (entry.committed.length > maxCommitted) entry.committed.shift();
+    this.#changed();
+  }
+
   error(connection: ReceivedConnection, error: JsonObject): void {
     connection.errors += 1;
     this.#errorCount += 1;
@@ -216,23 +228,7 @@ export class Received {
 
   /** Adds what was billed to the totals. */
   spent({ type, usage }: JsonObject): void {
-    const given = (usage ?? {}) as Record<string, number & Record<string, number>>;
-    const totals = this.usage;
-    if (type === 'transcription') {
-      totals.transcriptions += 1;
-      totals.transcription_tokens += given.total_tokens ?? 0;
-      totals.transcription_seconds += given.seconds ?? 0;
-    } else {
-      totals.responses += 1;
-      totals.input_tokens += given.input_tokens ?? 0;
-      totals.output_tokens += given.output_tokens ?? 0;
-      totals.total_tokens += given.total_tokens ?? 0;
-      totals.input_text_tokens += given.input_token_details?.text_tokens ?? 0;
-      totals.input_audio_tokens += given.input_token_details?.audio_tokens ?? 0;
-      totals.cached_tokens += given.input_token_details?.cached_tokens ?? 0;
-      totals.output_text_tokens += given.output_token_details?.text_tokens ?? 0;
-      totals.output_audio_tokens += given.output_token_details?.audio_tokens ?? 0;
-    }
+    addUsage(this.usage, type, usage);
     this.#changed();
   }
 
@@ -262,21 +258,4 @@ function digest(encoded: string, keep: boolean): ReceivedEvent['audio'] {
 
 function idsOf({ type, event_id }: JsonObject): JsonObject {
   return { type, ...(event_id === undefined ? {} : { event_id }) };
-}
-
-function noUsage(): UsageTotals {
-  return {
-    responses: 0,
-    input_tokens: 0,
-    output_tokens: 0,
-    total_tokens: 0,
-    input_text_tokens: 0,
-    input_audio_tokens: 0,
-    cached_tokens: 0,
-    output_text_tokens: 0,
-    output_audio_tokens: 0,
-    transcriptions: 0,
-    transcription_tokens: 0,
-    transcription_seconds: 0,
-  };
 }

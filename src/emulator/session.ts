@@ -1,7 +1,7 @@
 /** One emulated session, natively GA: takes validated client events, emits server events. Knows no socket. */
 import type { JsonObject } from '../protocol/event.js';
 import { answer, flood, type Question } from './answer.js';
-import { Conversation } from './conversation.js';
+import { Conversation, type Item } from './conversation.js';
 import type { Fault } from './faults.js';
 import { Hearing } from './hearing.js';
 import { newId } from './ids.js';
@@ -48,6 +48,8 @@ export interface Surroundings {
   /** Carries out the end of an accident: the connection dies. */
   die(fault: Fault): void;
   spent(usage: JsonObject): void;
+  /** So much of the audio that was appended, behind so many bytes, became this item. */
+  committed(itemId: string, from: number, audio: Buffer): void;
 }
 
 /** Out-of-band responses that may run side by side. */
@@ -89,6 +91,7 @@ export class Session {
       isResponding: () => this.#active !== null,
       transcribes: world.transcribes,
       spent: world.spent,
+      committed: world.committed,
     });
     this.#servers = new McpServers({
       conversation: this.#conversation,
@@ -205,10 +208,12 @@ export class Session {
     const tools = (given.tools as JsonObject[] | undefined) ?? settings.tools;
     const isNewer = isNewerModel(settings.model);
     const instructions = (given.instructions as string | undefined) ?? null;
+    const writes = accident?.fault === 'text_after_replay' && !this.#audioWasHeard && items.some(isBroughtIn);
     const question: Question = {
       items,
       said,
       ...terms,
+      modality: writes ? 'text' : terms.modality,
       tools,
       mcpTools: this.#servers.usable(tools),
       toolChoice: given.tool_choice ?? settings.toolChoice,
@@ -271,6 +276,11 @@ export class Session {
       after: (ms, act) => this.#after(ms, act),
     };
   }
+}
+
+/** Words of the model that somebody else put into the conversation. */
+function isBroughtIn({ shown, spoken }: Item): boolean {
+  return shown.role === 'assistant' && spoken === null;
 }
 
 function alreadyActive(id: string): Complaint {

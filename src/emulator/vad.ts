@@ -6,7 +6,13 @@ import { bytesPerMs } from './speech.js';
 /** What the listener noticed while it heard a piece of audio. */
 export type Turn =
   | { readonly kind: 'started'; readonly audioMs: number }
-  | { readonly kind: 'stopped'; readonly audioMs: number; readonly audio: Buffer };
+  | { readonly kind: 'stopped'; readonly audioMs: number; readonly heard: Utterance };
+
+/** Audio that became one utterance, and how many bytes were appended before it. */
+export interface Utterance {
+  readonly audio: Buffer;
+  readonly from: number;
+}
 
 const frameMs = 20;
 /** Sound has to last this long to count as speech, so that a click does not interrupt anyone. */
@@ -23,6 +29,7 @@ export class Listener {
   #rest: Buffer = Buffer.alloc(0);
   #frames: Buffer[] = [];
   #heldBytes = 0;
+  #heardBytes = 0;
   #nowMs = 0;
   #loudMs = 0;
   #quietMs = 0;
@@ -70,6 +77,7 @@ export class Listener {
       data = data.subarray(size);
       this.#frames.push(frame);
       this.#heldBytes += size;
+      this.#heardBytes += size;
       this.#nowMs += frameMs;
       const turn = this.#detection ? this.#hear(frame, this.#detection) : null;
       if (turn) yield turn;
@@ -79,13 +87,14 @@ export class Listener {
   }
 
   /** Takes everything held, as one utterance. */
-  take(): Buffer {
-    const audio = Buffer.concat([...this.#frames, this.#rest]);
+  take(): Utterance {
+    const heard = { audio: Buffer.concat([...this.#frames, this.#rest]), from: this.#heardBytes - this.#heldBytes };
     this.clear();
-    return audio;
+    return heard;
   }
 
   clear(): void {
+    this.#heardBytes += this.#rest.length;
     this.#frames = [];
     this.#rest = Buffer.alloc(0);
     this.#heldBytes = 0;
@@ -108,7 +117,7 @@ export class Listener {
       return { kind: 'started', audioMs: Math.max(0, this.#nowMs - this.#loudMs - padding) };
     }
     if (this.#quietMs < silenceOf(detection)) return null;
-    return { kind: 'stopped', audioMs: this.#nowMs, audio: this.take() };
+    return { kind: 'stopped', audioMs: this.#nowMs, heard: this.take() };
   }
 
   #keepOnly(ms: number): void {

@@ -90,6 +90,8 @@ export class EmulatedCall {
         listFails: () => house.faults.take('tools') !== null,
         die: () => this.end(),
         spent: (usage) => house.received.spent(usage),
+        // What is heard of a call is none of any connection's.
+        committed: () => undefined,
       },
       terms.sessionId,
     );
