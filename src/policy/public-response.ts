@@ -17,7 +17,7 @@ import {
   text,
   whole,
 } from './shape.js';
-import { judgeItem, type Memory } from './state.js';
+import { judgeOutput, type Memory } from './state.js';
 
 /** More than any service counts of one answer. */
 const countsKept = 32;
@@ -89,7 +89,7 @@ function details(value: Json | undefined): JsonObject | null {
 function output(value: Json | undefined, memory: Memory): JsonObject[] {
   if (!Array.isArray(value)) return [];
   return value.flatMap((item) => {
-    const shown = isObject(item) && judgeItem(memory, item, kindOf(item)) ? publicItem(item) : null;
+    const shown = isObject(item) && judgeOutput(memory, item, kindOf(item)) ? publicItem(item) : null;
     return shown === null ? [] : [shown];
   });
 }

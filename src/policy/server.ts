@@ -18,7 +18,7 @@ import {
   text,
   whole,
 } from './shape.js';
-import { judgeItem, type Memory } from './state.js';
+import { judgeItem, judgeOutput, type Memory } from './state.js';
 
 /** The client's version of an event, without `type` and `event_id`; null when it may not see it. */
 export type View = (body: JsonObject, memory: Memory) => JsonObject | null;
@@ -120,7 +120,7 @@ const outputItem: View = (body, memory) => {
     if (typeof id === 'string') memory.items.hide(id, undefined);
     return null;
   }
-  if (!judgeItem(memory, item, kindOf(item))) return null;
+  if (!judgeOutput(memory, item, kindOf(item))) return null;
   const shown = publicItem(item);
   return shown === null ? null : { ...fieldsOf(body, { response_id: text, output_index: number }), item: shown };
 };

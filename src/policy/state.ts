@@ -95,6 +95,15 @@ function toolsOf(profile: Profile): ToolNames {
  * before it, where that is known. An item once hidden stays hidden.
  */
 export function judgeItem(memory: Memory, item: JsonObject, kind: string, previous?: Json): boolean {
+  return judge(memory, item, kind, previous, true);
+}
+
+/** The same of an item that a response brings forth, which is no client's. */
+export function judgeOutput(memory: Memory, item: JsonObject, kind: string): boolean {
+  return judge(memory, item, kind, undefined, false);
+}
+
+function judge(memory: Memory, item: JsonObject, kind: string, previous: Json | undefined, mayEcho: boolean): boolean {
   const id = fieldOf(item, 'id');
   if (typeof id !== 'string' || id === '') return false;
   if (memory.items.isHidden(id) || !isPermitted(memory, item, id, kind)) {
@@ -102,7 +111,8 @@ export function judgeItem(memory: Memory, item: JsonObject, kind: string, previo
     return false;
   }
   // A message that nothing announced is the echo of one the client created without an id.
-  const isEcho = (kind === 'user' || kind === 'assistant') && memory.unnamed > 0 && !memory.items.knows(id);
+  const isWords = kind === 'user' || kind === 'assistant';
+  const isEcho = mayEcho && isWords && memory.unnamed > 0 && !memory.items.knows(id);
   if (isEcho) memory.unnamed--;
   const byClient = isEcho || kind === 'function_call_output';
   const callId = fieldOf(item, 'call_id');

@@ -480,3 +480,21 @@ describe('a list of a form that is not known', () => {
     expect(told([{ code: 'en', secret: 1 }])?.languages).toEqual([{ code: 'en' }]);
   });
 });
+
+describe('an item that the client made without naming it', () => {
+  it('is the one that comes into the conversation, not what a response says meanwhile', () => {
+    const session = bench();
+    session.all(created('resp_1'));
+    const item = { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'hello' }] };
+    session.up({ type: 'conversation.item.create', item });
+    session.all(
+      outputItem('resp_1', assistantItem('item_said')),
+      added(assistantItem('item_said')),
+      added(userItem('item_mine')),
+    );
+    const erase = (id: string) => session.up({ type: 'conversation.item.delete', item_id: id });
+    expect(erase('item_said')).toBeNull();
+    expect(session.refusals).toMatchObject([{ code: 'item_not_allowed' }]);
+    expect(erase('item_mine')).toMatchObject({ item_id: 'item_mine' });
+  });
+});
