@@ -96,7 +96,7 @@ function noticed(lines: readonly Line[]): string[] {
       : []),
     ...(ready > slowAnswerMs ? [`The client waited ${duration(ready / 1000)} for the session to be ready.`] : []),
     ...(slowest > slowAnswerMs
-      ? [`The slowest answer began after ${duration(slowest / 1000)}; that is the upstream's time.`]
+      ? [`The slowest answer began after ${duration(slowest / 1000)}; ${causeOf(lines, ended, slowest)}`]
       : []),
     ...(down > 1 ? [`The relay waited ${duration(down)} for the client to read.`] : []),
     ...(up > 1 ? [`The relay waited ${duration(up)} for the upstream to read.`] : []),
@@ -105,6 +105,19 @@ function noticed(lines: readonly Line[]): string[] {
     ...(untranscribed ? [`What the user said did not become words. ${text(untranscribed.detail, 400)}`] : []),
     ...(errors.length > 0 ? [`The upstream reported errors: ${errors.slice(0, 10).join(', ')}.`] : []),
   ];
+}
+
+/** What the slowest answer waited for, in words that go on with a sentence. */
+function causeOf(lines: readonly Line[], ended: Line, slowest: number): string {
+  const turns = Array.isArray(ended.lastTurns) ? ended.lastTurns.map(object) : [];
+  const toolMs = number(turns.find(({ firstAudioMs }) => firstAudioMs === slowest)?.toolMs) ?? 0;
+  if (toolMs < slowest / 2) return "that is the upstream's time.";
+  // Several that ran side by side: the last of them to end was waited for, and that is the one that took longest.
+  const calls = lines.filter(({ msg }) => msg === 'tool.called');
+  const near = (line: Line) => Math.abs((number(line.seconds) ?? 0) * 1000 - toolMs);
+  const [call] = calls.sort((a, b) => near(a) - near(b));
+  const who = call ? `the tool ${text(call.tool, 80)} (${text(call.outcome)})` : 'its tools';
+  return `${who} took ${duration(toolMs / 1000)} of that.`;
 }
 
 /** What Azure's support asks for. */

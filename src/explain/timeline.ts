@@ -57,6 +57,10 @@ function momentsOf(line: Line, begin: number): Moment[] {
       return [];
     case 'session.shed':
       return [{ at, what: shed(line) }];
+    case 'tool.called':
+      return [
+        { at, what: `tool ${text(line.tool, 80)}: ${text(line.outcome)} after ${duration(number(line.seconds) ?? 0)}` },
+      ];
     default:
       return [{ at, what: text(line.msg, 80) }];
   }
@@ -93,8 +97,10 @@ function ended(line: Line, at: number, begin: number): Moment[] {
     const audioAt = number(turn.audioAt);
     const waited = number(turn.firstAudioMs);
     const doneAt = number(turn.doneAt);
+    const tools = number(turn.toolMs);
     if (audioAt !== null && waited !== null) {
-      moments.push({ at: begin + audioAt * 1000, what: `${name}: first audio after ${duration(waited / 1000)}` });
+      const of = tools === null ? '' : `; tools took ${duration(tools / 1000)} of it`;
+      moments.push({ at: begin + audioAt * 1000, what: `${name}: first audio after ${duration(waited / 1000)}${of}` });
     }
     const status = text(turn.status);
     const how = status === 'interrupted' ? 'interrupted by the user' : status;

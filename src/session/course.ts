@@ -6,6 +6,8 @@ interface Turn {
   readonly audioAt?: number;
   /** From the end of the user's speech, the commit or response.create to the first audio. */
   readonly firstAudioMs?: number;
+  /** What it had to wait for of that: calls of tools, from the first to begin to the last to end. */
+  readonly toolMs?: number;
   readonly doneAt: number;
   /** The response's status, or `interrupted` when the user spoke over it. */
   readonly status: string;
@@ -22,6 +24,8 @@ export interface CourseTotals {
 export interface Course {
   /** @param waitedMs from the question's end until now */
   firstAudio(waitedMs: number): void;
+  /** The answer that begins now had to wait so long for tools. */
+  waited(ms: number): void;
   answered(status: unknown, interrupted: boolean): void;
   failed(code: unknown): void;
   totals(): CourseTotals;
@@ -42,6 +46,7 @@ class SessionCourse implements Course {
   #turns: Turn[] | null = null;
   #errors: Map<string, number> | null = null;
   #audio: Pick<Turn, 'audioAt' | 'firstAudioMs'> | null = null;
+  #toolMs = 0;
   #slowest = 0;
 
   firstAudio(waitedMs: number): void {
@@ -50,12 +55,18 @@ class SessionCourse implements Course {
     this.#slowest = Math.max(this.#slowest, firstAudioMs);
   }
 
+  waited(ms: number): void {
+    this.#toolMs = Math.round(ms);
+  }
+
   answered(status: unknown, interrupted: boolean): void {
     const said = interrupted ? 'interrupted' : statuses.has(status) ? String(status) : 'other';
     this.#turns ??= [];
-    this.#turns.push({ ...this.#audio, doneAt: this.#sinceStart(), status: said });
+    const tools = this.#toolMs > 0 ? { toolMs: this.#toolMs } : null;
+    this.#turns.push({ ...this.#audio, ...tools, doneAt: this.#sinceStart(), status: said });
     if (this.#turns.length > turnsKept) this.#turns.shift();
     this.#audio = null;
+    this.#toolMs = 0;
   }
 
   failed(code: unknown): void {

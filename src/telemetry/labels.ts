@@ -76,4 +76,7 @@ export const errorCodes = new Set<string>([
   'unknown_parameter',
   'missing_required_parameter',
   'unsupported_by_upstream',
+  // What becomes of calls of tools.
+  'timeout',
+  'failed',
 ]);

@@ -121,10 +121,19 @@ function withoutSecrets(line: string, secrets: Iterable<string>): string {
   return result.replace(shape, '[redacted]');
 }
 
+/** What nobody threw: a text, or a kind of failure with its message. */
+function describeOther(error: unknown, clean: (text: string) => string): unknown {
+  if (typeof error === 'string') return clean(error).slice(0, 500);
+  const { kind, message } = (error ?? {}) as { kind?: unknown; message?: unknown };
+  return typeof kind === 'string' && typeof message === 'string'
+    ? { kind, message: clean(message).slice(0, 1000) }
+    : undefined;
+}
+
 /** An error and its causes as plain data: names, messages and codes, and a stack for what nobody foresaw. */
 function describeError(error: unknown, clean: (text: string) => string, depth = 0): unknown {
   // Cleaned before it is cut: half a secret would no longer be recognised.
-  if (!(error instanceof Error)) return typeof error === 'string' ? clean(error).slice(0, 500) : undefined;
+  if (!(error instanceof Error)) return describeOther(error, clean);
   const { code, status, kind, phase, advice } = error as {
     code?: unknown;
     status?: unknown;

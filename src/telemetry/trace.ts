@@ -15,10 +15,12 @@ export interface TraceAttributes {
   readonly 'relay.dialect'?: string;
   readonly 'relay.upstream'?: string;
   readonly 'relay.upstream.dialect'?: string;
-  /** An exit id, or the outcome of a dial. */
+  /** An exit id, or the outcome of a dial or a call. */
   readonly 'relay.reason'?: string;
   readonly 'relay.initiator'?: string;
   readonly 'relay.turns'?: number;
+  /** A configured name, or `other`. */
+  readonly 'relay.tool'?: string;
   readonly 'http.response.status_code'?: number;
 }
 
@@ -33,6 +35,8 @@ export interface TracePart {
 
 /** The trace of one session: a span for the whole, and one for each part. */
 export interface SessionTrace {
+  /** Names the session's span to whom it asks (W3C Trace Context); nothing where none is recorded. */
+  readonly traceparent: string | undefined;
   /** A part on the way to the upstream or to a tool. */
   part(name: 'dial' | 'configure' | 'tool', part: TracePart): void;
   /** Ends the session's span; the time is in milliseconds since the epoch. */
@@ -68,7 +72,10 @@ export function traceSession(
   // Asked now: a dial that is given up is reported just after the session's span has ended.
   if (!span.isRecording()) return untraced;
   const inner = trace.setSpan(outer, span);
+  const carrier: { traceparent?: string } = {};
+  propagation.inject(inner, carrier);
   return {
+    traceparent: carrier.traceparent,
     part(name, { from, to, attributes, failure }) {
       const part = tracer.startSpan(
         name,
@@ -87,7 +94,7 @@ export function traceSession(
 }
 
 /** What most sessions have: without an SDK none is recorded, and with one only those it samples. */
-const untraced: SessionTrace = { part: () => undefined, end: () => undefined };
+const untraced: SessionTrace = { traceparent: undefined, part: () => undefined, end: () => undefined };
 
 const flushMs = 2000;
 

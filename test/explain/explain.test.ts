@@ -341,6 +341,28 @@ describe('finding a session', () => {
     await expect(explain(`x${evil}`, Readable.from([]), () => undefined)).rejects.toThrow(/^[^\p{Cc}\u202e\u2028]*$/u);
   });
 
+  it('names the tool that made an answer slow, and else the upstream', async () => {
+    const called = (tool: string, seconds: number, outcome = 'ok') => ({
+      ...opened,
+      msg: 'tool.called',
+      ...{ tool, runs: 'http', call: 'call_1', outcome, seconds, bytes: 10 },
+    });
+    const turns = (toolMs?: number) => ({
+      turns: 1,
+      slowestFirstAudioMs: 10_400,
+      lastTurns: [{ audioAt: 12, firstAudioMs: 10_400, ...(toolMs && { toolMs }), doneAt: 13, status: 'completed' }],
+    });
+    const slow = [opened, called('look', 0.2), called('order_status', 9.8, 'timeout'), ended(turns(9800))];
+    const { text } = await told(session, slow);
+    expect(text).toContain('tool order_status: timeout after 9800 ms');
+    expect(text).toContain('turn 1: first audio after 10 s; tools took 9800 ms of it');
+    expect(text).toContain('after 10 s; the tool order_status (timeout) took 9800 ms of that.');
+    for (const quick of [undefined, 300]) {
+      const { text: other } = await told(session, [opened, called('look', 0.3), ended(turns(quick))]);
+      expect(other).toContain("after 10 s; that is the upstream's time.");
+    }
+  });
+
   it('tells of a session that was shed what was short, and who took most of it', async () => {
     const shed = {
       ...opened,
