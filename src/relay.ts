@@ -1,9 +1,11 @@
 /** Puts the relay together: every part is made here once, and given what it needs. */
 
 import { isDeepStrictEqual } from 'node:util';
+import { Buckets } from './admission/buckets.js';
 import type { AdmissionServices } from './admission/candidate.js';
 import { createConnects } from './admission/connects.js';
 import { createAddressOf } from './admission/forwarded.js';
+import { createShares } from './admission/shares.js';
 import { createTokenVerifier } from './admission/verifier.js';
 import { createClientSecrets } from './auth/secrets.js';
 import { createClock } from './clock.js';
@@ -173,8 +175,14 @@ export async function startRelay(
     ...{ upstreams, clock, log },
     leg: (dialed, limits) => upstreamLeg(dialed, limits, metrics),
   });
+  const tooling = {
+    of: toolbox.of,
+    places: createShares(() => Math.ceil(current.limits.tools_at_once / workers)),
+    rates: new Buckets(),
+  };
   const session = {
     clock,
+    tooling,
     metrics,
     log,
     settlements,

@@ -3,11 +3,12 @@
  * for what, and how it is let go of. A session has one at a time; one that is not its own any more only settles.
  */
 
+import type { Admission } from '../admission/admission.js';
 import type { Clock } from '../clock.js';
-import type { InstanceLimits } from '../config/file.js';
 import type { JsonObject, RealtimeEvent, Step } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import type { Runner } from '../tools/runner.js';
 import { type Asks, createAsks } from './asks.js';
 import type { Books } from './books.js';
 import { type Configuration, configureGreeted, configureShared, effective } from './configure.js';
@@ -19,12 +20,14 @@ import type { Settlement, Settlements } from './settlement.js';
 import { createSay, type Say } from './speak.js';
 
 /** What an attachment needs of its session. */
-interface AttachmentPorts extends Omit<MeterPorts, 'upstream'> {
+interface AttachmentPorts extends Pick<MeterPorts, 'spent' | 'untranscribed'> {
   readonly metrics: Metrics;
   readonly clock: Clock;
-  readonly limits: Pick<InstanceLimits, 'configure_seconds'>;
+  readonly admission: Pick<Admission, 'limits' | 'profile'>;
   readonly books: Books;
   readonly flow: Flow;
+  /** What the server answers for of what the model calls. */
+  readonly tools: Pick<Runner, 'isServed' | 'awaits' | 'isWorking'> | null;
   /** Names what is said. */
   readonly named: Say;
   /** An event of the client's that was let pass will never be sent. */
@@ -58,17 +61,19 @@ export class Attachment {
   constructor(reached: Reached, ports: AttachmentPorts) {
     this.reached = reached;
     this.#ports = ports;
-    this.configureBy = this.at + ports.limits.configure_seconds * 1000;
+    this.configureBy = this.at + ports.admission.limits.configure_seconds * 1000;
     this.down = new Pipe(ports.flow);
     this.meter = createMeter(ports.books, ports.metrics, {
       upstream: () => reached.upstream.name,
       spent: (tokens) => ports.spent(tokens),
       untranscribed: (code, model) => ports.untranscribed(code, model),
+      isServed: (callId) => ports.tools?.isServed(callId) === true,
+      goesOn: (responseId) => ports.tools?.awaits(responseId) === true,
     });
     this.say = createSay(reached.leg, this.meter, ports.named);
     this.asks = createAsks({
       clock: ports.clock,
-      mostRounds: mostToolRounds,
+      mostRounds: ports.admission.profile.limits.tool_rounds,
       say: this.say,
       pass: (event) => this.#pass(event),
       withdrawn: (eventId) => ports.withdrawn(eventId),
@@ -77,6 +82,16 @@ export class Attachment {
 
   get turns(): Turns {
     return this.meter.turns;
+  }
+
+  /** Whether a tool of the server's is at work. */
+  get isWorking(): boolean {
+    return this.#ports.tools?.isWorking === true;
+  }
+
+  /** Whether the relay has yet to ask for an answer, or will have to. */
+  get isOwing(): boolean {
+    return this.asks.isOwing || this.isWorking;
   }
 
   /** Imposes a session object. */
@@ -192,6 +207,3 @@ export class Attachment {
     else leg.close({ id: 'normal', event: null });
   }
 }
-
-/** Until a profile may say. */
-const mostToolRounds = 8;

@@ -12,6 +12,9 @@ export interface Totals extends CourseTotals {
   /** Null where sound does not pass the relay. */
   readonly audioSecondsUp: number | null;
   readonly audioSecondsDown: number | null;
+  /** Calls that the server answers for, and those of them that brought nothing; absent where there were none. */
+  readonly toolCalls?: number;
+  readonly toolErrors?: number;
 }
 
 /** Written by the meters of a session. */
@@ -22,6 +25,8 @@ export class Books {
   interruptions = 0;
   audioSecondsUp = 0;
   audioSecondsDown = 0;
+  toolCalls = 0;
+  toolErrors = 0;
   /** Whether an utterance could not be put into words. */
   isUntranscribed = false;
 
@@ -41,6 +46,7 @@ export class Books {
       tokens: total_tokens + transcription_tokens,
       audioSecondsUp: carriesAudio ? round(this.audioSecondsUp) : null,
       audioSecondsDown: carriesAudio ? round(this.audioSecondsDown) : null,
+      ...(this.toolCalls > 0 && { toolCalls: this.toolCalls, toolErrors: this.toolErrors }),
       ...this.course.totals(),
     };
   }

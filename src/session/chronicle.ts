@@ -9,6 +9,7 @@ import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { type SessionTrace, traceSession } from '../telemetry/trace.js';
 import type { UsageRecord } from '../telemetry/usage.js';
+import type { CallReport } from '../tools/calls.js';
 import type { DialEvent } from '../upstream/pool.js';
 import { type Activity, createActivity } from './activity.js';
 import type { Books, Totals } from './books.js';
@@ -17,9 +18,11 @@ import type { Reached } from './reach.js';
 import {
   type End,
   identityOf,
+  reportCall,
   reportDial,
   reportEnd,
   reportOpening,
+  reportOutputRefused,
   reportUntranscribed,
   traced,
   usageOf,
@@ -162,6 +165,26 @@ export class Chronicle {
   usage(complete: boolean): UsageRecord {
     const when = { startedAt: this.#wall(this.#readyAt), endedAt: this.#wall(this.#endedAt), complete };
     return usageOf(this.#admission, this.#reached, this.#books.ledger.usage, this.totals, when);
+  }
+
+  /** Names the session's trace to whom it asks. */
+  get traceparent(): string | undefined {
+    return this.#trace.traceparent;
+  }
+
+  /** A call of a tool is over. */
+  called(report: CallReport): void {
+    this.#books.toolCalls++;
+    if (report.result.outcome !== 'ok') this.#books.toolErrors++;
+    surely(
+      () => reportCall(report, this.#admission, this.#metrics, this.#log),
+      () => this.#trace.part('tool', traced.call(report, this.#wall(performance.now()))),
+    );
+  }
+
+  /** Upstream did not take the output of a call. */
+  outputRefused(callId: string, code: unknown): void {
+    reportOutputRefused(callId, code, this.#admission, this.#log);
   }
 
   /** What has passed since the last time, by type. */

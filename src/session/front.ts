@@ -44,6 +44,8 @@ export interface Front {
   refuse(refusal: Refusal): void;
   /** A `relay.*` event, for a client that asked for them. */
   notify(type: string, fields: JsonObject): void;
+  /** What a tool has brought for the client: a `relay.*` event, or one that its profile has asked for in its place. */
+  tell(type: string, fields: JsonObject): void;
   /** The last thing the client hears; null for nothing. */
   farewell(id: ExitId, message: string | undefined, retryAfterMs: number | undefined): RealtimeEvent | null;
 }
@@ -116,6 +118,9 @@ export function createFront(client: Leg, ports: FrontPorts): Front {
     drain: (mayAsk) => policy.drain(mayAsk),
     refuse: (refusal) => replies.refuse(refusal),
     notify: (type, fields) => replies.notify(type, fields),
+    tell(type, fields) {
+      if (relayEvents || !type.startsWith('relay.')) replies.answer({ type, event_id: replies.eventId(), ...fields });
+    },
     farewell: (id, message, retryAfterMs) => replies.farewell(id, message, retryAfterMs),
   };
 }
@@ -135,7 +140,12 @@ export function createFrontBeside({ admission, chronicle }: Pick<FrontPorts, 'ad
     connect(parts) {
       const { reached, say } = parts.attachment;
       const watch = createWatch(profile, session, reached.shared ?? {});
-      const rules = { watch, violations: profile.webrtc.violations, reportOnly: profile.client.report_only };
+      const rules = {
+        watch,
+        violations: profile.webrtc.violations,
+        reportOnly: profile.client.report_only,
+        isForged: (item: JsonObject) => parts.tools?.isForged(item) ?? false,
+      };
       guard = createGuard(rules, {
         say,
         violated: (fields, times) => chronicle.violated(fields, times),
@@ -147,6 +157,7 @@ export function createFrontBeside({ admission, chronicle }: Pick<FrontPorts, 'ad
     drain: nothing,
     refuse: nothing,
     notify: nothing,
+    tell: nothing,
     farewell: () => null,
   };
 }

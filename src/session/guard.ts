@@ -32,10 +32,15 @@ interface Rules {
   readonly violations: number;
   /** Only tells of violations. */
   readonly reportOnly: boolean;
+  /** Whether an item pretends to be the output of a call that the server answers for. */
+  isForged(item: JsonObject): boolean;
 }
 
+/** By which an item is known to have come into the conversation. */
+const itemEvents: ReadonlySet<string> = new Set(family.down.itemAdded);
+
 /** Starts to guard one call. */
-export function createGuard({ watch, violations, reportOnly }: Rules, ports: GuardPorts): Guard {
+export function createGuard({ watch, violations, reportOnly, isForged }: Rules, ports: GuardPorts): Guard {
   let count = 0;
   /** The updates under way that put fields back, in order; never more than upstream has still to answer. */
   const pending: { id: string; fields: readonly string[] }[] = [];
@@ -63,6 +68,13 @@ export function createGuard({ watch, violations, reportOnly }: Rules, ports: Gua
     pending.push({ id: send(watch.remedy(wrong)), fields: wrong });
   }
 
+  /** Two outputs for one call, and the model may believe either. */
+  function judged(item: JsonObject): void {
+    if (!isForged(item)) return;
+    ports.violated(['the output of a call that the server answers for'], ++count);
+    if (!reportOnly) throw new RelayError('forbidden', 'The client answered a call that the server answers for.');
+  }
+
   function refused(error: JsonObject): void {
     const id = error.event_id;
     if (typeof id !== 'string') return;
@@ -77,6 +89,7 @@ export function createGuard({ watch, violations, reportOnly }: Rules, ports: Gua
       const { type, body } = event;
       if (type === family.down.configured && isObject(body?.session)) updated(body.session);
       else if (type === family.down.error && isObject(body?.error)) refused(body.error);
+      else if (itemEvents.has(type) && isObject(body?.item)) judged(body.item);
       return event;
     },
     get violations() {

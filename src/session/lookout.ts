@@ -97,7 +97,7 @@ export class Lookout {
     const upstream = attachment();
     const clientIsAlive = client?.isAlive(now, false) ?? true;
     const wasHeard = upstream?.look(now, state === 'configuring', up.heldSeconds() > 0) ?? false;
-    if (up.wasActive() || wasHeard) this.#lastActiveAt = now;
+    if (up.wasActive() || wasHeard || upstream?.isWorking) this.#lastActiveAt = now;
     return {
       state,
       clientIsAlive,

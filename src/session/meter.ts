@@ -31,6 +31,10 @@ export interface MeterPorts {
   spent(tokens: number): void;
   /** Upstream could not put an utterance into words; told of the first one only. */
   untranscribed(code: string, model: string): void;
+  /** Whether the call with this `call_id` is the server's to answer. */
+  isServed(callId: unknown): boolean;
+  /** Whether what the user waits for comes with a response after this one, which ends now. */
+  goesOn(responseId: unknown): boolean;
 }
 
 /** More events than the relay has on the way at a time. */
@@ -52,7 +56,7 @@ class LegMeter implements Meter {
   readonly books: Books;
   readonly metrics: Metrics;
   readonly ports: MeterPorts;
-  readonly turns = createTurns();
+  readonly turns: Turns;
   #injections: readonly string[] = [];
   #askedAt = 0;
   #inputRate = bytesPerSecond(null);
@@ -63,6 +67,7 @@ class LegMeter implements Meter {
     this.books = books;
     this.metrics = metrics;
     this.ports = ports;
+    this.turns = createTurns((callId) => ports.isServed(callId));
   }
 
   readonly up: Step = (event) => {
@@ -129,7 +134,7 @@ class LegMeter implements Meter {
 
   done(response: JsonObject): void {
     this.books.responses++;
-    this.#askedAt = 0;
+    if (!this.ports.goesOn(response.id)) this.#askedAt = 0;
     this.ports.spent(this.books.ledger.response(response.usage));
     const details = objectOf(response.status_details);
     const interrupted = response.status === 'cancelled' && details.reason === 'turn_detected';

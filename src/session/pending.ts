@@ -36,12 +36,16 @@ export interface Turns {
 /** More than an honest session has open at a time. */
 const most = 64;
 
-/** Makes the record of a session without open turns. */
-export function createTurns(): Turns {
-  return new OpenTurns();
+/**
+ * Makes the record of a session without open turns.
+ * @param isServed whether the call with this `call_id` is the server's to answer
+ */
+export function createTurns(isServed: (callId: unknown) => boolean = () => false): Turns {
+  return new OpenTurns(isServed);
 }
 
 class OpenTurns implements Turns {
+  readonly isServed: (callId: unknown) => boolean;
   readonly running = new Set<string>();
   readonly asked: string[] = [];
   /** Items of upstream's own tools, which may take their time. */
@@ -59,6 +63,10 @@ class OpenTurns implements Turns {
   answersSpeech = true;
   detectsTurns = false;
   transcribes = false;
+
+  constructor(isServed: (callId: unknown) => boolean) {
+    this.isServed = isServed;
+  }
 
   configured(session: JsonObject): void {
     const input = objectOf(objectOf(session.audio).input);
@@ -134,8 +142,8 @@ function finish(turns: OpenTurns, { response }: JsonObject): void {
   const { id, status, output } = objectOf(response);
   turns.running.delete(String(id));
   if (turns.running.size === 0) turns.working.length = 0;
-  const calls = Array.isArray(output) && output.some((item) => objectOf(item).type === 'function_call');
-  if (calls && status === 'completed') turns.unasked ??= 'tool';
+  const calls = Array.isArray(output) ? output.map(objectOf).filter(({ type }) => type === 'function_call') : [];
+  if (calls.some(({ call_id: id }) => !turns.isServed(id)) && status === 'completed') turns.unasked ??= 'tool';
 }
 
 function hear(turns: OpenTurns): void {

@@ -9,6 +9,7 @@ import type { Metrics } from '../telemetry/metrics.js';
 import { logRepeated } from '../telemetry/repeats.js';
 import type { TraceAttributes, TracePart } from '../telemetry/trace.js';
 import type { Usage, UsageRecord } from '../telemetry/usage.js';
+import type { CallReport } from '../tools/calls.js';
 import { faultOf } from '../upstream/causes.js';
 import type { Dialed } from '../upstream/dial.js';
 import { DialFailure } from '../upstream/failure.js';
@@ -78,6 +79,39 @@ export function reportUntranscribed(code: string, model: string, identity: objec
       ? `The transcription model "${model}" is no deployment of this resource: deploy it under that name, or name one that is deployed.`
       : 'The upstream could not transcribe what the user said.';
   log.warn({ ...identity, code, model, detail }, 'transcription.failed');
+}
+
+/** Counts and logs a call of a tool that is over: never its arguments or what it brought. */
+export function reportCall(
+  { tool, callId, result, ms, hasRun }: CallReport,
+  { id, requestId }: Admission,
+  metrics: Metrics,
+  log: Log,
+): void {
+  const { outcome, bytes, status, error, azure } = result;
+  const name = tool?.name ?? 'other';
+  const seconds = Math.round(ms) / 1000;
+  metrics.toolCalled(name, outcome, hasRun ? seconds : null);
+  if (outcome === 'timeout' || outcome === 'failed') metrics.upstreamError('tool', outcome);
+  const line = {
+    ...{ session: id, requestId, tool: name, ...(tool && { runs: tool.runs }), call: callId },
+    ...{
+      outcome,
+      seconds,
+      bytes,
+      ...(status !== undefined && { status }),
+      ...(error && { error }),
+      ...(azure && { azure }),
+    },
+  };
+  log[outcome === 'ok' ? 'info' : 'warn'](line, 'tool.called');
+}
+
+/** Logs that upstream did not take the output of a call. */
+export function reportOutputRefused(call: string, code: unknown, { id, requestId }: Admission, log: Log): void {
+  // A code is upstream's text: only what looks like one may reach the log.
+  const known = typeof code === 'string' && /^[A-Za-z][A-Za-z0-9_]{0,63}$/.test(code) ? code : 'other';
+  log.warn({ session: id, requestId, call, code: known }, 'tool.output_refused');
 }
 
 /** Logs one dial: at debug when it succeeded, since the line of the opening says so too. */
@@ -180,6 +214,16 @@ export const traced = {
     },
     // Given up because the client left: nobody failed.
     failure: outcome === 'ok' || outcome === 'aborted' ? undefined : outcome,
+  }),
+  call: ({ tool, result: { outcome, status }, ms }: CallReport, now: number): TracePart => ({
+    from: now - ms,
+    to: now,
+    attributes: {
+      'relay.tool': tool?.name ?? 'other',
+      'relay.reason': outcome,
+      ...(status !== undefined && { 'http.response.status_code': status }),
+    },
+    failure: outcome === 'ok' ? undefined : outcome,
   }),
   end: ({ initiator, totals }: End, dialed: Where | null): TraceAttributes => ({
     ...traced.upstream(dialed),

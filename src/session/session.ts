@@ -28,6 +28,7 @@ import { Account } from './spending.js';
 import { createExpiry } from './steps.js';
 import { surely } from './surely.js';
 import { createTaps } from './taps.js';
+import { createTools, type Tooling } from './tooling.js';
 
 /** The parts of the instance that every session uses. */
 export interface SessionServices {
@@ -35,6 +36,7 @@ export interface SessionServices {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly settlements: Settlements;
+  readonly tooling: Tooling;
   /** Told of every session that upstream has accepted. */
   opened(): void;
   /** Told once of every session that was open, when its usage is final. */
@@ -68,6 +70,7 @@ export class Session {
   readonly #chronicle: Chronicle;
   readonly #account: Account;
   readonly #taps = createTaps();
+  readonly #tools;
   readonly #lookout: Lookout;
   readonly #hearing: HearingPorts;
   #state: State = 'dialing';
@@ -102,6 +105,7 @@ export class Session {
     const front = client ? createFront(client, inside) : createFrontBeside(inside);
     const failures = createFailures({ ...inside, front });
     this.#front = front;
+    this.#tools = createTools({ ...inside, ...services, front, course: this.#books.course });
     this.#lookout = new Lookout({ ...inside, front });
     this.#hearing = { ...inside, front, failures };
     client?.hold('opening');
@@ -168,10 +172,10 @@ export class Session {
   /** Connects the legs and waits, as a step between them, for upstream to accept what is imposed. */
   #attach(reached: Reached): void {
     const { metrics, clock } = this.#services;
-    const { leg } = reached;
     this.#state = 'configuring';
     const attachment = new Attachment(reached, {
-      ...{ metrics, clock, limits: this.admission.limits, books: this.#books, named: this.#front.named },
+      ...{ metrics, clock, admission: this.admission, books: this.#books, tools: this.#tools },
+      named: this.#front.named,
       flow: this.#flow('down'),
       spent: (tokens) => this.#account.charge(tokens),
       untranscribed: (code, model) => this.#chronicle.untranscribed(code, model),
@@ -181,12 +185,13 @@ export class Session {
     });
     this.#attachment = attachment;
     this.#chronicle.reached(reached, attachment.at);
-    const parts = { attachment, taps: this.#taps, expiry: createExpiry(() => this.end('session_expired', 'upstream')) };
+    const expiry = createExpiry(() => this.end('session_expired', 'upstream'));
+    const parts = { attachment, expiry, taps: this.#taps, tools: this.#tools };
     const { up, down, imposed } = this.#front.connect(parts);
-    if (this.#client) this.#up.connect({ from: this.#client, to: leg, steps: up, limits: this.#front.limits });
-    attachment.down.connect({ from: leg, to: this.#client, steps: down, limits: null });
+    if (this.#client) this.#up.connect({ from: this.#client, to: reached.leg, steps: up, limits: this.#front.limits });
+    attachment.down.connect({ from: reached.leg, to: this.#client, steps: down, limits: null });
     attachment.configure(imposed);
-    leg.start(fromUpstream(attachment, this.#hearing));
+    reached.leg.start(fromUpstream(attachment, this.#hearing));
   }
 
   /** Upstream runs what was imposed: the client is told, and what it sent meanwhile goes first. */
@@ -229,11 +234,11 @@ export class Session {
     }
     this.#state = 'draining';
     this.#front.notify('relay.draining', {});
-    const { turns, asks, reached } = attachment;
+    const { turns, reached } = attachment;
     const drain = createDrain({
       clock: this.#services.clock,
       turns,
-      isOwing: () => asks.isOwing,
+      isOwing: () => attachment.isOwing,
       isHolding: () => (client?.waitingBytes ?? 0) + this.#up.waiting > 0,
       isWritten: () => {
         client?.flush();
@@ -266,6 +271,7 @@ export class Session {
       () => this.#client?.close({ id, event: this.#front.farewell(id, message, retryAfterMs) }),
       () => this.admission.release(),
       () => this.#services.ended(this, new RelayError(id, message ?? exits[id].meaning, { retryAfterMs, cause })),
+      () => this.#tools?.close(),
       () => this.#chronicle.passed(),
       () => this.#chronicle.ended({ ...ending, id, initiator, up, down, refusals, wasConfiguring }, now),
       // The end of the last answer is asked for before what it is part of is ended.

@@ -6,6 +6,7 @@
 import type { Policy } from '../policy/policy.js';
 import type { Step } from '../protocol/event.js';
 import { isFarewell } from '../protocol/family.js';
+import type { Runner } from '../tools/runner.js';
 import type { Attachment } from './attachment.js';
 import type { Guard } from './guard.js';
 import type { Interruption } from './interruption.js';
@@ -16,6 +17,8 @@ import type { Taps } from './taps.js';
 export interface Parts {
   readonly attachment: Attachment;
   readonly taps: Taps;
+  /** Sees what tools are called; null where there are none. */
+  readonly tools: Runner | null;
   /** Looks whether upstream says that the session's time is up. */
   readonly expiry: Step;
 }
@@ -28,7 +31,7 @@ export interface Lists {
 
 /** Of a session whose client talks through the relay. */
 export function relayed(parts: Parts & { limits: Limits; policy: Policy; interruption: Interruption }): Lists {
-  const { attachment, taps, limits, policy, interruption, expiry } = parts;
+  const { attachment, taps, tools, limits, policy, interruption, expiry } = parts;
   const { asks, meter, configuring, see } = attachment;
   return {
     up: [
@@ -38,6 +41,7 @@ export function relayed(parts: Parts & { limits: Limits; policy: Policy; interru
       interruption.up,
       (event) => asks.up(event),
       meter.up,
+      ...(tools ? [tools.up] : []),
       taps.step('passed'),
     ],
     down: [
@@ -46,6 +50,7 @@ export function relayed(parts: Parts & { limits: Limits; policy: Policy; interru
       configuring,
       expiry,
       see,
+      ...(tools ? [tools.down] : []),
       taps.step('before'),
       policy.down,
       taps.step('after'),
@@ -54,10 +59,19 @@ export function relayed(parts: Parts & { limits: Limits; policy: Policy; interru
 }
 
 /** Of a session whose client talks to upstream, and the relay sits beside. */
-export function beside({ attachment, taps, guard, expiry }: Parts & { guard: Guard }): Lists {
+export function beside({ attachment, taps, tools, guard, expiry }: Parts & { guard: Guard }): Lists {
+  const { configuring, see } = attachment;
   return {
     up: [],
-    down: [taps.step('came'), attachment.configuring, expiry, attachment.see, taps.step('before'), guard.step],
+    down: [
+      taps.step('came'),
+      configuring,
+      expiry,
+      see,
+      ...(tools ? [tools.down] : []),
+      taps.step('before'),
+      guard.step,
+    ],
   };
 }
 

@@ -57,7 +57,6 @@ export interface Calls {
   knows(callId: unknown): boolean;
   /** The user has interrupted: what is not to go on then is given up. */
   interrupt(): void;
-  totals(): { readonly toolCalls: number; readonly toolErrors: number };
   /** Gives up all that run. */
   close(): void;
 }
@@ -77,7 +76,6 @@ export function createCalls(
   const runs = createRuns({ clock: ports.clock, atOnce: limits.tools_at_once, take: ports.take });
   const known = new Bounded<true>(mostKnown);
   const names = new Bounded<string>(mostNames);
-  const totals = { toolCalls: 0, toolErrors: 0 };
 
   /** Why a call is not to be run, if so. */
   function refusal(
@@ -121,8 +119,6 @@ export function createCalls(
       const itemId = typeof id === 'string' ? id : null;
       const ended = (result: ToolResult, hasRun: boolean) => {
         const report = { tool: configured, callId, itemId, result, ms: performance.now() - beganAt, hasRun };
-        totals.toolCalls++;
-        if (result.outcome !== 'ok') totals.toolErrors++;
         round.open.delete(callId);
         ports.called(report);
         over(round, report);
@@ -138,7 +134,6 @@ export function createCalls(
     },
     knows: (callId) => typeof callId === 'string' && known.has(callId),
     interrupt: () => runs.giveUp('interrupted', ({ configured }) => configured.on_interrupt === 'abort'),
-    totals: () => ({ ...totals }),
     close: () => runs.giveUp('ended', () => true),
   };
 }

@@ -1,6 +1,6 @@
 /** What one response called, and what is owed for it when all of that has come to an end. */
 
-import type { ServedTool } from '../policy/tools.js';
+import { replyOf, type ServedTool } from '../policy/tools.js';
 import { isObject, type Json, type JsonObject, objectOf } from '../protocol/event.js';
 
 /** Whether the model answers after a tool. */
@@ -77,6 +77,11 @@ export function finish(round: Round, { status, output }: JsonObject): void {
   round.hasSpoken = items.some(isSpeech);
   const last = items.findLastIndex(({ type }) => type === 'mcp_call');
   if (round.hasMcpCalls && !items.slice(last + 1).some(isSpeech)) wish(round, 'always');
+}
+
+/** Whether something of the round is at work, or done, after which an answer is wanted. */
+export function isUnanswered({ open, reply }: Round): boolean {
+  return reply !== 'silent' || [...open.values()].some((tool) => tool === null || replyOf(tool) !== 'silent');
 }
 
 /** Whether anything may follow a response that ended like that. */

@@ -10,8 +10,9 @@ import { type Json, type JsonObject, objectOf, type Step } from '../protocol/eve
 import type { Answering } from './answering.js';
 import { type CallPorts, type CallReport, type CallSetup, type Calls, createCalls } from './calls.js';
 import { createFillers, type Fillers, fillerMark } from './fillers.js';
+import { disapproval, isOver, longestCallMs } from './mcp.js';
 import { createOutputs, type Outputs } from './outputs.js';
-import { beginRound, finish, mayFollow, type Round, wantsAnswer, wish } from './round.js';
+import { beginRound, finish, isUnanswered, mayFollow, type Round, wantsAnswer, wish } from './round.js';
 
 /** What a runner needs of its session. */
 export interface RunnerPorts extends CallPorts {
@@ -47,15 +48,16 @@ export interface Runner {
   readonly isWorking: boolean;
   /** Whether an item pretends to be the output of a call that the server answers for. */
   isForged(item: JsonObject): boolean;
-  totals(): { readonly toolCalls: number; readonly toolErrors: number };
+  /** Whether a `call_id` is that of a call that the server answers for. */
+  isServed(callId: unknown): boolean;
+  /** Whether an answer is to follow on a response that ends now. */
+  awaits(responseId: unknown): boolean;
   /** The session has ended: what runs is given up, and nothing is said any more. */
   close(): void;
 }
 
 /** More than an honest session has of a kind at a time. */
 const most = 64;
-/** For a final event of upstream's own tools after the end of their response. */
-const mcpMs = 60_000;
 const tagKey = relayPrefix.slice(0, -1);
 
 /** Makes the runner of a session that begins. */
@@ -73,7 +75,6 @@ class SessionRunner implements Runner {
   readonly #rounds = new Bounded<Round>(most);
   /** Tags of the client's responses that are no part of the conversation. */
   readonly #outside = new Bounded<true>(most);
-  /** Requests for approval that were answered. */
   readonly #disapproved = new Bounded<true>(most);
   /** Whether the model has read the output of a tool since the user's last words. */
   #hasRead = false;
@@ -106,8 +107,13 @@ class SessionRunner implements Runner {
     return type === 'function_call_output' && this.#calls.knows(callId) && !this.outputs.isOwn(id);
   }
 
-  totals(): { toolCalls: number; toolErrors: number } {
-    return this.#calls.totals();
+  isServed(callId: unknown): boolean {
+    return this.#calls.knows(callId);
+  }
+
+  awaits(responseId: unknown): boolean {
+    const round = typeof responseId === 'string' ? this.#rounds.get(responseId) : undefined;
+    return round !== undefined && isUnanswered(round);
   }
 
   close(): void {
@@ -142,12 +148,12 @@ class SessionRunner implements Runner {
   /** An item of a response is complete, or is cut off. */
   ended(round: Round, item: JsonObject): void {
     if (round.isOutside) return;
-    const { type, status, id, output, error } = item;
+    const { type, status, id } = item;
     if (type === 'function_call') {
       // What is cut off is never run.
       if (status === 'completed') this.#calls.begin(round, item);
     } else if (type === 'mcp_call') {
-      if (isGiven(output) || isGiven(error) || status === 'incomplete') this.rested(id);
+      if (isOver(item)) this.rested(id);
     } else if (type === 'mcp_approval_request' && !this.#trusted) this.#disapprove(round, id);
   }
 
@@ -164,13 +170,11 @@ class SessionRunner implements Runner {
     this.#settle(round);
   }
 
-  /** An end user cannot be asked for what the operator has not allowed. */
   #disapprove(round: Round, id: Json | undefined): void {
     if (typeof id !== 'string' || this.#disapproved.has(id)) return;
     this.#disapproved.set(id, true);
-    const answer = { type: 'mcp_approval_response', approval_request_id: id, approve: false, reason: 'Not approved.' };
     wish(round, 'always');
-    this.outputs.put(round, answer);
+    this.outputs.put(round, disapproval(id));
   }
 
   /** A tool of upstream's own is done. */
@@ -197,7 +201,7 @@ class SessionRunner implements Runner {
     }
     if ([...round.open.values()].includes(null)) {
       round.settled.push(
-        this.#ports.clock.at(mcpMs, () => {
+        this.#ports.clock.at(longestCallMs, () => {
           for (const [id, tool] of round.open) if (tool === null) round.open.delete(id);
           this.#settle(round);
         }),
@@ -294,7 +298,3 @@ const onUp: ReadonlyMap<string, Look> = new Map<string, Look>([
   ['response.create', (runner, body) => runner.asked(body)],
   ['response.cancel', (runner) => runner.cancelled()],
 ]);
-
-function isGiven(value: Json | undefined): boolean {
-  return value !== undefined && value !== null;
-}

@@ -132,7 +132,7 @@ async function play(field: Arena, victim: Victim, seed: number, ids: readonly st
   for (let turn = 0; turn < turns; turn++) {
     field.emulator.control.clearScripts();
     // More than a turn can use, for an answer of the emulator's own would quote what it was told.
-    field.emulator.control.script(...Array.from({ length: 10 }, () => chance.pick(scripts)));
+    field.emulator.control.script(...Array.from({ length: 30 }, () => chance.pick(scripts)));
     const events = Array.from({ length: 1 + chance.random(6) }, () => anything(ids, chance));
     if (chance.random(4) === 0) victim.passage.inject(chance.pick(surprises));
     await victim.strike(...events, item('user', userWords), { type: 'response.create' });

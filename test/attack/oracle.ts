@@ -121,6 +121,24 @@ function ambiguityOf(frame: string): string | null {
   return `neither serialised anew nor plain audio: ${frame.slice(0, 200)}`;
 }
 
+/** What the relay itself answers for a function that nobody listed; its ids, which are one, cannot be guessed. */
+const refusedCall: Check = (value) => {
+  const { event_id: id } = value as { event_id?: unknown };
+  const messages = [
+    'This is not allowed. Tell the user that it cannot be done.',
+    'Too many lookups at once. Try again with fewer.',
+  ];
+  return exactly({
+    event_id: matching(/^rly_[0-9a-f]{24}$/),
+    item: exactly({
+      id: oneOf(id),
+      type: oneOf('function_call_output'),
+      call_id: text,
+      output: oneOf(...messages.map((message) => JSON.stringify({ error: 'refused', message }))),
+    }),
+  })(value);
+};
+
 function rules(sight: Sight): Record<string, Check> {
   const free = (group: string) =>
     Object.fromEntries(
@@ -151,26 +169,32 @@ function rules(sight: Sight): Record<string, Check> {
     'input_audio_buffer.append': exactly({ ...id, audio: base64 }),
     'input_audio_buffer.commit': exactly(id),
     'input_audio_buffer.clear': exactly(id),
-    'conversation.item.create': exactly({
-      ...id,
-      'previous_item_id?': anyOf(oneOf('root'), seen),
-      item: anyOf(
-        exactly({
-          'id?': newItemId,
-          type: oneOf('message'),
-          role: oneOf('user'),
-          content: list(
-            anyOf(exactly({ type: oneOf('input_text'), text }), exactly({ type: oneOf('input_audio'), audio: base64 })),
-          ),
-        }),
-        exactly({
-          'id?': newItemId,
-          type: oneOf('function_call_output'),
-          call_id: (call) => typeof call === 'string' && sight.calls.has(call),
-          output: text,
-        }),
-      ),
-    }),
+    'conversation.item.create': anyOf(
+      refusedCall,
+      exactly({
+        ...id,
+        'previous_item_id?': anyOf(oneOf('root'), seen),
+        item: anyOf(
+          exactly({
+            'id?': newItemId,
+            type: oneOf('message'),
+            role: oneOf('user'),
+            content: list(
+              anyOf(
+                exactly({ type: oneOf('input_text'), text }),
+                exactly({ type: oneOf('input_audio'), audio: base64 }),
+              ),
+            ),
+          }),
+          exactly({
+            'id?': newItemId,
+            type: oneOf('function_call_output'),
+            call_id: (call) => typeof call === 'string' && sight.calls.has(call),
+            output: text,
+          }),
+        ),
+      }),
+    ),
     'conversation.item.retrieve': exactly({ ...id, item_id: seen }),
     'conversation.item.truncate': exactly({
       ...id,

@@ -101,6 +101,25 @@ const scenes: readonly Scene[] = [
     },
   ],
   [
+    ['tool.called', 'tool.output_refused', 'session.ended'],
+    async () => {
+      const upstream = await startUpstream();
+      const relay = await startTestRelay({ upstream: upstream.url, yaml: asking });
+      const client = await relay.connect();
+      await client.next('session.created');
+      const { ws } = await upstream.connected();
+      const item = { id: 'item_1', type: 'function_call', status: 'completed', call_id: 'call_1', name: 'lookup' };
+      const send = (type: string, body: object) => ws.send(JSON.stringify({ type, ...body }));
+      send('response.output_item.done', { response_id: 'resp_1', item: { ...item, arguments: '{}' } });
+      send('response.done', { response: { id: 'resp_1', status: 'completed', output: [item] } });
+      const [output = ''] = await upstream.received(1);
+      send('error', { error: { code: 'invalid_tool_call_id', event_id: JSON.parse(output).event_id } });
+      await relay.logged('tool.output_refused');
+      client.ws.close(1000);
+      return relay;
+    },
+  ],
+  [
     ['policy.reported'],
     async () => {
       const emulator = await startTestEmulator();
@@ -131,6 +150,12 @@ const transcribing = `
 profiles:
   default:
     session: { audio: { input: { transcription: { model: gpt-4o-transcribe } } } }
+`;
+
+const asking = `
+profiles:
+  default:
+    tools: [{ name: lookup, runs: http, http: { url: "http://127.0.0.1:1/" } }]
 `;
 
 /** The lines of a relay of two processes, one of which is lost, from its start to its end. */

@@ -15,7 +15,7 @@ function guarded({ violations = 3, reportOnly = false, trust = 'end_user' } = {}
   const told: (readonly [readonly string[], number])[] = [];
   const watch = createWatch(profile, imposed, clean);
   const guard = createGuard(
-    { watch, violations, reportOnly },
+    { watch, violations, reportOnly, isForged: ({ id }) => id === 'item_forged' },
     {
       say: (body) => said[said.push(body) - 1] as JsonObject,
       violated: (fields, times) => void told.push([fields, times]),
@@ -102,5 +102,22 @@ describe('a session that a browser changes', () => {
       const event = eventOf(body);
       expect(guard.step(event)).toBe(event);
     }
+  });
+});
+
+describe('an answer in place of the server', () => {
+  it.each(['conversation.item.added', 'conversation.item.created'])('ends the call at once, as %s', (type) => {
+    const { hear, told } = guarded();
+    hear({ type, item: { id: 'item_other' } });
+    expect(() => hear({ type, item: { id: 'item_forged' } })).toThrow(
+      expect.objectContaining({ id: 'forbidden', message: 'The client answered a call that the server answers for.' }),
+    );
+    expect(told).toHaveLength(1);
+  });
+
+  it('is only told of where the profile only reports', () => {
+    const { hear, told } = guarded({ reportOnly: true });
+    hear({ type: 'conversation.item.added', item: { id: 'item_forged' } });
+    expect(told).toEqual([[['the output of a call that the server answers for'], 1]]);
   });
 });

@@ -1,0 +1,103 @@
+/** Calls of tools in one session: its runner, and what the session does for it. */
+
+import type { Admission } from '../admission/admission.js';
+import type { Buckets } from '../admission/buckets.js';
+import type { Shares } from '../admission/shares.js';
+import { userKey } from '../auth/principal.js';
+import type { Clock } from '../clock.js';
+import { Bounded } from '../policy/bounded.js';
+import type { Profile } from '../policy/profile.js';
+import { renderText } from '../policy/render.js';
+import { isObject, type Json } from '../protocol/event.js';
+import { createRunner, type Runner } from '../tools/runner.js';
+import type { Tool } from '../tools/tool.js';
+import type { Attachment } from './attachment.js';
+import type { Chronicle } from './chronicle.js';
+import type { Course } from './course.js';
+import type { Front } from './front.js';
+
+/** What the instance has for tools. */
+export interface Tooling {
+  /** The tools of a profile, ready to be called. */
+  of(profile: Profile): ReadonlyMap<string, Tool>;
+  /** Places for calls that run. */
+  readonly places: Shares;
+  /** How fast users make calls. */
+  readonly rates: Buckets;
+}
+
+/** What tools need of their session. */
+interface ToolParts {
+  readonly admission: Admission;
+  readonly tooling: Tooling;
+  readonly clock: Clock;
+  readonly chronicle: Pick<Chronicle, 'called' | 'outputRefused' | 'traceparent'>;
+  readonly course: Pick<Course, 'waited'>;
+  readonly front: Pick<Front, 'session' | 'tell'>;
+  /** There is one whenever something was called. */
+  attachment(): Attachment | null;
+}
+
+/** Hits of searches that may be cited. */
+const mostCitable = 200;
+const nothing = { acknowledged: () => undefined, drop: () => undefined };
+
+/** Makes the runner of a session; null for one whose model knows of no function. */
+export function createTools({
+  admission,
+  tooling,
+  clock,
+  chronicle,
+  course,
+  front,
+  attachment,
+}: ToolParts): Runner | null {
+  const { id, requestId, principal, profile } = admission;
+  const { limits, client } = profile;
+  const { session } = front;
+  if (!Array.isArray(session.tools) && !isObject(session.prompt)) return null;
+  const perMinute = limits.tool_calls_per_minute;
+  const rate = { perSecond: perMinute / 60, burst: perMinute };
+  const user = userKey(principal);
+  const caller = {
+    session: { id, citable: new Bounded<true>(mostCitable) },
+    requestId,
+    principal,
+    traceparent: chronicle.traceparent,
+  };
+  return createRunner(
+    { tools: tooling.of(profile), trusted: client.trust === 'trusted', limits, caller },
+    {
+      clock,
+      answering: {
+        want: (want) => attachment()?.asks.want(want) ?? nothing,
+        keep: () => attachment()?.asks.keep() ?? nothing.drop,
+      },
+      say: (body) => attachment()?.say(body),
+      take: () => tooling.places.take(principal, limits.tools_at_once),
+      count: () => tooling.rates.add(user, rate) === 0,
+      toSay: (text) => saying(session.instructions, renderText(text, principal.claims)),
+      called: (report) => chronicle.called(report),
+      outputRefused: (callId, code) => chronicle.outputRefused(callId, code),
+      waited: (ms) => course.waited(ms),
+      result({ tool, itemId, result }) {
+        front.tell('relay.tool_result', { tool, result });
+        if (client.tool_results !== 'voicerag' || !hasSources(result)) return;
+        // As the front end of the sample reads it.
+        const fields = { previous_item_id: itemId, tool_name: tool, tool_result: JSON.stringify(result) };
+        front.tell('extension.middle_tier_tool_response', fields);
+      },
+    },
+  );
+}
+
+/** Instructions of one response replace those of the session, so they begin with them. */
+function saying(instructions: Json | undefined, text: string): string {
+  const own = typeof instructions === 'string' && instructions !== '' ? `${instructions}\n\n` : '';
+  return `${own}Say only this, in the language of the conversation, and nothing else: ${text}`;
+}
+
+/** That front end throws on anything else. */
+function hasSources(result: Json): boolean {
+  return isObject(result) && Array.isArray(result.sources);
+}
