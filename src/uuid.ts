@@ -19,3 +19,8 @@ export function orderedUuid(ms = Date.now()): string {
   const hex = head.toString(16).padStart(16, '0') + random.toString('hex', 2);
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
+
+/** What a client knows a session or a call by: the id of its request in another form. */
+export function publicId(kind: 'sess' | 'call', requestId: string): string {
+  return `${kind}_${requestId.replaceAll('-', '')}`;
+}

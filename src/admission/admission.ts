@@ -3,6 +3,7 @@
 import type { Principal } from '../auth/principal.js';
 import type { InstanceLimits } from '../config/file.js';
 import type { Profile } from '../policy/profile.js';
+import { publicId } from '../uuid.js';
 import type { Budget } from './budget.js';
 import { type AdmissionServices, type AdmissionStep, Candidate, type Wishes } from './candidate.js';
 import { knock, model, origin, profile, room, upstream, who } from './judging.js';
@@ -63,7 +64,7 @@ export async function admit(
   services: AdmissionServices,
   known?: Guest,
 ): Promise<Admission> {
-  const id = `sess_${wishes.requestId.replaceAll('-', '')}`;
+  const id = publicId('sess', wishes.requestId);
   const candidate = new Candidate(request, id, services, known);
   const { stay } = candidate;
   try {

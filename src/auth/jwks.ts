@@ -2,7 +2,7 @@
 
 import type { KeyObject } from 'node:crypto';
 import { RelayError } from '../errors.js';
-import { isLoopback } from '../outbound/addresses.js';
+import { isSafe } from '../outbound/addresses.js';
 import { type Outbound, request } from '../outbound/request.js';
 import { type KeySet, keysIn } from './jwk.js';
 import { type FittingKeys, fitting, type KeySource, wrongAlgorithm } from './keys.js';
@@ -141,11 +141,11 @@ async function fetchKeys(uri: string, asked: Pick<Outbound, 'proxy' | 'signal' |
 
 function requireSafe(uri: string): void {
   if (!URL.canParse(uri)) throw new Error('The JWKS URI is not a URL.');
-  const { protocol, hostname, username, password } = new URL(uri);
-  if (protocol !== 'https:' && !(protocol === 'http:' && isLoopback(hostname))) {
+  const url = new URL(uri);
+  if (!isSafe(url)) {
     throw new Error('The JWKS URI must be https (http only for loopback): who changes the keys can sign tokens.');
   }
-  if (username || password) throw new Error('The JWKS URI must not contain a user name or password.');
+  if (url.username || url.password) throw new Error('The JWKS URI must not contain a user name or password.');
 }
 
 function unavailable(cause: unknown, retryAfterMs = firstFetchEveryMs): RelayError {

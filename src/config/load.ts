@@ -6,7 +6,7 @@
 import { accessSync, constants } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import type { z } from 'zod';
-import { isLoopback } from '../outbound/addresses.js';
+import { isSafe } from '../outbound/addresses.js';
 import { uselessEntries } from '../outbound/proxy.js';
 import { type Profile, profileSchema } from '../policy/profile.js';
 import { ConfigError } from '../problems.js';
@@ -136,7 +136,7 @@ function webhookOf({ usage }: ConfigFile, problems: string[]): Settings['usageWe
   const { webhook } = usage;
   if (!webhook) return null;
   const url = urlOf(webhook.url);
-  if (url?.protocol !== 'https:' && !(url?.protocol === 'http:' && isLoopback(url.hostname))) {
+  if (!url || !isSafe(url)) {
     problems.push('usage.webhook.url: must be https://; plain http:// is for loopback only.');
   } else if (url.username !== '' || url.password !== '') {
     problems.push('usage.webhook.url: must not contain a credential; the signature proves who sends.');

@@ -1,6 +1,6 @@
 /** Where the keys that verify tokens come from. What is wrong is added to `problems`. */
 
-import { isLoopback } from '../outbound/addresses.js';
+import { isSafe } from '../outbound/addresses.js';
 import { pemFrom } from './pem.js';
 import { readText } from './utf8.js';
 
@@ -38,10 +38,7 @@ function bytesOf(secret: Secret): Buffer {
 
 /** A key set as the source of keys. */
 export function keySet(uri: string, setting: string, problems: string[]): KeySettings {
-  const { protocol, hostname } = new URL(uri);
-  if (protocol !== 'https:' && !(protocol === 'http:' && isLoopback(hostname))) {
-    problems.push(`${setting}: must be https://.`);
-  }
+  if (!isSafe(new URL(uri))) problems.push(`${setting}: must be https://.`);
   return { kind: 'jwks', uri };
 }
 

@@ -12,6 +12,7 @@ import type { Reaches } from '../session/reach.js';
 import type { SessionRegistry } from '../session/registry.js';
 import { Session, type SessionServices } from '../session/session.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import { publicId } from '../uuid.js';
 import { guestOf, identify, urlOf } from './guest.js';
 import { hasOffer, offerBody, offerOf } from './offer.js';
 
@@ -99,7 +100,7 @@ function begin(
     metrics.clientAdmitted(admission.dialect, sdkOf(message.headers, url.searchParams));
     const [answered, answer, refuse] = promised<string>();
     const reach = reaches.byOffer(offer, answer);
-    const callId = `call_${admission.requestId.replaceAll('-', '')}`;
+    const callId = publicId('call', admission.requestId);
     const call = new Session(
       admission,
       { client: null, reach, callId, transport: 'webrtc' },

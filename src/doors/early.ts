@@ -1,6 +1,5 @@
 /** What is decided of a connection before any application sees a request: what cannot be read, and offers to pass over. */
 
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, RequestListener, Server } from 'node:http';
 import type { Server as TlsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
@@ -8,6 +7,7 @@ import { httpRefusal, RelayError } from '../errors.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { logRepeated } from '../telemetry/repeats.js';
+import { orderedUuid } from '../uuid.js';
 import { isDoor, targetOf } from './paths.js';
 import { answerPlainly } from './plain.js';
 
@@ -25,7 +25,7 @@ export interface Trace {
 
 /** Answers a request that no application sees, and leaves a trace of it. */
 export function refuseEarly(socket: Duplex, error: RelayError, { metrics, log }: Trace, seen: object = {}): void {
-  const requestId = randomUUID();
+  const requestId = orderedUuid();
   const { id, message: detail } = error;
   metrics.refused(id);
   const line = { about: `${id} early`, common: { reason: id }, own: { requestId, detail, ...seen } };

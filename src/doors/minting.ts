@@ -13,7 +13,7 @@ import { defaultTemperature, sessionToPreview } from '../protocol/translate/sess
 import type { Log } from '../telemetry/log.js';
 import { type EphemeralKey, mintKey } from '../upstream/calls.js';
 import type { UpstreamPool } from '../upstream/pool.js';
-import { orderedUuid } from '../uuid.js';
+import { orderedUuid, publicId } from '../uuid.js';
 import { guestOf, urlOf } from './guest.js';
 
 export const secretPaths = ['/v1/realtime/client_secrets', '/openai/v1/realtime/client_secrets'];
@@ -138,7 +138,7 @@ interface Minted {
 
 function answer(response: Response, form: Form, { value, expiresAt, profile, model, claims }: Minted): void {
   const session = publicSession(renderSession(profile, claims), {
-    id: `sess_${orderedUuid().replaceAll('-', '')}`,
+    id: publicId('sess', orderedUuid()),
     model,
     expiresAt: 0,
   });

@@ -28,7 +28,7 @@ import { dialectOf, isDoor, noSuchPath, targetOf } from './paths.js';
 import { answerPlainly } from './plain.js';
 
 /** One upgrade request, as the HTTP server hands it over, and the id it is known by from here on. */
-interface Knock {
+interface Upgrade {
   readonly message: IncomingMessage;
   readonly socket: Duplex;
   readonly head: Buffer;
@@ -87,7 +87,7 @@ export function createGateway(services: GatewayServices) {
   };
 
   /** Completes the handshake; null when the client has gone meanwhile. */
-  function upgrade({ message, socket, head, requestId }: Knock, maxPayload: number): ClientSocket | null {
+  function upgrade({ message, socket, head, requestId }: Upgrade, maxPayload: number): ClientSocket | null {
     let upgraded: ClientSocket | null = null;
     const server = serverFor(maxPayload);
     // Read already: `ws` would refuse a list with an empty or a repeated name, in words of its own and without a trace.
@@ -105,13 +105,13 @@ export function createGateway(services: GatewayServices) {
   }
 
   /** Makes the session; whatever goes wrong before it stands in the registry, nothing of its admission stays behind. */
-  function open(admission: Admission, url: URL, knock: Knock): void {
-    const { message, socket } = knock;
+  function open(admission: Admission, url: URL, asked: Upgrade): void {
+    const { message, socket } = asked;
     let ws: ClientSocket | null = null;
     let session: Session | null = null;
     try {
       metrics.clientAdmitted(admission.dialect, sdkOf(message.headers, url.searchParams));
-      ws = socket.writable ? upgrade(knock, eventBytesOf(admission.profile)) : null;
+      ws = socket.writable ? upgrade(asked, eventBytesOf(admission.profile)) : null;
       if (!ws) {
         admission.release();
         return;
@@ -132,7 +132,7 @@ export function createGateway(services: GatewayServices) {
       if (!ws) throw error;
       const [refusal, opened] = [RelayError.from(error), ws];
       surely(
-        () => note(refusal, knock),
+        () => note(refusal, asked),
         () => tell(opened, socket, refusal),
       );
       return;
@@ -140,25 +140,25 @@ export function createGateway(services: GatewayServices) {
     void session.open();
   }
 
-  function note(error: RelayError, knock: Knock): void {
+  function note(error: RelayError, asked: Upgrade): void {
     metrics.refused(error.id);
     const { id, message: detail, cause } = error;
-    const { requestId } = knock;
-    const path = pathOf(knock.message);
-    const { about, fields } = whoOf(knock.request ?? { message: knock.message }, services.admission);
+    const { requestId } = asked;
+    const path = pathOf(asked.message);
+    const { about, fields } = whoOf(asked.request ?? { message: asked.message }, services.admission);
     const own = { requestId, detail, path, ...(cause ? { error: cause } : {}) };
     const line = { about: `${id} ${about}`, common: { reason: id, ...fields }, own };
     logRepeated(log, id === 'internal' ? 'error' : 'warn', line, 'session.refused');
   }
 
-  function refuse(error: RelayError, browser: boolean, knock: Knock): void {
+  function refuse(error: RelayError, browser: boolean, asked: Upgrade): void {
     surely(
-      () => note(error, knock),
+      () => note(error, asked),
       () => {
         // A page cannot read the status of a failed handshake, so it learns the reason on an open socket.
-        const ws = browser ? upgrade(knock, refusedBytes) : null;
-        if (ws) tell(ws, knock.socket, error);
-        else if (!browser) answerPlainly(knock.socket, httpRefusal(error), { [requestIdHeader]: knock.requestId });
+        const ws = browser ? upgrade(asked, refusedBytes) : null;
+        if (ws) tell(ws, asked.socket, error);
+        else if (!browser) answerPlainly(asked.socket, httpRefusal(error), { [requestIdHeader]: asked.requestId });
       },
     );
   }
@@ -166,9 +166,9 @@ export function createGateway(services: GatewayServices) {
   return async function gateway(message: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     // From the first line on: a client that vanishes now must not take the process with it.
     socket.on('error', destroyed);
-    const knock: Knock = { message, socket, head, requestId: orderedUuid() };
+    const asked: Upgrade = { message, socket, head, requestId: orderedUuid() };
     const slow = setTimeout(() => {
-      refuse(new RelayError('idle_timeout', 'The handshake took too long; try again.'), false, knock);
+      refuse(new RelayError('idle_timeout', 'The handshake took too long; try again.'), false, asked);
     }, services.admission.settings().limits.handshake_seconds * 1000);
     let browser = false;
     try {
@@ -182,18 +182,18 @@ export function createGateway(services: GatewayServices) {
       // With a call's id it is somebody who observes, and says who.
       const mayBeAnonymous = !url.searchParams.has('call_id');
       const request: Request = { message, url, cookie: cookieFor(message, url, admission), mayBeAnonymous };
-      knock.request = request;
+      asked.request = request;
       const { traceparent } = message.headers;
       const wishes = {
-        requestId: knock.requestId,
+        requestId: asked.requestId,
         traceparent: typeof traceparent === 'string' ? traceparent : undefined,
         dialect: dialectOf(message, url, signOf(request, admission) !== 'own'),
         apiVersion: url.searchParams.get('api-version'),
         relayEvents: url.searchParams.get('relay_events') === 'on',
       };
-      open(await admit(request, wishes, admission), url, knock);
+      open(await admit(request, wishes, admission), url, asked);
     } catch (error) {
-      if (socket.writable) refuse(RelayError.from(error), browser, knock);
+      if (socket.writable) refuse(RelayError.from(error), browser, asked);
     } finally {
       clearTimeout(slow);
     }

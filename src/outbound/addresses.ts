@@ -149,6 +149,11 @@ export function isLoopback(hostname: string): boolean {
   return isLocalhost(bare) || bare === '::1' || (isIP(bare) === 4 && bare.startsWith('127.'));
 }
 
+/** Whether nobody on the way reads or changes what is asked there: HTTPS, or plain HTTP that stays on this machine. */
+export function isSafe({ protocol, hostname }: URL): boolean {
+  return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname));
+}
+
 /** Of a URL's host: an IPv6 address without its brackets. */
 export function bareHost(hostname: string): string {
   return hostname.replace(/^\[|\]$/g, '');

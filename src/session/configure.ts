@@ -43,8 +43,7 @@ export function configureGreeted(session: JsonObject, say: Speak): Configuration
 
 /** For a leg to a session that a client talks to as well: only an error that names the update objects to it, however late. */
 export function configureShared(session: JsonObject, say: Speak): Configuration {
-  // A client must not be able to make one that looks like ours.
-  const id = `${relayPrefix}${randomUUID()}`;
+  const id = unforgeableId();
   let isDone = false;
   say({ type: family.up.configure, event_id: id, session });
   return {
@@ -79,4 +78,9 @@ function unconfigured(rejected: unknown): RelayError {
   return new RelayError('upstream_configuration_failed', meaning, {
     ...(rejected !== null && { cause: rejectionOf(rejected) }),
   });
+}
+
+/** The id of an event of ours on a leg that a client speaks on as well: no client can make one that looks like it. */
+export function unforgeableId(): string {
+  return `${relayPrefix}${randomUUID()}`;
 }

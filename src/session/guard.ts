@@ -1,11 +1,10 @@
 /** Keeps a call as its profile made it: the browser can change the session without asking the relay, but not for long. */
 
-import { randomUUID } from 'node:crypto';
 import { RelayError } from '../errors.js';
 import type { Watch } from '../policy/conformance.js';
-import { relayPrefix } from '../protocol/catalogue.js';
 import { isObject, type JsonObject, type Step } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
+import { unforgeableId } from './configure.js';
 import { rejectionOf } from './rejection.js';
 import type { Say } from './speak.js';
 
@@ -46,8 +45,7 @@ export function createGuard({ watch, violations, reportOnly, isForged }: Rules, 
   const pending: { id: string; fields: readonly string[] }[] = [];
 
   const send = (update: JsonObject): string => {
-    // Upstream's errors name it, and a browser must not be able to make one that looks like ours.
-    const id = `${relayPrefix}${randomUUID()}`;
+    const id = unforgeableId();
     ports.say({ type: family.up.configure, event_id: id, session: update });
     return id;
   };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { orderedUuid } from '../../src/uuid.js';
+import { orderedUuid, publicId } from '../../src/uuid.js';
 
 describe('the id of a request', () => {
   it('is a UUID of version 7 that tells when it was made', () => {
@@ -14,5 +14,11 @@ describe('the id of a request', () => {
     const ids = times.map((ms) => orderedUuid(ms));
     expect([...ids].sort()).toEqual(ids);
     expect(new Set(ids).size).toBe(ids.length);
+  });
+
+  it('is that of its session or call, in the form that clients know', () => {
+    const id = orderedUuid();
+    expect(publicId('sess', id)).toBe(`sess_${id.split('-').join('')}`);
+    expect(publicId('call', id)).toMatch(/^call_[0-9a-f]{32}$/);
   });
 });
