@@ -15,6 +15,7 @@ import type { Settings } from './config/settings.js';
 import { type Control, createControl } from './control/control.js';
 import { createPeers, type Peers } from './control/peers.js';
 import { nameReplica } from './control/replica.js';
+import { createLocalStreams, type Streams } from './control/streams.js';
 import { createApp, type Health } from './doors/app.js';
 import { type DemoDesk, loadConsole } from './doors/console.js';
 import { addressOf, closeServer, connectionsOf, createListener, endIdle, listen, openOps } from './doors/listener.js';
@@ -68,6 +69,8 @@ export interface Shared {
   isFull(): boolean;
   /** What was withdrawn, as far as this process has heard. */
   readonly revocations: Revocations;
+  /** Its ways to the others. */
+  readonly streams: Streams;
   /** Takes the process in: what carries out what is asked of it from now on, and in return all that have the sessions. */
   join(control: Control): Peers;
 }
@@ -110,8 +113,9 @@ export async function startRelay(
     replica: shared?.replica ?? nameReplica(),
     hasSeveralIssuers: settings.auth.issuers.flatMap(({ names }) => [...names.keys()]).length > 1,
   };
-  const control = createControl({ registry, ghosts: createGhosts(registry), revocations, home });
-  const peers = shared?.join(control) ?? createPeers(control);
+  const streams = shared?.streams ?? createLocalStreams();
+  const control = createControl({ registry, ghosts: createGhosts(registry), revocations, home, streams });
+  const peers = shared?.join(control) ?? createPeers(control, streams);
   const clock = createClock();
   const settlements = new Settlements(settings.limits.sessions, clock);
   const { usageWebhook } = settings;

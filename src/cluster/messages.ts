@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import type { Settings } from '../config/settings.js';
 import { command, revocation } from '../control/commands.js';
+import { streamMessage } from '../control/streams.js';
 import type { Snapshot } from '../telemetry/merge.js';
 
 /** The number, also NaN: the mean of nothing. */
@@ -38,6 +39,8 @@ export const workerNotice = z.discriminatedUnion('say', [
   z.strictObject({ say: z.literal('listening'), url: z.url() }),
   /** It lives; once a second. */
   z.strictObject({ say: z.literal('beat') }),
+  /** For the worker at this address; it arrives as `passed`. */
+  z.strictObject({ say: z.literal('pass'), to: z.string().max(100), message: streamMessage }),
 ]);
 export type WorkerNotice = z.input<typeof workerNotice>;
 
@@ -63,6 +66,9 @@ export const primaryNotice = z.discriminatedUnion('say', [
   z.strictObject({ say: z.literal('full'), isFull: z.boolean() }),
   /** All that was withdrawn before this worker began. */
   z.strictObject({ say: z.literal('revocations'), revocations: z.array(revocation) }),
+  z.strictObject({ say: z.literal('passed'), message: streamMessage }),
+  /** The worker at this address is no more. */
+  z.strictObject({ say: z.literal('gone'), address: z.string().max(100) }),
   z.strictObject({ say: z.literal('drain') }),
 ]);
 export type PrimaryNotice = z.input<typeof primaryNotice>;

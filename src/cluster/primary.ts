@@ -21,6 +21,7 @@ import { watchStore } from '../store/watched.js';
 import { backlogOf, conceal, type Log } from '../telemetry/log.js';
 import { createMetrics } from '../telemetry/metrics.js';
 import { createTargets } from '../upstream/configured.js';
+import { createExchange } from './exchange.js';
 import { watchHandover } from './handover.js';
 import {
   type PrimaryNotice,
@@ -81,6 +82,7 @@ export async function startPrimary(
   const revocations = new Revocations(settings.limits.revocations);
   const replica = nameReplica();
   const lines = new Map<number, Line>();
+  const exchange = createExchange();
   /** Those that have been told what was withdrawn before, and must be told what is from now on. */
   const briefed = new Set<Line>();
   const tellAll = (notice: PrimaryNotice) => {
@@ -108,6 +110,7 @@ export async function startPrimary(
       snapshot: async () => snapshot.parse(await line.ask({ about: 'metrics' } satisfies PrimaryQuestion, askMs)),
     };
     let hasFinished = false;
+    const address = String(worker.process.pid);
     const pulse = pulses.add({ worker: number, pid: worker.process.pid, kill: () => worker.process.kill('SIGKILL') });
     const handover = watchHandover(worker, () => pulse.isSilent && pulses.hasLiving);
     const misunderstood = (error: unknown) => log.error({ worker: number, error }, 'worker.misunderstood');
@@ -129,6 +132,8 @@ export async function startPrimary(
           pulse.listens();
           crew.served(number);
           if (++listening === settings.workers) allListen();
+        } else if (notice.say === 'pass') {
+          exchange.pass(notice, line);
         }
       },
       async asked(received) {
@@ -146,6 +151,7 @@ export async function startPrimary(
       line.receive(message);
     });
     lines.set(number, line);
+    exchange.add(address, line);
     totals.add(owner);
     return () => {
       pulse.remove();
@@ -153,8 +159,9 @@ export async function startPrimary(
       line.close();
       lines.delete(number);
       briefed.delete(line);
+      exchange.remove(address);
       if (!hasFinished) isClean = false;
-      Promise.all([store.forget(String(worker.process.pid)), totals.remove(owner)]).catch(misunderstood);
+      Promise.all([store.forget(address), totals.remove(owner)]).catch(misunderstood);
     };
   }
 

@@ -4,6 +4,7 @@ import { EventEmitter, once } from 'node:events';
 import type { Settings } from '../config/settings.js';
 import { type Control, createIdleControl } from '../control/control.js';
 import { createPeers } from '../control/peers.js';
+import { Streams } from '../control/streams.js';
 import { RelayError } from '../errors.js';
 import { type Relay, type Shared, startRelay } from '../relay.js';
 import { createRemoteStore } from '../store/remote.js';
@@ -30,7 +31,11 @@ export async function runWorker(number: number, beatMs: number): Promise<void> {
   let replica = '';
   // Bounded by the primary's list, of which it is a copy.
   const revocations = new Revocations(Number.POSITIVE_INFINITY);
-  let control: Control = createIdleControl(revocations);
+  const streams = new Streams({
+    address: String(process.pid),
+    tell: (to, message) => tell({ say: 'pass', to, message }),
+  });
+  let control: Control = createIdleControl(revocations, streams);
   const news = new EventEmitter();
   const line = new Line((message, done) => process.send?.(message, undefined, undefined, done), {
     heard(received) {
@@ -39,6 +44,8 @@ export async function runWorker(number: number, beatMs: number): Promise<void> {
       if (notice.say === 'replica') replica = notice.replica;
       if (notice.say === 'full') isFull = notice.isFull;
       if (notice.say === 'revocations') for (const one of notice.revocations) revocations.add(one);
+      if (notice.say === 'passed') streams.receive(notice.message);
+      if (notice.say === 'gone') streams.gone(notice.address);
       news.emit(notice.say);
     },
     async asked(received) {
@@ -75,9 +82,10 @@ export async function runWorker(number: number, beatMs: number): Promise<void> {
     replica,
     isFull: () => isFull,
     revocations,
+    streams,
     join(joining) {
       control = joining;
-      return createPeers(control, (command) => ask({ about: 'control', command }));
+      return createPeers(control, streams, (command) => ask({ about: 'control', command }));
     },
   };
   const started = await startRelay(settings, log, { path: null, load }, null, shared);

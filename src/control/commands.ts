@@ -6,6 +6,8 @@ import { type Description, description } from './description.js';
 /** Longer than what a token may say of its user. */
 const name = z.string().max(4096);
 const user = z.strictObject({ issuer: name, subject: name, tenant: name.nullable() });
+/** By which a process is spoken to. */
+const address = z.string().max(100);
 /** One of a session's ids. */
 const sessionId = z.string().max(1000);
 
@@ -98,6 +100,15 @@ const verbs = {
   inspect: row({
     asks: z.strictObject({ verb: z.literal('inspect'), id: sessionId, reach }),
     answer: description.nullable(),
+    merge: (answers) => answers.find((one) => one !== null) ?? null,
+    isFound: (one) => one !== null,
+    unanswered,
+    withinMs,
+  }),
+  /** Joins a way to a session; says the address of the process that has it, or null where there is none. */
+  follow: row({
+    asks: z.strictObject({ verb: z.literal('follow'), id: sessionId, reach, way: z.string().max(200), from: address }),
+    answer: address.nullable(),
     merge: (answers) => answers.find((one) => one !== null) ?? null,
     isFound: (one) => one !== null,
     unanswered,

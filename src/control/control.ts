@@ -6,6 +6,7 @@ import type { Registered } from '../session/registry.js';
 import { concerns, type Revocations } from '../store/revocations.js';
 import { type Answer, type Command, newestFirst, type Reach, type Verb } from './commands.js';
 import { describe, type Home } from './description.js';
+import type { Stream, Streams } from './streams.js';
 
 /** What commands are carried out on. */
 export interface ControlServices {
@@ -18,13 +19,17 @@ export interface ControlServices {
   readonly ghosts: Ghosts;
   readonly revocations: Revocations;
   readonly home: Home;
+  readonly streams: Streams;
+  /** Lets somebody follow a session over a way that has been joined. Left out: nobody may, as if there were no session. */
+  readonly follow?: (session: Registered, way: Stream) => void;
 }
 
 /** Carries out one command on the sessions of this process. */
 export type Control = <C extends Command>(command: C) => Promise<Answer<C['verb']>>;
 
 /** Makes what carries commands out. */
-export function createControl({ registry, ghosts, revocations, home }: ControlServices): Control {
+export function createControl(services: ControlServices): Control {
+  const { registry, ghosts, revocations, home, streams, follow } = services;
   const found = (id: string, reach: Reach): Registered | null => {
     const session = registry.find(id);
     return session?.isOpen && isWithin(reach, session) ? session : null;
@@ -54,6 +59,12 @@ export function createControl({ registry, ghosts, revocations, home }: ControlSe
       const session = found(id, reach);
       return session && describe(session, home);
     },
+    follow({ id, reach, way, from }) {
+      const session = found(id, reach);
+      if (!session || !follow) return null;
+      follow(session, streams.join(way, from));
+      return streams.address;
+    },
     end({ id, reach }) {
       const session = found(id, reach);
       session?.end('ended_by_backend', 'backend');
@@ -67,12 +78,13 @@ export function createControl({ registry, ghosts, revocations, home }: ControlSe
 }
 
 /** What a process does that has no sessions yet: what is withdrawn is kept. */
-export function createIdleControl(revocations: Revocations): Control {
+export function createIdleControl(revocations: Revocations, streams: Streams): Control {
   return createControl({
     registry: Object.assign([], { find: () => undefined, endRevoked: () => 0 }),
     ghosts: { end: async () => false },
     revocations,
     home: { replica: '', hasSeveralIssuers: false },
+    streams,
   });
 }
 

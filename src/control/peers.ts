@@ -3,12 +3,18 @@
 import { RelayError } from '../errors.js';
 import { type Answer, type Command, rowOf } from './commands.js';
 import type { Control } from './control.js';
+import type { Stream, Streams } from './streams.js';
 
 /** All processes that serve the same clients, this one included. */
 export interface Peers {
   /** Has a command carried out wherever it is due, and says what came of it. Rejects with a RelayError. */
   ask<C extends Command>(command: C): Promise<Answer<C['verb']>>;
+  /** A way to a session, whichever process has it; null where there is none. Rejects with a RelayError. */
+  stream(followed: Followed): Promise<Stream | null>;
 }
+
+/** What somebody wants to follow. */
+type Followed = Pick<Command<'follow'>, 'id' | 'reach'>;
 
 /** Asks one process and resolves to its answer, as it was received. */
 export type Ask = (command: Command, withinMs: number) => Promise<unknown>;
@@ -17,16 +23,36 @@ export type Ask = (command: Command, withinMs: number) => Promise<unknown>;
  * The peers of a process.
  * @param all has every process carry a command out, this one included; null where there is no other
  */
-export function createPeers(control: Control, all: ((command: Command) => Promise<unknown>) | null = null): Peers {
+export function createPeers(
+  control: Control,
+  streams: Streams,
+  all: ((command: Command) => Promise<unknown>) | null = null,
+): Peers {
+  async function ask<C extends Command>(command: C): Promise<Answer<C['verb']>> {
+    if (!all) return control(command);
+    const { answer, isFound } = rowOf<C['verb']>(command.verb);
+    if (isFound) {
+      const own = await control(command);
+      if (isFound(own)) return own;
+    }
+    return answer.parse(await all(command));
+  }
   return {
-    async ask<C extends Command>(command: C): Promise<Answer<C['verb']>> {
-      if (!all) return control(command);
-      const { answer, isFound } = rowOf<C['verb']>(command.verb);
-      if (isFound) {
-        const own = await control(command);
-        if (isFound(own)) return own;
+    ask,
+    async stream(followed) {
+      const { name, stream, to } = streams.open();
+      try {
+        const address = await ask({ verb: 'follow', ...followed, way: name, from: streams.address });
+        if (address !== null) {
+          to(address);
+          return stream;
+        }
+      } catch (error) {
+        stream.end();
+        throw error;
       }
-      return answer.parse(await all(command));
+      stream.end();
+      return null;
     },
   };
 }

@@ -1,10 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Principal } from '../../src/auth/principal.js';
 import { type Command, command } from '../../src/control/commands.js';
-import { createControl, createIdleControl } from '../../src/control/control.js';
+import { type Control, createControl, createIdleControl } from '../../src/control/control.js';
 import { askAll, createPeers } from '../../src/control/peers.js';
+import { createLocalStreams, type Stream } from '../../src/control/streams.js';
 import type { Profile } from '../../src/policy/profile.js';
-import { SessionRegistry } from '../../src/session/registry.js';
+import { type Registered, SessionRegistry } from '../../src/session/registry.js';
 import { Revocations } from '../../src/store/revocations.js';
 import { pair } from '../support/line.js';
 
@@ -19,6 +20,12 @@ const hangUp = (id: string): Command<'hang_up'> => ({ verb: 'hang_up', id, owner
 
 /** A process with sessions of alice: calls of these ids. */
 function process(...digits: string[]) {
+  const streams = createLocalStreams();
+  const followed: string[] = [];
+  const follow = ({ id }: Registered, way: Stream) => {
+    followed.push(id);
+    way.send(Buffer.from(id));
+  };
   const registry = new SessionRegistry(10);
   const revocations = new Revocations(10);
   const ends: unknown[] = [];
@@ -46,10 +53,17 @@ function process(...digits: string[]) {
     registry.reserve();
     registry.add(session);
   }
-  const control = createControl({ registry, ghosts: { end: async () => digits.length > 0 }, revocations, home });
+  const control = createControl({
+    registry,
+    ghosts: { end: async () => digits.length > 0 },
+    revocations,
+    home,
+    streams,
+    follow,
+  });
   /** Asks it as its leader does: over a line. */
   const { near } = pair({}, { asked: (question) => control(command.parse(question)) });
-  return { control, revocations, ends, ask: (due: Command, ms: number) => near.ask(due, ms) };
+  return { control, streams, followed, revocations, ends, ask: (due: Command, ms: number) => near.ask(due, ms) };
 }
 
 /** The first of several processes, with its peers. */
@@ -61,7 +75,7 @@ function peersOf(all: ReturnType<typeof process>[]) {
       all.map(({ ask }) => ask),
     ),
   );
-  return { peers: createPeers(own.control, others), others };
+  return { peers: createPeers(own.control, own.streams, others), others };
 }
 
 describe('a command', () => {
@@ -99,6 +113,26 @@ describe('a command', () => {
     expect(await peersOf(all).peers.ask({ verb: 'end_ghost', user: alice })).toBe(true);
   });
 
+  it('gives a way to a session that is here, and none to what is not within reach', async () => {
+    const all = [process('1'), process('2')];
+    const { peers } = peersOf(all);
+    const came = new Promise((resolve) => {
+      void peers.stream({ id: 'call_1', reach: null }).then((way) => {
+        const nobody = () => undefined;
+        way?.start({ received: (bytes) => resolve(Buffer.from(bytes).toString()), room: nobody, ended: nobody });
+      });
+    });
+    expect(await came).toBe('sess_1');
+    expect(await peers.stream({ id: 'sess_3', reach: null })).toBe(null);
+    expect(await peers.stream({ id: 'sess_1', reach: { issuer: alice.issuer, tenant: 'acme' } })).toBe(null);
+    expect(all.map(({ followed }) => followed)).toEqual([['sess_1'], []]);
+    expect(all[0]?.streams.size).toBe(2);
+    const silent = createPeers(all[0]?.control as Control, createLocalStreams(), async () =>
+      Promise.reject(new Error()),
+    );
+    await expect(silent.stream({ id: 'sess_3', reach: null })).rejects.toThrow();
+  });
+
   it('that must be confirmed fails when a process does not answer, and is carried out by the others', async () => {
     const all = [process('1'), process('2')];
     const silent = () => new Promise(() => undefined);
@@ -131,7 +165,7 @@ describe('a command', () => {
 
   it('to a process that has no sessions yet keeps what is withdrawn, and nothing that is not to be kept', async () => {
     const revocations = new Revocations(10);
-    const idle = createIdleControl(revocations);
+    const idle = createIdleControl(revocations, createLocalStreams());
     expect(await idle({ ...revoke, keep: false })).toEqual({ ended: 0, isKept: false });
     expect(revocations.size).toBe(0);
     expect(await idle(revoke)).toEqual({ ended: 0, isKept: true });

@@ -2,6 +2,7 @@ import { trace } from '@opentelemetry/api';
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { Control } from '../../src/control/control.js';
 import { createPeers } from '../../src/control/peers.js';
+import { createLocalStreams } from '../../src/control/streams.js';
 import { SessionRegistry } from '../../src/session/registry.js';
 import { MemoryStore } from '../../src/store/memory.js';
 import { Revocations } from '../../src/store/revocations.js';
@@ -102,12 +103,14 @@ async function withStore() {
       },
     ]),
   ) as unknown as Store;
+  const streams = createLocalStreams();
   const shared = {
     store,
     replica: 'here-abc123',
     isFull: () => false,
     revocations: new Revocations(10),
-    join: (control: Control) => createPeers(control),
+    streams,
+    join: (control: Control) => createPeers(control, streams),
   };
   return { failures, memory, relay: await startTestRelay({ upstream: emulator.url, yaml, shared }) };
 }
