@@ -161,7 +161,12 @@ const limits = z.strictObject({
   items: z.number().int().min(1).default(1000),
   refusals: z.number().int().min(1).default(50),
   tools_at_once: z.number().int().min(1).default(4).describe('Calls of tools that run at once; others wait.'),
-  tool_calls_per_response: z.number().int().min(1).default(8),
+  tool_calls_per_response: z
+    .number()
+    .int()
+    .min(1)
+    .default(8)
+    .describe('Calls of tools in one response; others are refused.'),
   tool_calls_per_minute: z.number().int().min(1).default(60).describe('Calls of tools for one user.'),
   tool_rounds: z
     .number()
