@@ -27,6 +27,7 @@ const said: Readonly<Record<string, readonly RegExp[]>> = {
   ],
   'docs/observability.md': [/Verdict: nobody[\s\S]*Verdict: nobody/, /kind: PrometheusRule[\s\S]*kind: PrometheusRule/],
   'docs/runbook.md': [/"reason":"normal"/, /Verdict: nobody/, /1 "kind":"deployment_not_found"/, /accept sessions/],
+  'docs/tools.md': [/search \(search\)/, /the model is told: \[leave_1\]: Parental leave/],
   'docs/tokens.md': [/"sub":"alice"/, /"jti":"5b3f0c9a"/],
 };
 

@@ -1,12 +1,14 @@
 import { once } from 'node:events';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { keyOf, sign } from '../../src/outbound/sign.js';
 import { toolSchema } from '../../src/policy/tools.js';
 import { createJudge } from '../../src/tools/arguments.js';
 import type { ToolPorts } from '../../src/tools/asking.js';
 import { createHttpRun } from '../../src/tools/http.js';
 import type { ToolCall, ToolResult } from '../../src/tools/tool.js';
+import { textOf } from '../project/tables.js';
 import { closedPort, proxy, tcp } from '../upstream/servers.js';
 import { call, endpoint, ports, unending, user } from './support.js';
 
@@ -56,6 +58,23 @@ describe('a POST', () => {
       'user-agent': expect.stringMatching(/^realtime-relay\/\d/),
       'x-request-id': 'request-1',
     });
+  });
+
+  it('is what the documents show', async () => {
+    const text = textOf('docs/tools.md');
+    const [, example = ''] = /```yaml\n(profiles:[\s\S]*?)```/.exec(text) ?? [];
+    const [, shown = ''] = /```json\n([\s\S]*?)```/.exec(text) ?? [];
+    const [{ runs: _, http, ...more }] = parse(example).profiles.default.tools;
+    const { url, asked } = await json(1);
+    const principal = {
+      issuer: 'https://id.example.com',
+      tenant: 'acme',
+      subject: 'ada',
+      claims: { email: 'ada@example.com' },
+    };
+    const result = await run({ ...http, url }, call({ order: '12345' }, { principal }), more);
+    expect(result.outcome).toBe('ok');
+    expect(JSON.parse(asked[0]?.body ?? '')).toEqual(JSON.parse(shown));
   });
 
   it('sends arguments as the model wrote them', async () => {
