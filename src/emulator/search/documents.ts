@@ -17,6 +17,8 @@ const maxDocuments = 10_000;
 /** An index with its documents, in the order in which they came. */
 export class Index {
   readonly definition: Definition;
+  /** Of all batches that came for it. */
+  uploadedBytes = 0;
   readonly #entries = new Map<string, Entry>();
 
   constructor(definition: Definition) {

@@ -22,6 +22,7 @@ export interface SearchRecord {
   readonly index: string;
   readonly credential: 'key' | 'bearer' | 'none';
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  /** Null for one that is too long to be remembered. */
   readonly body: Json;
   /** The HTTP status, or null when none was sent. */
   status: number | null;
@@ -38,9 +39,11 @@ interface Answer {
 const versions = ['2023-11-01', '2024-07-01', '2025-09-01', '2026-04-01'];
 const maxIndexes = 100;
 const maxBatchBytes = 16 * 1024 * 1024;
-/** Of all bodies of documents that were ever uploaded. */
+/** Of all bodies of documents that were uploaded to the indexes that are there. */
 const maxUploadedBytes = 128 * 1024 * 1024;
 const maxRecords = 1000;
+/** Characters of a query that is remembered with its words. */
+const maxKept = 16 * 1024;
 const longestMs = 2 ** 31 - 1;
 const path = /^\/indexes(?:\/([^/']+)|\('([^']+)'\))?(?:\/docs(?:\/(.+))?)?$/;
 
@@ -51,7 +54,6 @@ export class SearchService {
   readonly #indexes = new Map<string, Index>();
   readonly #waiting = new Set<NodeJS.Timeout>();
   readonly #records: SearchRecord[] = [];
-  #uploadedBytes = 0;
 
   constructor(rules: SearchRules, faults: FaultList) {
     this.#rules = rules;
@@ -77,10 +79,11 @@ export class SearchService {
     if (!isObject(batch) || !Array.isArray(batch.value)) {
       throw new SearchError(400, "The request is invalid. Details: the batch must have a 'value'.");
     }
-    this.#uploadedBytes += bytes;
-    if (this.#uploadedBytes > maxUploadedBytes)
-      throw new SearchError(503, 'The service has no room for more documents.');
-    return this.#indexAt(index).apply(batch.value);
+    const into = this.#indexAt(index);
+    const held = [...this.#indexes.values()].reduce((sum, { uploadedBytes }) => sum + uploadedBytes, 0);
+    if (held + bytes > maxUploadedBytes) throw new SearchError(503, 'The service has no room for more documents.');
+    into.uploadedBytes += bytes;
+    return into.apply(batch.value);
   }
 
   serves(pathname: string): boolean {
@@ -108,7 +111,7 @@ export class SearchService {
 
   async #answer(request: IncomingMessage, url: URL): Promise<Answer> {
     const [, plain, quoted, rest] = path.exec(url.pathname) ?? [];
-    const name = decodeURIComponent(plain ?? quoted ?? '');
+    const name = plain ?? quoted ?? '';
     const credential = this.#credential(request);
     const version = url.searchParams.get('api-version');
     if (version === null) throw new SearchError(400, 'The api-version query parameter was not specified.');
@@ -141,7 +144,7 @@ export class SearchService {
       }
       case 'POST docs/search':
       case 'POST docs/search.post.search':
-        return this.#search(request, name, credential, await bodyOf(request));
+        return this.#search(request, name, credential, await bodyText(request));
       default:
         throw new SearchError(name === '' || isDocuments ? 404 : 405, 'There is no such operation.');
     }
@@ -163,10 +166,18 @@ export class SearchService {
     request: IncomingMessage,
     name: string,
     credential: SearchRecord['credential'],
-    body: Json,
+    text: string,
   ): Promise<Answer> {
+    const body = parsed(text);
     const { authorization: _token, 'api-key': _key, ...headers } = request.headers;
-    const record: SearchRecord = { index: name, credential, headers, body, status: null, found: [] };
+    const record: SearchRecord = {
+      index: name,
+      credential,
+      headers,
+      body: text.length > maxKept ? null : body,
+      status: null,
+      found: [],
+    };
     this.#records.push(record);
     if (this.#records.length > maxRecords) this.#records.splice(0, maxRecords / 2);
     const fault = this.#faults.take('search');
