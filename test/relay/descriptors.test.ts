@@ -5,6 +5,7 @@ import { expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { signToken } from '../../src/auth/token.js';
 import { TestClient } from '../support/client.js';
+import { lacking } from '../support/lacking.js';
 import { metricAt } from '../support/memory.js';
 import { relayEnv, serve } from '../support/process.js';
 import { jwt, startTestEmulator } from '../support/relay.js';
@@ -14,7 +15,7 @@ const most = 200;
 const crowdSize = 120;
 const patience = { timeout: 10_000, interval: 100 };
 
-it.skipIf(!existsSync(prlimit))(
+it.skipIf(lacking(existsSync(prlimit), prlimit, 'apt-get install util-linux'))(
   'serves those it has when newcomers want more descriptors than there are, turns these away as overloaded, and recovers',
   { timeout: 40_000 },
   async () => {

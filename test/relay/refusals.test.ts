@@ -33,7 +33,7 @@ const cases: Case[] = [
     path: '/openai/v1/realtime?model=other',
     token: (s) => s.token(),
   },
-  { id: 'not_found', what: 'a path', status: 404, code: 1008, path: '/realtime?model=voice', token: (s) => s.token() },
+  { id: 'not_found', what: 'a path', status: 404, code: 1008, path: '/realtimes?model=voice', token: (s) => s.token() },
   { id: 'not_found', what: 'no path', status: 404, code: 1008, path: '/', token: () => '' },
   {
     id: 'bad_event',

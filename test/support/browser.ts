@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach } from 'vitest';
 import { readWav, writeWav } from '../../src/audio/wav.js';
+import { lacking } from './lacking.js';
 
 const executablePath = '/usr/bin/chromium';
 
@@ -14,9 +15,8 @@ const executablePath = '/usr/bin/chromium';
  * Whether tests in a browser cannot run here, which is said once. In CI they always run, so that a browser that is
  * missing there is a failure.
  */
-export const noBrowser = !process.env.CI && !existsSync(executablePath);
-if (noBrowser)
-  console.warn(`${executablePath} is missing: tests in a browser are skipped. To have them: apt-get install chromium`);
+export const noBrowser =
+  !process.env.CI && lacking(existsSync(executablePath), executablePath, 'apt-get install chromium');
 
 const quiet = [
   '--no-sandbox',
