@@ -58,8 +58,7 @@ const cli = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
 export async function commandLine(): Promise<string> {
   const env = relayEnv('http://127.0.0.1:1');
   const wrong = { ...env, PORT: 'x', RELAY_JWT_SECRET: 'short' };
-  const { stdout: usage } = await answer(['--help']);
-  const { stdout: settings } = await answer(['check'], env);
+  const [{ stdout: usage }, { stdout: settings }] = await Promise.all([answer(['--help']), answer(['check'], env)]);
   const inner = JSON.stringify({ settings: JSON.parse(settings) }, null, 2).slice(2, -2);
   const runs: [situation: string, args: string[], env?: Record<string, string>][] = [
     ['', ['nonsense']],
@@ -76,8 +75,9 @@ export async function commandLine(): Promise<string> {
     [' with settings, before no upstream', ['check', '--dial', '--json'], env],
   ];
   const shown = [`# the usage\n${usage}`, `# the settings\n${settings}`];
-  for (const [situation, args, given] of runs) {
-    const { code, stdout, stderr } = await answer(args, given);
+  const answers = await Promise.all(runs.map(([, args, given]) => answer(args, given)));
+  for (const [index, { code, stdout, stderr }] of answers.entries()) {
+    const [situation, args] = runs[index] as (typeof runs)[number];
     const said = `${stdout}${stderr && `## stderr\n${stderr}`}## exit ${code}\n`
       .replace(usage, '<the usage>\n')
       .replace(settings, '<the settings>\n')

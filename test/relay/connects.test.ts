@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { refused } from '../support/client.js';
+import { holdTime } from '../support/clock.js';
 import { startTestEmulator, startTestRelay, type TestRelay } from '../support/relay.js';
 
 const path = '/openai/v1/realtime?model=x';
@@ -161,6 +162,7 @@ describe('client secrets', () => {
 
 describe('while no upstream accepts sessions', () => {
   it('upstream_unavailable: nobody is let in to learn that, and a client secret stays good', async () => {
+    const time = holdTime();
     const { emulator, server } = await start('profiles: { default: {} }', {
       RELAY_ALLOWED_ORIGINS: 'https://app.test',
     });
@@ -182,7 +184,7 @@ describe('while no upstream accepts sessions', () => {
     });
     expect(call.status).toBe(503);
     expect(emulator.control.received.connectionCount).toBe(1);
-    await new Promise((resolve) => setTimeout(resolve, Number(body.error.retry_after_ms)));
+    await time.live(Math.ceil(Number(body.error.retry_after_ms) / 1000));
     await (await server.connect({ token: value })).next('session.created');
   });
 });
