@@ -91,22 +91,27 @@ describe('how an open session ends', () => {
   });
 
   it('token_expired: the token runs out while the session is open', async () => {
+    const time = holdTime();
     const emulator = await startTestEmulator();
     const server = await startTestRelay({ upstream: emulator.url });
-    const token = server.token({ ttlSeconds: 2 });
+    const token = server.token({ ttlSeconds: 60 });
     const { exp } = JSON.parse(Buffer.from(token.split('.')[1] as string, 'base64url').toString());
     const client = await server.connect({ token });
     await client.next('session.created');
+    while (server.relay.sessions.size > 0) await time.live(1);
     expect(await endOf(server, client)).toEqual(end('token_expired', 1008, 'relay', { retryable: false }));
     expect(Date.now() / 1000).toBeGreaterThanOrEqual(exp);
-    expect(Date.now() / 1000).toBeLessThan(exp + 5);
+    expect(Date.now() / 1000).toBeLessThan(exp + 2);
   });
 
   it('token_expired: the token runs out while the upstream makes the client wait', async () => {
     const emulator = await startTestEmulator();
     emulator.control.faults.arm('ignore_update');
-    const server = await startTestRelay({ upstream: emulator.url });
-    const client = await server.connect({ token: server.token({ ttlSeconds: 2 }) });
+    const time = holdTime();
+    const server = await startTestRelay({ upstream: emulator.url, yaml: 'limits: { configure_seconds: 60 }' });
+    const client = await server.connect({ token: server.token({ ttlSeconds: 20 }) });
+    await emulator.control.received.waitFor(({ openCount }) => openCount === 1);
+    await time.live(21);
     expect(await endOf(server, client)).toEqual(end('token_expired', 1008, 'relay', { retryable: false }));
     expect(client.types()).toEqual(['error']);
   });
@@ -210,11 +215,15 @@ describe('how an open session ends', () => {
   });
 
   it('slow_consumer: the client stopped reading', async () => {
-    const { emulator, server, client } = await openSession({ yaml: 'limits: { stall_seconds: 0.5 }' });
+    const time = holdTime();
+    const { emulator, server, client } = await openSession({
+      yaml: 'limits: { stall_seconds: 20, silence_seconds: 600 }',
+    });
     emulator.control.faults.arm('flood');
     client.send({ type: 'response.create' });
     await client.next('response.output_audio.delta');
     client.ws.pause();
+    while (server.relay.sessions.size > 0) await time.live(1);
     expect(await server.logged('session.ended')).toMatchObject({ reason: 'slow_consumer', initiator: 'client' });
     client.ws.resume();
     expect(await endOf(server, client)).toEqual(end('slow_consumer', 1013, 'client', { retryable: true }));
