@@ -7,34 +7,32 @@ const seconds = z.int().describe('Seconds since 1970.');
 const audio = z.number().nullable().describe('Null for a call, whose sound does not pass the relay.');
 
 /** A session in a list or by itself. */
-export const description = z
-  .strictObject({
-    object: z.literal('relay.session'),
-    id: z.string().describe('The id of `session.created`, of the log and of usage records.'),
-    call_id: z.string().nullable().describe('Of a WebRTC call: the id in its Location; taken wherever `id` is.'),
-    issuer: z.string().optional().describe('Only where the relay takes tokens of several issuers.'),
-    subject: z.string(),
-    tenant: z.string().nullable(),
-    profile: z.string(),
-    transport: z.enum(['websocket', 'webrtc']),
-    dialect: z.enum(['ga', 'preview']),
-    upstream: z.string().nullable().describe('Null before there is one.'),
-    state: z.enum(['opening', 'open', 'draining']),
-    started_at: seconds,
-    expires_at: seconds,
-    last_event_at: seconds,
-    turns: z.int().describe('Answers that are over.'),
-    tokens: z.int().describe('Of answers and transcriptions, as budgets count them.'),
-    input_audio_seconds: audio,
-    output_audio_seconds: audio,
-    azure: z
-      .strictObject({ session_id: z.string().nullable(), request_ids: z.array(z.string()).max(10) })
-      .describe('What support of Azure asks for.'),
-    taken_over: z.boolean(),
-    sidebands: z.int(),
-    replica: z.string().describe('Which process group of the relay has it.'),
-  })
-  .meta({ id: 'Session' });
+export const description = z.strictObject({
+  object: z.literal('relay.session'),
+  id: z.string().describe('The id of `session.created`, of the log and of usage records.'),
+  call_id: z.string().nullable().describe('Of a WebRTC call: the id in its Location; taken wherever `id` is.'),
+  issuer: z.string().optional().describe('Only where the relay takes tokens of several issuers.'),
+  subject: z.string(),
+  tenant: z.string().nullable(),
+  profile: z.string(),
+  transport: z.enum(['websocket', 'webrtc']),
+  dialect: z.enum(['ga', 'preview']),
+  upstream: z.string().nullable().describe('Null before there is one.'),
+  state: z.enum(['opening', 'open', 'draining']),
+  started_at: seconds,
+  expires_at: seconds,
+  last_event_at: seconds,
+  turns: z.int().describe('Answers that are over.'),
+  tokens: z.int().describe('Of answers and transcriptions, as budgets count them.'),
+  input_audio_seconds: audio,
+  output_audio_seconds: audio,
+  azure: z
+    .strictObject({ session_id: z.string().nullable(), request_ids: z.array(z.string()).max(10) })
+    .describe('What support of Azure asks for.'),
+  taken_over: z.boolean(),
+  sidebands: z.int(),
+  replica: z.string().describe('Which process group of the relay has it.'),
+});
 export type Description = z.output<typeof description>;
 
 /** What every description of a process says alike. */

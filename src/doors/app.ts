@@ -33,6 +33,8 @@ import {
   sessionPaths,
   transcriptionPaths,
 } from './minting.js';
+import { openApiText } from './openapi.js';
+import { openApiPath } from './operations.js';
 import { doorPaths, isDoor, noSuchPath, targetOf, unslashed } from './paths.js';
 import { type RevocationServices, revocationPath, withdraw } from './revocations.js';
 import { sessionRoutes } from './sessions.js';
@@ -110,6 +112,10 @@ export function createApp(services: AppServices): Express {
     app.post(revocationPath, withdraw(doors));
     sessionRoutes(app, doors);
   }
+  const description = openApiText();
+  app.get(openApiPath, (_request, response) => {
+    response.type('json').send(description);
+  });
   const secretDoor = (paths: readonly string[], form: Form): void => {
     const secret = mintSecret(admission, form);
     const key = keys && mintEphemeralKey(keys, form);

@@ -1,6 +1,7 @@
 /** What a browser gets in place of an app token: a client secret of the relay, or an ephemeral key of upstream's. */
 
 import type { Request, RequestHandler, Response } from 'express';
+import { z } from 'zod';
 import type { AdmissionServices } from '../admission/candidate.js';
 import { checkIntent, checkWebrtc, drainingError, modelOf, profileOf } from '../admission/judging.js';
 import { type Principal, userKey } from '../auth/principal.js';
@@ -30,6 +31,26 @@ export const previewKeyPath = '/openai/realtimeapi/sessions';
 
 /** The body of an answer: of `client_secrets`, or the preview's session with the secret in it. */
 export type Form = 'ga' | 'preview';
+
+const lifeSeconds = z.int().min(1);
+
+/** What a request for a secret may say; the session that most carry is the profile's matter. */
+export const minting = z.looseObject({
+  expires_after: z.looseObject({ seconds: lifeSeconds.optional().describe('It can only shorten.') }).optional(),
+});
+
+/** What is answered: the secret, and the session that it starts. */
+export const minted = z.strictObject({
+  value: z.string(),
+  expires_at: z.int().describe('Seconds since 1970.'),
+  session: z.looseObject({ id: z.string(), type: z.string() }),
+});
+
+/** The same in the shape of the beta. */
+export const mintedPreview = z.looseObject({
+  id: z.string(),
+  client_secret: z.strictObject({ value: z.string(), expires_at: z.int() }),
+});
 
 /** What upstream gives at the most, and by default. */
 const keySeconds = 600;
@@ -155,11 +176,12 @@ function lifetime(body: unknown, longest: number): number {
   const { expires_after: wish, client_secret: inner } = (body ?? {}) as Wish & { client_secret?: Wish | null };
   const seconds = wish?.seconds ?? inner?.expires_after?.seconds;
   if (seconds === undefined) return longest;
-  if (!Number.isSafeInteger(seconds) || (seconds as number) < 1) {
+  const read = lifeSeconds.safeParse(seconds);
+  if (!read.success) {
     throw new RelayError(
       'bad_event',
       'The field "expires_after.seconds" must be a whole number of seconds, 1 or more.',
     );
   }
-  return Math.min(seconds as number, longest);
+  return Math.min(read.data, longest);
 }

@@ -2,6 +2,7 @@
 
 import { setTimeout as wait } from 'node:timers/promises';
 import type { RequestHandler } from 'express';
+import { z } from 'zod';
 import type { Principal } from '../auth/principal.js';
 import type { Peers } from '../control/peers.js';
 import { RelayError } from '../errors.js';
@@ -17,6 +18,31 @@ export const revocationPath = '/v1/relay/revocations';
 
 /** Two names of 256 characters, each of them escaped. */
 const bodyBytes = 8 * 1024;
+/** As long as what a token may say. */
+const name = z.string().min(1).max(256);
+
+/** What a request says to withdraw. */
+export const withdrawal = z.strictObject({
+  sub: name.optional().describe('Every token of this user that was issued until now.'),
+  jti: name.optional().describe('The token of this id. Exactly one of the two is needed.'),
+  tenant: name.optional().describe('Only of this tenant.'),
+  issuer: name.optional().describe('Only of this issuer.'),
+});
+
+const seconds = z.int().describe('Seconds since 1970.');
+
+/** What is answered when it is done. */
+export const withdrawn = z.strictObject({
+  object: z.literal('relay.revocation'),
+  sub: z.string().optional(),
+  jti: z.string().optional(),
+  issuer: z.string().optional(),
+  tenant: z.string().nullable(),
+  issued_until: seconds.optional(),
+  expires_at: seconds,
+  ended: z.int().describe('Sessions that were ended by it.'),
+});
+
 export interface RevocationServices extends EntranceServices {
   readonly metrics: Metrics;
   readonly log: Log;
@@ -113,24 +139,21 @@ function withinReach(principal: Principal, wanted: Wish): Pick<Revocation, 'issu
 type Wish = Pick<Revocation, 'kind' | 'name' | 'issuer' | 'tenant'>;
 
 function wishOf(body: unknown): Wish {
-  const { sub, jti, issuer, tenant, ...rest } = isRecord(body) ? body : {};
-  const [unknown] = Object.keys(rest);
-  if (unknown !== undefined) throw wrong(`the field "${unknown.slice(0, 50)}" is unknown`);
-  if ((sub === undefined) === (jti === undefined)) throw wrong('exactly one of "sub" and "jti" is needed');
-  const named = sub === undefined ? { kind: 'token' as const, name: jti } : { kind: 'user' as const, name: sub };
-  if (!isText(named.name)) throw wrong('"sub" or "jti" must be a string of 1 to 256 characters');
-  if (tenant !== undefined && !isText(tenant)) throw wrong('"tenant" must be a string of 1 to 256 characters');
-  if (issuer !== undefined && !isText(issuer)) throw wrong('"issuer" must be a string of 1 to 256 characters');
-  return { kind: named.kind, name: named.name, issuer: issuer ?? null, tenant: tenant ?? null };
+  const read = withdrawal.safeParse(body);
+  if (!read.success) throw wrong(faultOf(read.error.issues));
+  const { sub, jti, issuer = null, tenant = null } = read.data;
+  if (sub !== undefined && jti === undefined) return { kind: 'user', name: sub, issuer, tenant };
+  if (sub === undefined && jti !== undefined) return { kind: 'token', name: jti, issuer, tenant };
+  throw wrong(exactlyOne);
 }
 
-/** As long as what a token may say. */
-function isText(value: unknown): value is string {
-  return typeof value === 'string' && value !== '' && value.length <= 256;
-}
+const exactlyOne = 'exactly one of "sub" and "jti" is needed';
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+function faultOf(issues: readonly z.core.$ZodIssue[]): string {
+  const unknown = issues.find(({ code }) => code === 'unrecognized_keys');
+  if (unknown?.code === 'unrecognized_keys') return `the field "${unknown.keys[0]?.slice(0, 50)}" is unknown`;
+  const field = issues[0]?.path[0];
+  return field === undefined ? exactlyOne : `"${String(field)}" must be a string of 1 to 256 characters`;
 }
 
 function wrong(what: string): RelayError {

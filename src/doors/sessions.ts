@@ -12,7 +12,7 @@ import { type EntranceServices, entering } from './entrance.js';
 import { guestOf, urlOf } from './guest.js';
 import { reachOf, type Scope } from './scopes.js';
 
-const sessionsPath = '/v1/relay/sessions';
+export const sessionsPath = '/v1/relay/sessions';
 
 export interface ControlServices extends EntranceServices {
   readonly peers: Peers;
@@ -21,7 +21,7 @@ export interface ControlServices extends EntranceServices {
 const name = z.string().min(1).max(256);
 
 /** What a list may be asked for. */
-const listQuery = z.strictObject({
+export const listQuery = z.strictObject({
   subject: name.optional().describe('Only those of this user.'),
   tenant: name.optional().describe('Only those of this tenant.'),
   profile: name.optional().describe('Only those of this profile.'),
@@ -34,17 +34,15 @@ const listQuery = z.strictObject({
 });
 
 /** A page of live sessions, the newest first. */
-const sessionList = z
-  .strictObject({
-    object: z.literal('list'),
-    data: z.array(description).max(longestPage),
-    has_more: z.boolean(),
-    last_id: z.string().nullable().describe('For `after`; null for an empty page.'),
-  })
-  .meta({ id: 'SessionList' });
+export const sessionList = z.strictObject({
+  object: z.literal('list'),
+  data: z.array(description).max(longestPage),
+  has_more: z.boolean(),
+  last_id: z.string().nullable().describe('For `after`; null for an empty page.'),
+});
 
 /** What is said of a session that was ended. */
-const endedSession = z.strictObject({ id: z.string(), ended: z.literal(true) }).meta({ id: 'EndedSession' });
+export const endedSession = z.strictObject({ id: z.string(), ended: z.literal(true) });
 
 /** What one request asks, and whoever does. */
 interface Asked {
