@@ -13,6 +13,7 @@ import { complain, isUnwritten, print } from './commands/print.js';
 import { serveCommand } from './commands/serve.js';
 import { talkCommand } from './commands/talk.js';
 import { tokenCommand } from './commands/token.js';
+import { toolsCommand } from './commands/tools.js';
 import { ConfigError } from './problems.js';
 import { version } from './version.js';
 
@@ -22,6 +23,7 @@ const commands: Readonly<Record<string, CliCommand>> = {
   check: checkCommand,
   token: tokenCommand,
   talk: talkCommand,
+  tools: toolsCommand,
   explain: explainCommand,
   emulate: emulateCommand,
   demo: demoCommand,

@@ -7,6 +7,7 @@ import { configFileSchema } from '../config/file.js';
 import { loadConfig } from '../config/load.js';
 import { describeSettings } from '../config/redact.js';
 import type { Settings } from '../config/settings.js';
+import { toolHints } from '../config/toolrules.js';
 import { RelayError } from '../errors.js';
 import type { Leg } from '../legs/leg.js';
 import { upstreamLeg } from '../legs/upstream.js';
@@ -23,12 +24,13 @@ import { type Dialed, dial } from '../upstream/dial.js';
 import { DialFailure } from '../upstream/failure.js';
 import { type UpstreamTarget, upstreamUrl } from '../upstream/target.js';
 import { type CliCommand, exitCodes, options } from './command.js';
+import { type ToolReport, tryTools } from './endpoints.js';
 import { askForKeys, type IssuerReport } from './issuer.js';
 import { complain, keeping, print } from './print.js';
 
 /** Says what is wrong with the settings. */
 export const checkCommand: CliCommand = {
-  help: `  check [--dial]        print the effective configuration; --dial also asks for the issuers' keys and opens sessions
+  help: `  check [--dial]        print the effective configuration; --dial also asks issuers, upstreams and endpoints of tools
         [--json]        all of it as one JSON object
         [--schema]      print the JSON Schema of the RELAY_CONFIG file`,
   async run(args) {
@@ -89,7 +91,7 @@ function hintsOf({ profiles, proxies }: Pick<Settings, 'profiles' | 'proxies'>):
         `profiles.${name}.session.instructions is not set: the model then has the vendor's own instructions, a lively ` +
         'persona that speaks fast and is told to call a function whenever it can. An empty text does not clear them.',
     );
-  return [...addresses, ...vendors];
+  return [...addresses, ...vendors, ...[...profiles.values()].flatMap(toolHints)];
 }
 
 /**
@@ -118,9 +120,10 @@ interface DialReport {
   readonly ok: boolean;
   readonly issuers: readonly IssuerReport[];
   readonly upstreams: readonly UpstreamReport[];
+  readonly tools: readonly ToolReport[];
 }
 
-/** Asks every issuer for its keys, and tries every upstream with every profile. Prints a line for each step. */
+/** Asks every issuer for its keys, tries every upstream with every profile, and the endpoints of tools. Prints a line for each step. */
 async function checkAll(settings: Settings, print: (line: string) => void): Promise<DialReport> {
   const issuers: IssuerReport[] = [];
   for (const issuer of settings.auth.issuers) issuers.push(await askForKeys(settings, issuer, print));
@@ -134,7 +137,9 @@ async function checkAll(settings: Settings, print: (line: string) => void): Prom
   for (const cache of caches.values()) cache.close();
   const accept = upstreams.every(({ ok }) => ok);
   print(accept ? 'All upstreams accept sessions.' : 'Not all upstreams accept sessions.');
-  return { ok: accept && issuers.every(({ ok }) => ok), issuers, upstreams };
+  const tools = await tryTools(settings, print);
+  const ok = accept && [...issuers, ...tools].every((report) => report.ok);
+  return { ok, issuers, upstreams, tools };
 }
 
 async function checkUpstream(

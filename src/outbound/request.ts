@@ -110,7 +110,11 @@ export function request(what: Outbound): Promise<OutboundAnswer> {
 }
 
 /** Sockets are kept for other requests only where any address may be asked: a kept one is not judged again. */
-function connection(addresses: AddressRule, proxy: string | null, tunnel: AbortController | null): RequestOptions {
+export function connection(
+  addresses: AddressRule,
+  proxy: string | null,
+  tunnel: AbortController | null,
+): RequestOptions {
   if (proxy !== null && tunnel !== null) return { agent: tunnelThrough(proxy, tunnel.signal) };
   return addresses === 'any' ? {} : { agent: false, lookup: judgedLookup(addresses) };
 }
@@ -138,7 +142,7 @@ function read(
 }
 
 /** The error of the library is left behind: that of a parser holds what was sent. */
-function problemOf(error: Error, isProxys: boolean): RequestError {
+export function problemOf(error: Error, isProxys: boolean): RequestError {
   if (error instanceof RequestError) return error;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   if (code === 'ERR_ADDRESS') return new RequestError('address', error.message);

@@ -39,10 +39,14 @@ export interface Question extends Pick<Outbound, 'url' | 'method' | 'body' | 'ma
 /** Asks one endpoint; rejects with a RequestError, or with the reason of the span's signal. */
 export type Ask = (question: Question, span: Span) => Promise<OutboundAnswer>;
 
+/** The proxy for an endpoint: what was written as a private address is not the proxy's to reach. */
+export function proxyOfTool(url: URL, proxy: ProxySettings): string | null {
+  return kindOf(bareHost(url.hostname)) === 'private' ? null : proxyFor(url, proxy);
+}
+
 /** Makes what asks the endpoint at this address. `mayBePrivate`: its name may lead to a private address. */
 export function createAsk(url: URL, mayBePrivate: boolean, { proxy, watch }: ToolPorts): Ask {
-  const direct = kindOf(bareHost(url.hostname)) === 'private';
-  const through = direct ? null : proxyFor(url, proxy);
+  const through = proxyOfTool(url, proxy);
   const addresses = mayBePrivate ? 'private' : 'public';
   return async (question, { signal, leftMs }) => {
     watch?.asked(question);

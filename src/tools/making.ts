@@ -37,7 +37,7 @@ export function createToolbox(ports: ToolPorts): Toolbox {
 }
 
 /** Makes one tool. */
-function createTool(configured: ProfileTool, ports: ToolPorts): Tool {
+export function createTool(configured: ProfileTool, ports: ToolPorts): Tool {
   const { runs } = configured;
   // What a client is asked to do it judges itself, by whatever its schema is.
   if (runs === 'client') return { configured, judge: () => ({ arguments: {} }), run: null };
