@@ -46,8 +46,6 @@ export class Answers {
   readonly #model: string;
   readonly #nextEventId: () => string;
   readonly #refuse: AnswerPorts['refuse'];
-  /** What the client has set of the fields that public views leave out. */
-  #clients: JsonObject | null = null;
   #effective: JsonObject;
   #id = '';
   #expiresAt = 0;
@@ -58,7 +56,7 @@ export class Answers {
     this.#model = model;
     this.#nextEventId = eventId;
     this.#refuse = refuse;
-    this.#effective = memory.session;
+    this.#effective = memory.imposed.session;
   }
 
   /** The session object for the client's `session.created`. */
@@ -82,19 +80,13 @@ export class Answers {
     if (isObject(reported)) this.#keep(reported);
     const settled = this.#memory.updates.next();
     if (settled?.update.by !== 'client') return this.#locals(settled);
-    for (const field of onlyOwn) {
-      const path = field.split('.');
-      const value = valueAt(settled.update.fields, path);
-      if (value === undefined) continue;
-      this.#clients ??= {};
-      setAt(this.#clients, path, value);
-    }
+    this.#memory.imposed.accepted(settled.update.fields);
     return [this.#ack(serverEventId(body, this.#nextEventId)), ...this.#locals(settled)];
   }
 
   /** What the client sees of an `error`. */
   error(body: JsonObject): readonly JsonObject[] {
-    const { updates, responses, locks, trusted } = this.#memory;
+    const { updates, responses, imposed, trusted } = this.#memory;
     const given = fieldOf(body, 'error');
     const error = isObject(given) ? given : {};
     const named = fieldOf(error, 'event_id');
@@ -115,7 +107,7 @@ export class Answers {
       return this.#locals(settled);
     }
     const isClients = cause !== undefined || clientId !== null;
-    const param = isClients ? publicParam(error, trusted ? allFields : locks.mayUpdate) : null;
+    const param = isClients ? publicParam(error, trusted ? allFields : imposed.locks.mayUpdate) : null;
     const shown = { ...publicError(error), param, event_id: clientId };
     return [
       { type: 'error', event_id: serverEventId(body, this.#nextEventId), error: shown },
@@ -133,12 +125,11 @@ export class Answers {
   }
 
   #session(): JsonObject {
-    const { trusted, session } = this.#memory;
-    const shown = publicSession(this.#effective, this.#options(trusted ? session : undefined));
-    if (this.#clients === null) return shown;
+    const { trusted, imposed } = this.#memory;
+    const shown = publicSession(this.#effective, this.#options(trusted ? imposed.session : undefined));
     for (const field of onlyOwn) {
       const path = field.split('.');
-      const value = valueAt(this.#clients, path);
+      const value = valueAt(imposed.clients, path);
       if (value !== undefined) setAt(shown, path, value);
     }
     return shown;

@@ -55,7 +55,7 @@ function updateSession(body: JsonObject, memory: Memory): Ruling {
   const session = fieldOf(body, 'session');
   const fault = updateFault(session, memory);
   if (fault !== null || !isObject(session)) return { fault: fault ?? missing('session') };
-  const permitted = permittedUpdate(session, sessionType(memory), memory.locks);
+  const permitted = permittedUpdate(session, sessionType(memory), memory.imposed.locks);
   return 'fault' in permitted ? permitted : { body: { type: 'session.update', session: permitted.session } };
 }
 
@@ -228,7 +228,7 @@ export function notWhileDraining(): Ruling {
 export function underProfile(
   field: 'output_modalities' | 'max_output_tokens',
   value: Json,
-  { session, locks }: Memory,
+  { imposed: { session, locks } }: Memory,
 ): Json | undefined {
   if (!locks.isLocked(field)) return value;
   const set = fieldOf(session, field);

@@ -2,8 +2,9 @@
 
 import type { Json, JsonObject } from '../protocol/event.js';
 import { checkField } from './configuration.js';
-import { locksOf } from './locks.js';
-import type { Profile, SessionField } from './profile.js';
+
+import type { Imposed } from './locks.js';
+import type { SessionField } from './profile.js';
 import { fieldOf, isObject, setAt, valueAt } from './shape.js';
 
 /** Holds a session against the profile. */
@@ -63,18 +64,17 @@ const defaults: Readonly<Record<(typeof watched)[number], readonly Json[]>> = {
 const ofPrompt: readonly string[] = ['instructions', 'tools', 'tool_choice'];
 
 /**
- * Makes the watch over one session. `session` is the profile's session as it was rendered and sent upstream, `echoed` what
- * upstream made of it before any client could reach it; what is in neither has to be as the protocol has it by default.
+ * Makes the watch over one session. `rules` is what is imposed on it, `echoed` what upstream made of that before any client
+ * could reach it; what is in neither has to be as the protocol has it by default.
  */
-export function createWatch(profile: Profile, session: JsonObject, echoed: JsonObject): Watch {
-  const locks = locksOf(profile, session);
-  const trusted = profile.client.trust === 'trusted';
-  const guarded = watched.filter((path) => !trusted || locks.isLocked(path));
-  const mayUpdate: readonly string[] = locks.mayUpdate;
+export function createWatch(rules: Imposed, echoed: JsonObject): Watch {
+  const { session } = rules;
+  const trusted = rules.profile.client.trust === 'trusted';
+  const guarded = () => watched.filter((path) => !trusted || rules.locks.isLocked(path));
   const hasPrompt = isObject(fieldOf(session, 'prompt'));
   const expected = new Map<string, readonly Json[]>();
   let imposed = session;
-  for (const path of guarded) {
+  for (const path of guarded()) {
     const value = valueAt(echoed, path.split('.')) ?? valueAt(session, path.split('.'));
     if (value !== undefined) expected.set(path, [value]);
     else if (!hasPrompt || !ofPrompt.includes(path)) {
@@ -83,24 +83,31 @@ export function createWatch(profile: Profile, session: JsonObject, echoed: JsonO
     }
   }
 
+  /** What the server has set since counts for more than what was seen at the beginning. */
+  function wantedAt(path: string): readonly Json[] | undefined {
+    return rules.patched.has(path) ? [valueAt(rules.session, path.split('.')) ?? null] : expected.get(path);
+  }
+
   function isRight(path: string, actual: Json): boolean {
-    const wanted = expected.get(path);
+    const wanted = wantedAt(path);
     if (wanted === undefined) {
       expected.set(path, [actual]);
       return true;
     }
     if (wanted.some((one) => holds(actual, one))) return true;
+    const mayUpdate: readonly string[] = rules.locks.mayUpdate;
     return mayUpdate.includes(path) && 'value' in checkField(path as SessionField, actual, 'session');
   }
 
   return {
     imposed,
-    drifted: (now) => guarded.filter((path) => !isRight(path, valueAt(now, path.split('.')) ?? null)),
+    drifted: (now) => guarded().filter((path) => !isRight(path, valueAt(now, path.split('.')) ?? null)),
     remedy(fields) {
       const update: JsonObject = { type: session.type ?? 'realtime' };
       for (const field of fields) {
         const path = field.split('.');
-        setAt(update, path, valueAt(imposed, path) ?? expected.get(field)?.[0] ?? null);
+        const own = rules.patched.has(field) ? undefined : valueAt(imposed, path);
+        setAt(update, path, own ?? wantedAt(field)?.[0] ?? null);
       }
       return update;
     },

@@ -12,6 +12,20 @@ export interface Locks {
   isLocked(path: string): boolean;
 }
 
+/** What the server imposes on one session, and what its client was let set: whoever needs it reads it here, and keeps no copy. */
+export interface Imposed {
+  readonly profile: Profile;
+  /** What the server sets: the profile's session as it was rendered for this user, with what has come to it since. */
+  readonly session: JsonObject;
+  readonly locks: Locks;
+  /** Fields, as dotted paths, that the server has set since the session began. */
+  readonly patched: ReadonlySet<string>;
+  /** What the client has set and upstream has taken. */
+  readonly clients: JsonObject;
+  /** Upstream has taken these fields from the client. */
+  accepted(fields: JsonObject): void;
+}
+
 // A stored prompt brings instructions and tools of its own.
 const promptReplaces = ['instructions', 'tools', 'prompt'];
 
@@ -75,4 +89,10 @@ function audioFields(audio: JsonObject): string[] {
 function without(fields: JsonObject, prefix: string, locks: Locks): JsonObject {
   const free: [string, Json | undefined][] = Object.entries(fields).filter(([key]) => !locks.isLocked(prefix + key));
   return Object.fromEntries(free);
+}
+
+/** The same where more fields are the server's by now, given as dotted paths. */
+export function lockedToo(locks: Locks, paths: ReadonlySet<string>): Locks {
+  const isLocked = (path: string) => paths.has(path) || locks.isLocked(path);
+  return { mayUpdate: locks.mayUpdate.filter((field) => !isLocked(field)), isLocked };
 }

@@ -14,8 +14,8 @@ import { eventOf, type Json, type JsonObject, type RealtimeEvent, type Refusal }
 import { Answers, serverEventId } from './answers.js';
 import { clientEventId, judgeEndUser, notWhileDraining } from './client.js';
 import { ignoredFields } from './ignored.js';
+import type { Imposed } from './locks.js';
 import { Outgoing } from './outgoing.js';
-import type { Profile } from './profile.js';
 import { views } from './server.js';
 import { fieldOf } from './shape.js';
 import { createMemory, type Memory } from './state.js';
@@ -65,12 +65,12 @@ export class Policy {
   #mayAsk: () => boolean = always;
 
   /**
-   * @param session the profile's session as it was rendered and sent upstream
+   * @param imposed what upstream was told to run
    * @param publicModel the model name the client may know
    */
-  constructor(profile: Profile, session: JsonObject, publicModel: string, ports: PolicyPorts) {
+  constructor(imposed: Imposed, publicModel: string, ports: PolicyPorts) {
     this.#ports = ports;
-    this.#memory = createMemory(profile, session);
+    this.#memory = createMemory(imposed);
     this.#outgoing = new Outgoing(this.#memory);
     this.#answers = new Answers(this.#memory, publicModel, ports);
   }

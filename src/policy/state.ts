@@ -3,7 +3,7 @@
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject } from '../protocol/event.js';
 import { Bounded } from './bounded.js';
-import { type Locks, locksOf } from './locks.js';
+import type { Imposed } from './locks.js';
 import type { Profile } from './profile.js';
 import { Responses } from './responses.js';
 import type { Seeds } from './seeds.js';
@@ -25,9 +25,7 @@ export interface Sent {
 export interface Memory {
   readonly profile: Profile;
   readonly trusted: boolean;
-  /** The profile's session as it was rendered for this user. */
-  readonly session: JsonObject;
-  readonly locks: Locks;
+  readonly imposed: Imposed;
   readonly items: Visibility;
   readonly responses: Responses;
   readonly updates: Updates;
@@ -54,12 +52,12 @@ const maxCalls = 4096;
 const maxRetrievals = 256;
 
 /** Makes the memory of a session that begins. */
-export function createMemory(profile: Profile, session: JsonObject): Memory {
+export function createMemory(imposed: Imposed): Memory {
+  const { profile } = imposed;
   return {
     profile,
     trusted: profile.client.trust === 'trusted',
-    session,
-    locks: locksOf(profile, session),
+    imposed,
     items: new Visibility(),
     responses: new Responses(),
     updates: new Updates(),

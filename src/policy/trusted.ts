@@ -33,7 +33,7 @@ function updateSession(body: JsonObject, memory: Memory): Ruling {
   const session = fieldOf(body, 'session');
   const fault = updateFault(session, memory);
   if (fault !== null || !isObject(session)) return { fault: fault ?? missing('session') };
-  return { body: { ...body, session: trustedUpdate(session, sessionType(memory), memory.locks) } };
+  return { body: { ...body, session: trustedUpdate(session, sessionType(memory), memory.imposed.locks) } };
 }
 
 function createItem(body: JsonObject, memory: Memory): Ruling {
@@ -50,12 +50,12 @@ function createItem(body: JsonObject, memory: Memory): Ruling {
 function createResponse(body: JsonObject, memory: Memory): Ruling {
   const wish = fieldOf(body, 'response') ?? {};
   if (!isObject(wish)) return { fault: invalid('response', 'an object') };
-  const response = withoutLocked(wish, memory.locks);
+  const response = withoutLocked(wish, memory.imposed.locks);
   for (const field of ['output_modalities', 'max_output_tokens'] as const) {
     const value = fieldOf(wish, field);
     if (value === undefined || value === null) continue;
     // What the profile sets is compared with it, and that takes a value of a known form.
-    const known = memory.locks.isLocked(field) ? checkField(field, value, 'response') : { value };
+    const known = memory.imposed.locks.isLocked(field) ? checkField(field, value, 'response') : { value };
     const allowed = 'value' in known ? underProfile(field, known.value, memory) : undefined;
     if (allowed !== undefined) response[field] = allowed;
   }

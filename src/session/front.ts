@@ -8,7 +8,6 @@ import type { ExitId } from '../errors.js';
 import type { Leg } from '../legs/leg.js';
 import { createWatch } from '../policy/conformance.js';
 import { Policy } from '../policy/policy.js';
-import { renderSession } from '../policy/render.js';
 import { eventOf, type JsonObject, type RealtimeEvent, type Refusal } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
 import type { Initiator } from '../telemetry/labels.js';
@@ -16,6 +15,7 @@ import type { Metrics } from '../telemetry/metrics.js';
 import type { Attachment } from './attachment.js';
 import type { Chronicle, Ending } from './chronicle.js';
 import { createGuard, type Guard } from './guard.js';
+import { createImposed, type Impositions } from './imposed.js';
 import { createInterruption } from './interruption.js';
 import { createLimits, type Limits } from './limits.js';
 import type { Facts } from './overdue.js';
@@ -26,7 +26,7 @@ import { beside, type Lists, type Parts, relayed } from './steps.js';
 /** The client's side of one session. */
 export interface Front {
   /** What upstream is to run. */
-  readonly session: JsonObject;
+  readonly imposed: Impositions;
   /** How fast events may come; null where they come at any pace, or not here. */
   readonly limits: Limits | null;
   /** Events of the client that were refused, or changes that it must not make. */
@@ -34,7 +34,7 @@ export interface Front {
   /** Names what the relay says upstream. */
   readonly named: Say;
   /** What happens to events with this leg to upstream, and what it is to be configured with. */
-  connect(parts: Parts): Lists & { readonly imposed: JsonObject };
+  connect(parts: Parts): Lists & { readonly session: JsonObject };
   /** Upstream runs the session, whose end is at this time in seconds since 1970. */
   opened(session: JsonObject, expiresAt: number): void;
   /** An event of the client's that was let pass will never be sent. */
@@ -67,7 +67,7 @@ const none: ReadonlySet<string> = new Set();
 export function createFront(client: Leg, ports: FrontPorts): Front {
   const { metrics, admission, chronicle, attachment, state, end } = ports;
   const { profile, principal, model, relayEvents } = admission;
-  const session = renderSession(profile, principal.claims);
+  const imposed = createImposed(profile, principal.claims);
   const replies = new Replies({
     client,
     mostBuffered: 2 * admission.limits.hold_bytes,
@@ -76,7 +76,7 @@ export function createFront(client: Leg, ports: FrontPorts): Front {
     isOpen: () => state() !== 'closed',
     end: (id, message) => end(id, 'client', { message }),
   });
-  const policy = new Policy(profile, session, model, {
+  const policy = new Policy(imposed, model, {
     refuse: (refusal, race) => replies.refuse(refusal, race),
     eventId: () => replies.eventId(),
     answer: (body) => replies.answer(body),
@@ -93,7 +93,7 @@ export function createFront(client: Leg, ports: FrontPorts): Front {
   });
   let limits: Limits | null = null;
   return {
-    session,
+    imposed,
     get limits() {
       return limits;
     },
@@ -108,7 +108,7 @@ export function createFront(client: Leg, ports: FrontPorts): Front {
         () => attachment()?.meter.inputRate() ?? 0,
         (refusal) => replies.refuse(refusal),
       );
-      return { ...relayed({ ...parts, limits, policy, interruption }), imposed: session };
+      return { ...relayed({ ...parts, limits, policy, interruption }), session: imposed.whole() };
     },
     opened(effective, expiresAt) {
       const shown = policy.sessionCreated(effective, admission.id, expiresAt);
@@ -128,10 +128,10 @@ export function createFront(client: Leg, ports: FrontPorts): Front {
 /** For a client that talks to upstream. */
 export function createFrontBeside({ admission, chronicle }: Pick<FrontPorts, 'admission' | 'chronicle'>): Front {
   const { profile, principal } = admission;
-  const session = renderSession(profile, principal.claims);
+  const imposed = createImposed(profile, principal.claims);
   let guard: Guard | null = null;
   return {
-    session,
+    imposed,
     limits: null,
     get refusals() {
       return guard?.violations ?? 0;
@@ -139,7 +139,7 @@ export function createFrontBeside({ admission, chronicle }: Pick<FrontPorts, 'ad
     named: createNames(),
     connect(parts) {
       const { reached, say } = parts.attachment;
-      const watch = createWatch(profile, session, reached.shared ?? {});
+      const watch = createWatch(imposed, reached.shared ?? {});
       const rules = {
         watch,
         violations: profile.webrtc.violations,
@@ -150,7 +150,7 @@ export function createFrontBeside({ admission, chronicle }: Pick<FrontPorts, 'ad
         say,
         violated: (fields, times) => chronicle.violated(fields, times),
       });
-      return { ...beside({ ...parts, guard }), imposed: watch.imposed };
+      return { ...beside({ ...parts, guard }), session: watch.imposed };
     },
     opened: nothing,
     withdrawn: nothing,

@@ -152,7 +152,7 @@ export class Session {
   /** Reaches upstream and goes on with what was reached; ends the session when that fails. */
   async open(): Promise<void> {
     const { admission } = this;
-    const { session } = this.#front;
+    const { session } = this.#front.imposed;
     this.#reaching = new AbortController();
     const { signal } = this.#reaching;
     try {
@@ -187,10 +187,10 @@ export class Session {
     this.#chronicle.reached(reached, attachment.at);
     const expiry = createExpiry(() => this.end('session_expired', 'upstream'));
     const parts = { attachment, expiry, taps: this.#taps, tools: this.#tools };
-    const { up, down, imposed } = this.#front.connect(parts);
+    const { up, down, session } = this.#front.connect(parts);
     if (this.#client) this.#up.connect({ from: this.#client, to: reached.leg, steps: up, limits: this.#front.limits });
     attachment.down.connect({ from: reached.leg, to: this.#client, steps: down, limits: null });
-    attachment.configure(imposed);
+    attachment.configure(session);
     reached.leg.start(fromUpstream(attachment, this.#hearing));
   }
 

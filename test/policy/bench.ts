@@ -3,12 +3,13 @@
 import { Buffer } from 'node:buffer';
 import { type Decision, Policy } from '../../src/policy/policy.js';
 import { type Profile, profileSchema } from '../../src/policy/profile.js';
-import { renderSession } from '../../src/policy/render.js';
 import type { Direction } from '../../src/protocol/catalogue.js';
 import { eventOf, type Json, type JsonObject, type RealtimeEvent, type Refusal } from '../../src/protocol/event.js';
+import { createImposed, type Impositions } from '../../src/session/imposed.js';
 
 export interface Bench {
   readonly policy: Policy;
+  readonly imposed: Impositions;
   readonly profile: Profile;
   /** What goes upstream for an event of the client. */
   up(body: JsonObject): JsonObject | null;
@@ -34,7 +35,8 @@ export function bench(settings: Record<string, unknown> = {}): Bench {
   const decisions: [Direction, string, Decision][] = [];
   const reports: string[] = [];
   let made = 0;
-  const policy = new Policy(profile, renderSession(profile, {}), 'public-model', {
+  const imposed = createImposed(profile, {});
+  const policy = new Policy(imposed, 'public-model', {
     answer: (body) => void answered.push(body),
     refuse: (refusal, race) => void refusals.push({ ...refusal, race }),
     decided: (direction, type, decision) => void decisions.push([direction, type, decision]),
@@ -49,6 +51,7 @@ export function bench(settings: Record<string, unknown> = {}): Bench {
   const down = (body: JsonObject): JsonObject[] => bodies(policy.down(eventOf(body)));
   return {
     policy,
+    imposed,
     profile,
     up: (body) => bodies(policy.up(eventOf(body)))[0] ?? null,
     down,

@@ -1,0 +1,72 @@
+/** What the server imposes on a session, from beginning to end: configuration, guard, locks and redaction read it here. */
+
+import { type Imposed, lockedToo, locksOf, setFields } from '../policy/locks.js';
+import type { Profile } from '../policy/profile.js';
+import { renderSession } from '../policy/render.js';
+import { setAt, valueAt } from '../policy/shape.js';
+import type { JsonObject } from '../protocol/event.js';
+
+/** What can be done about it. */
+export interface Impositions extends Imposed {
+  /** The session object that a fresh leg goes on with: what the server sets, and what its client has set beside. */
+  whole(): JsonObject;
+  /** A backend sets these fields: they are the server's from now on, also where the profile leaves them to the client. */
+  patch(fields: JsonObject): void;
+}
+
+/** Begins with what a profile imposes on this user. */
+export function createImposed(profile: Profile, claims: Readonly<Record<string, unknown>>): Impositions {
+  let session = renderSession(profile, claims);
+  let locks = locksOf(profile, session);
+  let patched: ReadonlySet<string> = new Set();
+  let clients: JsonObject = {};
+  return {
+    profile,
+    get session() {
+      return session;
+    },
+    get locks() {
+      return locks;
+    },
+    get patched() {
+      return patched;
+    },
+    get clients() {
+      return clients;
+    },
+    accepted(fields) {
+      clients = over(clients, fields, () => true);
+    },
+    whole: () => over(session, clients, (path) => !patched.has(path)),
+    patch(fields) {
+      session = over(session, fields, () => true);
+      patched = new Set([...patched, ...setFields(fields)]);
+      locks = lockedToo(locks, patched);
+    },
+  };
+}
+
+/** A copy of a session object with those of these fields that are meant. */
+function over(session: JsonObject, fields: JsonObject, isMeant: (path: string) => boolean): JsonObject {
+  const paths = setFields(fields).filter(isMeant);
+  // Most sessions of a profile share one object.
+  if (paths.length === 0) return session;
+  const copy = structuredClone(session);
+  for (const path of paths) {
+    const steps = path.split('.');
+    setAt(copy, steps, structuredClone(valueAt(fields, steps) ?? null));
+  }
+  return copy;
+}
+
+/** When a field of a session can be set, after it has begun: whenever, until the model has spoken, once, or not any more. */
+export function settable(path: string): 'always' | 'before speech' | 'once' | 'never' {
+  return unlike[path] ?? 'always';
+}
+
+/** Source: the Realtime API's reference of `session.update`. */
+const unlike: Readonly<Record<string, 'before speech' | 'once' | 'never'>> = {
+  model: 'never',
+  'audio.output.voice': 'before speech',
+  tracing: 'once',
+};
