@@ -61,6 +61,8 @@ type State = 'dialing' | 'configuring' | 'open' | 'draining' | 'closed';
 export class Session {
   readonly admission: Admission;
   readonly callId: string | undefined;
+  /** Who sees what passes. */
+  readonly taps = createTaps();
   readonly #services: SessionServices;
   readonly #client: Leg | null;
   readonly #reach: Reach;
@@ -69,7 +71,6 @@ export class Session {
   readonly #books: Books;
   readonly #chronicle: Chronicle;
   readonly #account: Account;
-  readonly #taps = createTaps();
   readonly #tools;
   readonly #lookout: Lookout;
   readonly #hearing: HearingPorts;
@@ -87,7 +88,7 @@ export class Session {
     this.#reach = reach;
     this.#books = new Books(services.metrics);
     this.#chronicle = new Chronicle(admission, transport, this.#books, services);
-    if (this.#chronicle.activity) this.#taps.add(this.#chronicle.activity.tap);
+    if (this.#chronicle.activity) this.taps.add(this.#chronicle.activity.tap);
     this.#account = new Account(admission.budget, {
       warn: (warning) => this.#front.notify('relay.quota_warning', warning),
       turns: () => this.#attachment?.turns ?? null,
@@ -180,13 +181,13 @@ export class Session {
       spent: (tokens) => this.#account.charge(tokens),
       untranscribed: (code, model) => this.#chronicle.untranscribed(code, model),
       withdrawn: (eventId) => this.#front.withdrawn(eventId),
-      passed: this.#taps.step('passed'),
+      passed: this.taps.step('passed'),
       ready: (session) => this.#ready(session),
     });
     this.#attachment = attachment;
     this.#chronicle.reached(reached, attachment.at);
     const expiry = createExpiry(() => this.end('session_expired', 'upstream'));
-    const parts = { attachment, expiry, taps: this.#taps, tools: this.#tools };
+    const parts = { attachment, expiry, taps: this.taps, tools: this.#tools };
     const { up, down, session } = this.#front.connect(parts);
     if (this.#client) this.#up.connect({ from: this.#client, to: reached.leg, steps: up, limits: this.#front.limits });
     attachment.down.connect({ from: reached.leg, to: this.#client, steps: down, limits: null });

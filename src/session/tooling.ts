@@ -33,7 +33,7 @@ interface ToolParts {
   readonly clock: Clock;
   readonly chronicle: Pick<Chronicle, 'called' | 'outputRefused' | 'traceparent'>;
   readonly course: Pick<Course, 'waited'>;
-  readonly front: Pick<Front, 'session' | 'tell'>;
+  readonly front: Pick<Front, 'imposed' | 'tell'>;
   /** There is one whenever something was called. */
   attachment(): Attachment | null;
 }
@@ -54,8 +54,8 @@ export function createTools({
 }: ToolParts): Runner | null {
   const { id, requestId, principal, profile } = admission;
   const { limits, client } = profile;
-  const { session } = front;
-  if (!Array.isArray(session.tools) && !isObject(session.prompt)) return null;
+  const { imposed } = front;
+  if (!Array.isArray(imposed.session.tools) && !isObject(imposed.session.prompt)) return null;
   const perMinute = limits.tool_calls_per_minute;
   const rate = { perSecond: perMinute / 60, burst: perMinute };
   const user = userKey(principal);
@@ -76,7 +76,7 @@ export function createTools({
       say: (body) => attachment()?.say(body),
       take: () => tooling.places.take(principal, limits.tools_at_once),
       count: () => tooling.rates.add(user, rate) === 0,
-      toSay: (text) => saying(session.instructions, renderText(text, principal.claims)),
+      toSay: (text) => saying(imposed.session.instructions, renderText(text, principal.claims)),
       called: (report) => chronicle.called(report),
       outputRefused: (callId, code) => chronicle.outputRefused(callId, code),
       waited: (ms) => course.waited(ms),
