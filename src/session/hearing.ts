@@ -49,21 +49,26 @@ export function fromClient({ metrics, up, front, chronicle, failures, attachment
   };
 }
 
-/** For the leg of an attachment. */
-export function fromUpstream({ reached, down }: Attachment, ports: HearingPorts): LegEvents {
-  const { metrics, up, failures, end } = ports;
+/** For the leg of an attachment. One that the session has replaced only settles: whatever becomes of it ends nothing else. */
+export function fromUpstream(mine: Attachment, ports: HearingPorts): LegEvents {
+  const { metrics, up, failures, attachment, end } = ports;
+  const { reached, down } = mine;
+  const ended = (then: () => void): void => {
+    if (attachment() === mine) then();
+    else mine.finish();
+  };
   return {
     event: (event, bytes, arrivedMs) => down.push(event, bytes, arrivedMs),
     unreadable(error, bytes, arrivedMs) {
       down.wasted(bytes, arrivedMs);
-      failures.came(error, 'upstream');
+      ended(() => failures.came(error, 'upstream'));
     },
     untranslated: (_, bytes, arrivedMs) => down.wasted(bytes, arrivedMs),
-    binary: () => failures.odd('binary'),
-    closed: (code, reason) => failures.upstreamClosed(reached, code, reason),
+    binary: () => ended(() => failures.odd('binary')),
+    closed: (code, reason) => ended(() => failures.upstreamClosed(reached, code, reason)),
     drained: () => up.drained(),
-    violated: ({ id, message }, closeCode) => end(id, 'upstream', { message, closeCode }),
-    failed: (error) => failures.unforeseen(error),
+    violated: ({ id, message }, closeCode) => ended(() => end(id, 'upstream', { message, closeCode })),
+    failed: (error) => ended(() => failures.unforeseen(error)),
     released: (why, seconds) => metrics.held(why, seconds),
   };
 }

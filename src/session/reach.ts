@@ -6,7 +6,7 @@ import { RelayError } from '../errors.js';
 import type { Leg } from '../legs/leg.js';
 import type { JsonObject } from '../protocol/event.js';
 import type { Log } from '../telemetry/log.js';
-import { attach, type CreatedCall, createCall, hangUp, mintKey } from '../upstream/calls.js';
+import { attach, type Call, createCall, hangUp, mintKey } from '../upstream/calls.js';
 import type { Dialed } from '../upstream/dial.js';
 import type { DialEvent, OpenOptions, UpstreamPool } from '../upstream/pool.js';
 import { inTime } from '../wait.js';
@@ -102,9 +102,14 @@ export class Reaches {
     };
   }
 
-  /** Beside a call, which is hung up when nobody is beside it any more. */
+  /** Beside a call that exists: one that came in, or one whose leg was lost. */
+  byCallId(call: Call, shared: JsonObject): Reach {
+    return (attempt) => this.#beside(call, attempt, { attempts: 1, acceptedAt: performance.now(), shared });
+  }
+
+  /** The call is hung up when nobody is beside it any more. */
   async #beside(
-    call: CreatedCall,
+    call: Call,
     attempt: Attempt,
     known: Pick<Reached, 'attempts' | 'acceptedAt' | 'shared'>,
   ): Promise<Reached> {
@@ -144,7 +149,7 @@ export class Reaches {
     return leg;
   }
 
-  #hangUp(call: CreatedCall, { id, requestId }: Admission): void {
+  #hangUp(call: Call, { id, requestId }: Admission): void {
     const { log } = this.#services;
     const done = hangUp(call, { requestId, signal: this.#stop.signal, timeoutSeconds: hangUpSeconds })
       .catch((error: unknown) => {

@@ -24,11 +24,15 @@ export interface EphemeralKey {
   readonly requestIds: RequestIds;
 }
 
-/** A call that upstream has accepted. */
-export interface CreatedCall {
+/** A call as upstream knows it. */
+export interface Call {
   readonly upstream: UpstreamTarget;
   /** Upstream's own id, `rtc_…`: never for a client. */
   readonly id: string;
+}
+
+/** A call that upstream has accepted. */
+export interface CreatedCall extends Call {
   /** The SDP answer. */
   readonly answer: string;
   readonly requestIds: RequestIds;
@@ -116,7 +120,7 @@ export async function createCall(key: EphemeralKey, offer: string, options: AskO
 }
 
 /** Opens the sideband of a call. Just after its creation a call is not always found, so that this tries for a while. */
-export async function attach({ upstream, id }: CreatedCall, options: AskOptions): Promise<Dialed> {
+export async function attach({ upstream, id }: Call, options: AskOptions): Promise<Dialed> {
   for (let tries = 1, waitMs = firstWaitMs; ; tries++, waitMs = Math.min(longestWaitMs, waitMs * 2)) {
     try {
       return await dial(upstream, { ...options, callId: id });
@@ -132,7 +136,7 @@ export async function attach({ upstream, id }: CreatedCall, options: AskOptions)
 const passing: ReadonlySet<string> = new Set(['call_not_found', 'server_error', 'reset']);
 
 /** Ends a call; one that is not there any more has ended. Tries again when upstream fails. */
-export async function hangUp({ upstream, id }: CreatedCall, options: AskOptions): Promise<void> {
+export async function hangUp({ upstream, id }: Call, options: AskOptions): Promise<void> {
   const path = `${base}/calls/${encodeURIComponent(id)}/hangup`;
   for (let tries = 1, waitMs = hangUpWaitMs; ; tries++, waitMs *= 2) {
     try {

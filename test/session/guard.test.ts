@@ -3,6 +3,7 @@ import { createWatch } from '../../src/policy/conformance.js';
 import { profileSchema } from '../../src/policy/profile.js';
 import { eventOf, type JsonObject } from '../../src/protocol/event.js';
 import { createGuard } from '../../src/session/guard.js';
+import { createImposed } from '../../src/session/imposed.js';
 
 const imposed = { type: 'realtime', instructions: 'Be brief.', tool_choice: 'none' };
 const audio = { input: { turn_detection: { type: 'server_vad' } }, output: { voice: 'marin', speed: 1 } };
@@ -13,7 +14,7 @@ function guarded({ violations = 3, reportOnly = false, trust = 'end_user' } = {}
   const profile = { ...profileSchema.parse({ session: imposed, client: { trust } }), name: 'default' };
   const said: JsonObject[] = [];
   const told: (readonly [readonly string[], number])[] = [];
-  const watch = createWatch(profile, imposed, clean);
+  const watch = createWatch(createImposed(profile, {}), clean);
   const guard = createGuard(
     { watch, violations, reportOnly, isForged: ({ id }) => id === 'item_forged' },
     {

@@ -61,7 +61,7 @@ async function shut(asked: (path: string) => void = () => undefined) {
   const reached = reaches.byOffer('v=0', (answer) => answers.push(answer))(attempt);
   reached.catch(() => undefined);
   return {
-    ...{ reaches, session, reached, late, answers, paths },
+    ...{ target, reaches, attempt, session, reached, late, answers, paths },
     heard: (path: string) => new Promise<void>((heard) => void waiting.push({ path, heard })),
   };
 }
@@ -75,6 +75,17 @@ it('a call that cannot be joined in time is given up as upstream_timeout, and hu
   await reaches.close(5000);
   expect(paths.at(-1)).toBe('/calls/rtc_1/hangup');
   expect(late).toEqual([]);
+});
+
+it('a call that exists is joined by its id, and hung up when that cannot be', async () => {
+  const { target, reaches, attempt, heard, late, paths } = await shut();
+  const reached = reaches.byCallId({ upstream: target, id: 'rtc_7' }, {})(attempt);
+  reached.catch(() => undefined);
+  await heard('sideband');
+  for (const work of [...late]) work();
+  await expect(reached).rejects.toMatchObject({ id: 'upstream_timeout' });
+  await reaches.close(5000);
+  expect(paths).toContain('/calls/rtc_7/hangup');
 });
 
 it('a call whose session ends while it is being joined is hung up, and joined no more', async () => {

@@ -170,7 +170,7 @@ describe('hanging up', () => {
       asked.push(url);
       response.writeHead(answers[asked.length - 1] ?? 200).end();
     });
-    await hangUp({ upstream, id: 'rtc_1', answer: '', requestIds: {} }, options);
+    await hangUp({ upstream, id: 'rtc_1' }, options);
     expect(asked).toEqual(Array.from({ length: count }, () => '/openai/v1/realtime/calls/rtc_1/hangup'));
   });
 });
