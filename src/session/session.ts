@@ -140,12 +140,10 @@ export class Session {
     return this.#client?.quietMs(now) ?? 0;
   }
 
-  /** What can be told of it. */
   overview(): Overview {
     return this.#lookout.overview();
   }
 
-  /** Asks the client for a sign of life. */
   ask(): void {
     this.#client?.ask();
   }
