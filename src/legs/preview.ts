@@ -3,9 +3,9 @@
 import { relayPrefix } from '../protocol/catalogue.js';
 import { eventOf, type RealtimeEvent, type Refusal, type Step } from '../protocol/event.js';
 import { errorOf } from '../protocol/refused.js';
-import { previewClient } from '../protocol/translate/client.js';
+import { previewClient } from '../protocol/translate/client-end.js';
 import type { TranslationPorts } from '../protocol/translate/step.js';
-import { previewUpstream } from '../protocol/translate/upstream.js';
+import { previewUpstream } from '../protocol/translate/upstream-end.js';
 import type { Farewell, Hold, Leg, LegEvents, Stretch } from './leg.js';
 
 /** Both ways through one leg; what cannot be said is refused, and nothing comes of it. */

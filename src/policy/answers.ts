@@ -3,8 +3,8 @@
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject, Refusal } from '../protocol/event.js';
 import { refusalIn } from '../protocol/refused.js';
-import { clientEventId } from './client.js';
 import { type PublicSession, publicSession } from './configuration.js';
+import { clientEventId } from './end-user.js';
 import { busyCode, publicError, publicParam } from './faults.js';
 import { sessionFields } from './profile.js';
 import { fieldOf, isObject, setAt, valueAt } from './shape.js';

@@ -12,7 +12,7 @@ import {
 } from '../protocol/catalogue.js';
 import { eventOf, type Json, type JsonObject, type RealtimeEvent, type Refusal } from '../protocol/event.js';
 import { Answers, serverEventId } from './answers.js';
-import { clientEventId, judgeEndUser, notWhileDraining } from './client.js';
+import { clientEventId, judgeEndUser, notWhileDraining } from './end-user.js';
 import { ignoredFields } from './ignored.js';
 import type { Imposed } from './locks.js';
 import { Outgoing } from './outgoing.js';

@@ -2,8 +2,16 @@
 
 import { clientEvents } from '../protocol/catalogue.js';
 import type { JsonObject } from '../protocol/event.js';
-import { metadataFault, notAllowed, notIssued, type Ruling, sessionType, underProfile, updateFault } from './client.js';
 import { checkField, trustedUpdate } from './configuration.js';
+import {
+  metadataFault,
+  notAllowed,
+  notIssued,
+  type Ruling,
+  sessionType,
+  underProfile,
+  updateFault,
+} from './end-user.js';
 import { invalid, missing } from './faults.js';
 import { idFault } from './items.js';
 import { withoutLocked } from './locks.js';

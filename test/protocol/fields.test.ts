@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { isObject, type Json, type JsonObject } from '../../src/protocol/event.js';
-import { previewClient } from '../../src/protocol/translate/client.js';
+import { previewClient } from '../../src/protocol/translate/client-end.js';
 import { bench, created, userItem } from '../policy/bench.js';
 import { declarationsOf, membersOf, type Type } from '../support/declarations.js';
 import { recordingPorts, run } from './fixtures/sequences.js';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { encode, eventOf, type JsonObject } from '../../src/protocol/event.js';
 import { createReader } from '../../src/protocol/read.js';
-import { previewClient } from '../../src/protocol/translate/client.js';
+import { previewClient } from '../../src/protocol/translate/client-end.js';
 import { recordingPorts, run } from './fixtures/sequences.js';
 
 const item = (role: string, ...content: JsonObject[]): JsonObject => ({ type: 'message', role, content });

@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { clientEvents, previewClientEvents, previewServerEvents, serverEvents } from '../../src/protocol/catalogue.js';
 import type { Json, JsonObject, Step } from '../../src/protocol/event.js';
-import { previewClient } from '../../src/protocol/translate/client.js';
-import { previewUpstream } from '../../src/protocol/translate/upstream.js';
+import { previewClient } from '../../src/protocol/translate/client-end.js';
+import { previewUpstream } from '../../src/protocol/translate/upstream-end.js';
 import { recordingPorts, run } from './fixtures/sequences.js';
 
 const types = [...clientEvents, ...previewClientEvents, ...serverEvents, ...previewServerEvents];

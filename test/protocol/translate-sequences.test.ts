@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Dialect } from '../../src/protocol/catalogue.js';
 import type { Json, JsonObject, Step } from '../../src/protocol/event.js';
-import { previewClient } from '../../src/protocol/translate/client.js';
-import { previewUpstream } from '../../src/protocol/translate/upstream.js';
+import { previewClient } from '../../src/protocol/translate/client-end.js';
+import { previewUpstream } from '../../src/protocol/translate/upstream-end.js';
 import { recordingPorts, run, sequence, sequences } from './fixtures/sequences.js';
 
 /** Plays a sequence in the order it happened; what comes out is sorted by direction. */

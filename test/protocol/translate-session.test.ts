@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { JsonObject } from '../../src/protocol/event.js';
-import { previewClient } from '../../src/protocol/translate/client.js';
-import { previewUpstream } from '../../src/protocol/translate/upstream.js';
+import { previewClient } from '../../src/protocol/translate/client-end.js';
+import { previewUpstream } from '../../src/protocol/translate/upstream-end.js';
 import { recordingPorts, run } from './fixtures/sequences.js';
 
 const functionTool = { type: 'function', name: 'f', parameters: { type: 'object' } };

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { encode, eventOf, type JsonObject } from '../../src/protocol/event.js';
 import { createReader } from '../../src/protocol/read.js';
-import { previewUpstream } from '../../src/protocol/translate/upstream.js';
+import { previewUpstream } from '../../src/protocol/translate/upstream-end.js';
 import { recordingPorts, run } from './fixtures/sequences.js';
 
 const user = (id: string): JsonObject => ({ id, type: 'message', role: 'user', status: 'completed', content: [] });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { JsonObject } from '../../src/protocol/event.js';
-import { previewUpstream } from '../../src/protocol/translate/upstream.js';
+import { previewUpstream } from '../../src/protocol/translate/upstream-end.js';
 import { bench } from '../policy/bench.js';
 import { recordingPorts, run } from '../protocol/fixtures/sequences.js';
 import { startTestRelay } from '../support/relay.js';

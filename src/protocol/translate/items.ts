@@ -1,8 +1,8 @@
 /** Conversation items and responses in both dialects, as services send them and as clients create them. */
 
 import type { Json, JsonObject } from '../event.js';
-import { flatten, isObject, nest, omit } from './fields.js';
 import { firstVersionOnly, responseFields, responseRequestFields, withoutForeign } from './session.js';
+import { flatten, isObject, nest, omit } from './tables.js';
 
 const spoken = [
   ['text', 'output_text'],

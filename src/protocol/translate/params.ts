@@ -4,8 +4,8 @@
  */
 
 import type { Json, JsonObject } from '../event.js';
-import { isObject } from './fields.js';
 import { responseRequestFields, sessionFields } from './session.js';
+import { isObject } from './tables.js';
 
 const paths = [
   ...sessionFields.map((row) => [`session.${row.preview}`, `session.${row.ga.join('.')}`] as const),

@@ -1,7 +1,7 @@
 /** What a translation remembers about a session, within bounds. */
 
 import type { Json } from '../event.js';
-import { isObject } from './fields.js';
+import { isObject } from './tables.js';
 
 /** How many ids of one kind a session's translation remembers; the oldest is forgotten first. */
 const rememberedIds = 4096;

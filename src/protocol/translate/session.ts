@@ -4,7 +4,7 @@
  */
 
 import type { Json, JsonObject } from '../event.js';
-import { type Field, field, flatten, isObject, nest, omit, valueAt, withPath } from './fields.js';
+import { type Field, field, flatten, isObject, nest, omit, valueAt, withPath } from './tables.js';
 
 /** What kind of session a socket carries; it cannot change while the socket is open. */
 export type SessionKind = 'realtime' | 'transcription';

@@ -1,9 +1,9 @@
 /** What the other dialect has no words for. Dropping these silently would change what the sender asked for. */
 
 import type { Json, JsonObject } from '../event.js';
-import { isObject, valueAt } from './fields.js';
 import { isMcpItem } from './items.js';
 import type { SessionKind } from './session.js';
+import { isObject, valueAt } from './tables.js';
 
 /** A field that cannot be carried to the other dialect, as a path in the words of the dialect it came in, and why. */
 export interface Unsupported {

@@ -2,7 +2,6 @@
 
 import { heardDown } from '../catalogue.js';
 import type { Json, JsonObject, Step } from '../event.js';
-import { isObject, omit } from './fields.js';
 import { isMcpItem, itemToGa, responseRequestToGa, responseToPreview, shownItemToPreview } from './items.js';
 import { errorToPreview, paramToPreview } from './params.js';
 import { forget, idIn, idOf, remember } from './seen.js';
@@ -17,6 +16,7 @@ import {
   type TranslationPorts,
   withItem,
 } from './step.js';
+import { isObject, omit } from './tables.js';
 import { unsupportedByGa } from './unsupported.js';
 
 /** Server events without a preview counterpart. */

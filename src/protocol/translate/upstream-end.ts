@@ -1,12 +1,12 @@
 /** The upstream's end of a session whose upstream speaks preview. */
 
 import type { Json, JsonObject, Step } from '../event.js';
-import { isObject } from './fields.js';
 import { itemToGa, itemToPreview, responseRequestToPreview, responseToGa } from './items.js';
 import { errorToGa } from './params.js';
 import { forget, idIn, idOf, remember } from './seen.js';
 import { type SessionKind, sessionToGa, updateToPreview } from './session.js';
 import { gaNames, type Rule, type Rules, refusalOf, stepOf, type TranslationPorts, withItem } from './step.js';
+import { isObject } from './tables.js';
 import { unsupportedByPreview } from './unsupported.js';
 
 /** For an upstream that speaks preview: GA client events become preview, and its events become GA. */
