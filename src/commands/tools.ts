@@ -54,7 +54,7 @@ function profilesOf({ profiles }: Settings, name: string | undefined): Profile[]
 }
 
 function list(settings: Settings, only: string | undefined): number {
-  for (const { name, session, tools } of profilesOf(settings, only)) {
+  for (const { name, session, tools, client } of profilesOf(settings, only)) {
     print(`profile ${name}:`);
     for (const tool of tools) {
       const { description, parameters } = presented(tool);
@@ -62,9 +62,10 @@ function list(settings: Settings, only: string | undefined): number {
       if (description !== undefined) print(`    ${description}`);
       if (parameters !== undefined) print(`    ${JSON.stringify(parameters)}`);
     }
+    const others = client.trust === 'trusted' ? 'run by the client' : 'nobody runs it';
     // Those of upstream's own may hold credentials, and are told by their names.
     for (const { type, name: own, server_label: label } of session.tools ?? []) {
-      print(type === 'mcp' ? `  ${String(label)} (MCP, run by the upstream)` : `  ${String(own)} (nobody runs it)`);
+      print(type === 'mcp' ? `  ${String(label)} (MCP, run by the upstream)` : `  ${String(own)} (${others})`);
     }
   }
   return exitCodes.ok;

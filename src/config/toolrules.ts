@@ -6,6 +6,7 @@ import { compileParameters } from '../policy/parameters.js';
 import type { Profile } from '../policy/profile.js';
 import { parseFilter, parseTemplate } from '../policy/templates.js';
 import { type HttpTool, isServed, type ProfileTool, type SearchTool } from '../policy/tools.js';
+import { cloudOf } from './cloud.js';
 import { urlOf } from './resources.js';
 
 type Complain = (setting: string, problem: string) => void;
@@ -186,7 +187,13 @@ export function toolHints({ name: profile, session, tools, client, webrtc }: Pro
         `${at}.after is not user: a text that is found by a search or an MCP tool may make the model call it. For what changes something, write after: user.`,
       );
     }
-    if (tool.runs === 'search' && tool.search.role === 'grounding' && tool.result === 'model') {
+    if (tool.runs !== 'search') continue;
+    const { end } = cloudOf(urlOf(tool.search.endpoint)?.hostname ?? '');
+    const expected = `https://search${end}/.default`;
+    if (end !== '' && tool.search.api_key === undefined && tool.search.scope !== expected) {
+      hints.push(`${at}.search.scope is that of another cloud; expected ${expected}.`);
+    }
+    if (tool.search.role === 'grounding' && tool.result === 'model') {
       hints.push(`${at}.result is not client: nobody is shown the sources.`);
     }
   }

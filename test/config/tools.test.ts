@@ -338,6 +338,15 @@ describe('what check says of tools that work', () => {
     expect(named([http({}, { after: 'user' }), search({})])).toEqual([]);
   });
 
+  it('names the scope of another cloud', () => {
+    const endpoint = 'https://s.search.azure.us';
+    expect(hints({ tools: [search({ endpoint })] })).toEqual([
+      'profiles.default.tools.search.search.scope is that of another cloud; expected https://search.azure.us/.default.',
+    ]);
+    expect(hints({ tools: [search({ endpoint, scope: 'https://search.azure.us/.default' })] })).toEqual([]);
+    expect(hints({ tools: [search({ endpoint, api_key: 'key' })] })).toEqual([]);
+  });
+
   it('names sources that nobody is shown', () => {
     expect(hints({ tools: [search({ role: 'grounding' })] })[0]).toContain('tools.search.result is not client');
     expect(hints({ tools: [search({ role: 'grounding' }, { result: 'client' })] })).toEqual([]);
