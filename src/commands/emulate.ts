@@ -1,6 +1,8 @@
 /** `realtime-relay emulate`: the local stand-in for Azure OpenAI, until a signal ends it. */
 
 import { startEmulator } from '../emulator/emulator.js';
+import { IndexFolderError } from '../emulator/search/folder.js';
+import { ConfigError } from '../problems.js';
 import { type CliCommand, exitCodes, options, positive, UsageError } from './command.js';
 import { print } from './print.js';
 import { untilSignal } from './signals.js';
@@ -32,6 +34,8 @@ export const emulateCommand: CliCommand = {
       sessionSeconds: positive('session-seconds', values['session-seconds']),
       ...(values.search === undefined ? {} : { search: values.search }),
       log: print,
+    }).catch((error: unknown) => {
+      throw error instanceof IndexFolderError ? new ConfigError([`--search: ${error.message}`]) : error;
     });
     print(`A local Azure OpenAI is at ${emulator.url}; deployment gpt-realtime, API key emulator-key.`);
     print(`A local Azure AI Search is there as well; API key emulator-search-key.`);

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,6 +8,48 @@ import { startTestEmulator } from '../support/relay.js';
 import { startUpstream } from '../support/upstream.js';
 
 const question = fileURLToPath(new URL('../../assets/speech/question-order.wav', import.meta.url));
+
+describe('realtime-relay emulate --search', () => {
+  const index = {
+    name: 'notes',
+    fields: [
+      { name: 'id', type: 'Edm.String', key: true },
+      { name: 'text', type: 'Edm.String' },
+    ],
+  };
+
+  function folderWith(files: Record<string, unknown>): string {
+    const folder = mkdtempSync(join(tmpdir(), 'indexes-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), JSON.stringify(content));
+    return folder;
+  }
+
+  it('serves the indexes of a folder', async () => {
+    const documents = [{ id: 'n1', text: 'The key is under the mat.' }];
+    const folder = folderWith({ 'notes.index.json': index, 'notes.documents.json': documents });
+    const emulate = run(['emulate', '--port', '0', '--search', folder], {});
+    const url = /http:[^;\s]+/.exec(await emulate.line((line) => line.includes('A local Azure OpenAI')))?.[0];
+    const answer = await fetch(`${url}/indexes/notes/docs/search?api-version=2026-04-01`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'api-key': 'emulator-search-key' },
+      body: '{"search":"mat"}',
+    });
+    expect(await answer.json()).toMatchObject({ value: [{ id: 'n1' }] });
+  });
+
+  it.each([
+    ['a folder that is not there', {}, 'nowhere', /--search: .*nowhere: ENOENT/],
+    ['a folder without an index', {}, '', /--search: .* has no file that ends in \.index\.json/],
+    ['an index without documents', { 'notes.index.json': index }, '', /notes\.documents\.json: ENOENT/],
+    ['an index without a key', { 'notes.index.json': { ...index, fields: [] } }, '', /notes\.index\.json: .*key/],
+  ])('exits 78 for %s, and says so', async (_name, files, below, message) => {
+    const emulate = run(['emulate', '--port', '0', '--search', join(folderWith(files), below)], {});
+    expect(await emulate.exited).toBe(78);
+    expect(emulate.lines.join('\n')).toMatch(message);
+    expect(emulate.lines.join('\n')).not.toContain('at async');
+  });
+});
 
 describe('realtime-relay check --dial', () => {
   it('opens a session and says so', async () => {

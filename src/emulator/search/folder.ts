@@ -7,10 +7,13 @@ import type { SearchService } from './service.js';
 const suffix = '.index.json';
 const batchSize = 1000;
 
-/** Loads all indexes of a folder; returns their names. Rejects with what is wrong, and in which file. */
+/** A folder that holds no indexes, or wrong ones; the message says which file, and why. */
+export class IndexFolderError extends Error {}
+
+/** Loads all indexes of a folder; returns their names. Rejects with an IndexFolderError. */
 export async function loadIndexes(folder: string, service: SearchService): Promise<string[]> {
-  const files = (await readdir(folder)).filter((file) => file.endsWith(suffix)).sort();
-  if (files.length === 0) throw new Error(`${folder} has no file that ends in ${suffix}`);
+  const files = (await readdir(folder).catch(named(folder))).filter((file) => file.endsWith(suffix)).sort();
+  if (files.length === 0) throw new IndexFolderError(`${folder} has no file that ends in ${suffix}`);
   for (const file of files) {
     const name = file.slice(0, -suffix.length);
     await at(join(folder, file), (definition) => service.put({ name, ...(definition as object) }));
@@ -31,6 +34,13 @@ async function at(file: string, use: (content: Json, bytes: number) => void): Pr
     const text = await readFile(file, 'utf8');
     use(JSON.parse(text) as Json, text.length);
   } catch (error) {
-    throw new Error(`${file}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    named(file)(error);
   }
+}
+
+/** Says of which file or folder it is that something is wrong. */
+function named(path: string): (error: unknown) => never {
+  return (error) => {
+    throw new IndexFolderError(`${path}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  };
 }
