@@ -9,12 +9,16 @@ import { WebSocket } from 'ws';
 import { signToken } from '../src/auth/token.js';
 import { at, begin, finish, speak, speakAt } from './support/answer.js';
 import { connect, type TestClient } from './support/client.js';
+import { crowdAnswer, crowdTools, faultsOf, plans, quiet, talk } from './support/crowd.js';
+import { addedLatency } from './support/latency.js';
 import { startLink } from './support/link.js';
 import { metricAt } from './support/memory.js';
 import { type Running, relayEnv, serve } from './support/process.js';
 import { connectRaw } from './support/raw.js';
 import { jwt, startTestEmulator } from './support/relay.js';
+import { toolEntries } from './support/tools.js';
 import { startUpstream } from './support/upstream.js';
+import { endpoint } from './tools/support.js';
 
 type Served = Running & { url: string; ops: string; address: string };
 
@@ -256,4 +260,49 @@ limits: { busy_delay_ms: 0, busy_percent: 0 }`,
   wanted = false;
   stop();
   await Promise.all(staying);
+});
+
+it('a hundred sessions with parallel, slow and failing tools, beside twenty that talk', async () => {
+  const emulator = await startTestEmulator({ speed: 4 });
+  emulator.control.script(...plans);
+  const answer = crowdAnswer(10_000);
+  const { url, asked } = await endpoint((_, response) => answer(JSON.parse(asked.at(-1)?.body ?? '{}'), response));
+  const limits =
+    'tool_calls_per_minute: 10000, responses_burst: 1000, responses_per_second: 100, audio_realtime_factor: 10';
+  const relay = await start(
+    emulator.url,
+    `
+limits: { busy_delay_ms: 0, busy_percent: 0, tools_at_once: 4096 }
+profiles: { default: { tools: [${toolEntries(url, crowdTools(20)).join(', ')}], limits: { ${limits} } } }`,
+  );
+  const talkers: TestClient[] = [];
+  for (let i = 0; i < 20; i++) talkers.push(await open(relay.address, `talker-${i}`));
+  const audio = JSON.stringify({ type: 'input_audio_buffer.append', audio: Buffer.alloc(4800).toString('base64') });
+  const talking = setInterval(() => {
+    for (const { ws } of talkers) ws.send(audio);
+  }, 100);
+  onTestFinished(() => clearInterval(talking));
+  const clients: TestClient[] = [];
+  for (let i = 0; i < 100; i++) clients.push(await open(relay.address, `user-${i}`));
+  const { at: opened } = await addedLatency(relay.ops);
+  await pause(10_000);
+  const calm = await addedLatency(relay.ops, opened);
+  const log = () => relay.lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+  await Promise.all(clients.map((client, seed) => talk(client, 6, seed)));
+  await quiet(log, 11_000);
+  const busy = await addedLatency(relay.ops, calm.at);
+  const called = log().filter(({ msg }) => msg === 'tool.called');
+  report('tools: calls of a hundred sessions', called.length, '>=', 600);
+  report('tools: that took ten seconds', called.filter(({ seconds }) => seconds >= 10).length, '>=', 50);
+  report(
+    'tools: that failed, were given up or timed out',
+    called.filter(({ outcome }) => outcome !== 'ok').length,
+    '>=',
+    100,
+  );
+  const faults = faultsOf(emulator, log());
+  report('tools: calls not answered once, or elsewhere; answers asked for twice', faults.length, '=', 0);
+  report('tools: latency that the relay adds (p99), without calls', calm.ms, '<=', 10, 'ms');
+  report('tools: the same while they run', busy.ms, '<=', Math.max(10, calm.ms), 'ms');
+  expect.soft(faults.slice(0, 10)).toEqual([]);
 });

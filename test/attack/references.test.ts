@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { arena, canaries, dialects, evil, type Victim } from './arena.js';
 
 const field = arena();
@@ -35,6 +35,9 @@ describe.each(dialects)('what refers to something, of a %s client', (dialect) =>
     field.emulator.control.script({ functionCall: { name: canaries.tool, arguments: { place: canaries.schema } } });
     const before = victim.client.events.length;
     await victim.strike({ type: 'response.create' });
+    // The call is refused to the model, which answers then.
+    const ended = () => victim.client.events.slice(before).filter(({ type }) => type === 'response.done').length;
+    await vi.waitFor(() => expect(ended()).toBe(2));
     await victim.settle();
     expect(JSON.stringify(victim.client.events.slice(before))).not.toContain('function_call');
     shown = lastOutput(victim).id;

@@ -45,6 +45,13 @@ export function say(response: ServerResponse, value: unknown): void {
   response.setHeader('content-type', 'application/json').end(JSON.stringify(value));
 }
 
+/** Entries under `tools:` for an endpoint, in YAML flow style. */
+export function toolEntries(url: string, tools: Readonly<Record<string, string>>): string[] {
+  return Object.entries(tools).map(
+    ([name, rest]) => `{ name: ${name}, runs: http, http: { url: "${url}" }${rest && `, ${rest}`} }`,
+  );
+}
+
 /** Starts both; the endpoint is given what it is asked for. */
 export async function startToolRelay(
   answer: (question: Question, response: ServerResponse, request: IncomingMessage) => void,
@@ -57,12 +64,7 @@ export async function startToolRelay(
     answer(JSON.parse(asked.at(-1)?.body ?? '{}') as Question, response, request);
   };
   const { url, asked } = await endpoint(listener);
-  const entries = [
-    ...Object.entries(tools).map(
-      ([name, rest]) => `{ name: ${name}, runs: http, http: { url: "${url}" }${rest && `, ${rest}`} }`,
-    ),
-    ...others,
-  ];
+  const entries = [...toolEntries(url, tools), ...others];
   const yaml = `
 upstreams: [{ name: main, endpoint: "${emulator.url}", deployment: gpt-realtime, dialect: ${dialect}, api_key: emulator-key }]
 limits: { ${limits} }
