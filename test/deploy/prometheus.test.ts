@@ -165,6 +165,12 @@ async function strain(address: string, ops: string, { control }: Emulator, round
     await refused(`${address}${doors.ga}`, { headers: { Authorization: `Bearer ${token}` } });
   }
 
+  control.script({ functionCall: { name: 'lookup' } });
+  const asking = await open('asking');
+  asking.send({ type: 'response.create' });
+  for (let response = 0; response < 2; response++) await asking.next('response.done');
+  await leave(asking);
+
   control.script({ status: 'failed', reason: 'server_error' });
   const failed = await open('failed');
   failed.send({ type: 'response.create' });
