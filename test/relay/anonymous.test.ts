@@ -74,6 +74,29 @@ describe('a visitor of a page without a credential', () => {
     expect(await relay.logged('session.opened')).toMatchObject({ subject: 'alice', profile: 'shop' });
   });
 
+  it('comes in from the moment the file says so, and no longer when it does not', async () => {
+    const emulator = await startTestEmulator();
+    const relay = await startTestRelay({ upstream: emulator.url, yaml: 'profiles: { default: {} }' });
+    expect((await refused(`${relay.address}/realtime`, { origin: page })).status).toBe(403);
+    relay.rewrite(yaml());
+    relay.relay.reload();
+    await relay.logged('config.reloaded');
+    const client = await visit(relay);
+    await client.next('session.created');
+    relay.rewrite('profiles: { default: {} }');
+    relay.relay.reload();
+    await relay.logged('config.reloaded', 2);
+    expect((await refused(`${relay.address}/realtime`, { origin: page })).status).toBe(403);
+    expect(await client.ask('still here')).toMatchObject({ status: 'completed' });
+  });
+
+  it('of no named page is unauthorized also where every page may connect with a credential', async () => {
+    const relay = await relayWith('', '', { RELAY_ALLOWED_ORIGINS: '*' });
+    const other = await dial(`${relay.address}/realtime`, { origin: 'https://other.test' });
+    expect((await told(other)).code).toBe('unauthorized');
+    await (await visit(relay)).next('session.created');
+  });
+
   it('gets no client secret and no call', async () => {
     const { relay } = await relayWith();
     for (const path of ['/v1/realtime/client_secrets', '/v1/realtime/calls']) {
