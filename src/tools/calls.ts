@@ -49,8 +49,8 @@ export interface CallReport {
 export interface Calls {
   /** Those that have begun and not ended. */
   readonly open: number;
-  /** Takes note of the name of a function whose arguments are still to come: some upstreams say it only there. */
-  named(item: JsonObject): void;
+  /** Takes note of a call whose arguments are still to come: some upstreams say its name only there. */
+  announced(item: JsonObject): void;
   /** Begins the call of a completed item, unless it has begun before; whoever else runs it is noted in the round. */
   begin(round: Round, item: JsonObject): void;
   /** Whether a `call_id` is that of a call the server answers for. */
@@ -76,6 +76,10 @@ export function createCalls(
   const runs = createRuns({ clock: ports.clock, atOnce: limits.tools_at_once, take: ports.take });
   const known = new Bounded<true>(mostKnown);
   const names = new Bounded<string>(mostNames);
+  const served = new Bounded<true>(mostKnown);
+
+  /** Whether a function is for the client to run. */
+  const isOthers = (tool: Tool | undefined) => (tool ? !isServed(tool.configured) : trusted);
 
   /** Why a call is not to be run, if so. */
   function refusal(
@@ -100,20 +104,23 @@ export function createCalls(
     get open() {
       return runs.size;
     },
-    named({ id, name }) {
-      if (typeof id === 'string' && typeof name === 'string') names.set(id, name);
+    announced({ id, name, call_id: callId }) {
+      if (typeof id !== 'string' || typeof name !== 'string') return;
+      names.set(id, name);
+      if (typeof callId === 'string' && !isOthers(tools.get(name))) served.set(callId, true);
     },
     begin(round, { id, call_id: callId, name: given, arguments: written }) {
       if (typeof callId !== 'string' || callId === '' || known.has(callId)) return;
       const name = typeof given === 'string' ? given : names.get(String(id));
       names.delete(String(id));
       const tool = tools.get(name ?? '');
-      const configured = tool && isServed(tool.configured) ? tool.configured : null;
-      if (tool ? configured === null : trusted) {
+      if (isOthers(tool)) {
         round.hasClientCalls = true;
         return;
       }
+      const configured = tool && isServed(tool.configured) ? tool.configured : null;
       known.set(callId, true);
+      served.set(callId, true);
       const beganAt = performance.now();
       if (round.calls++ === 0) round.startedAt = beganAt;
       const itemId = typeof id === 'string' ? id : null;
@@ -132,7 +139,7 @@ export function createCalls(
       round.open.set(callId, configured);
       runs.start({ tool, configured, call: { ...caller, name: configured.name, callId, arguments: args }, ended });
     },
-    knows: (callId) => typeof callId === 'string' && known.has(callId),
+    knows: (callId) => typeof callId === 'string' && served.has(callId),
     interrupt: () => runs.giveUp('interrupted', ({ configured }) => configured.on_interrupt === 'abort'),
     close: () => runs.giveUp('ended', () => true),
   };

@@ -37,8 +37,10 @@ export interface Round {
   isDropped: boolean;
   /** When its first call began; 0 before. */
   startedAt: number;
-  /** To be called when all has come to an end. */
-  readonly settled: (() => void)[];
+  /** Stops waiting for upstream's own tools. */
+  giveUp: (() => void) | null;
+  /** Lets the client ask for the answer. */
+  release: (() => void) | null;
 }
 
 const strength: readonly Reply[] = ['silent', 'if_quiet', 'always'];
@@ -61,7 +63,8 @@ export function beginRound(responseId: string, isOutside: boolean, isUnprompted:
     hasMcpCalls: false,
     isDropped: false,
     startedAt: 0,
-    settled: [],
+    giveUp: null,
+    release: null,
   };
 }
 

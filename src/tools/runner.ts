@@ -12,6 +12,7 @@ import { type CallPorts, type CallReport, type CallSetup, type Calls, createCall
 import { createFillers, type Fillers, fillerMark } from './fillers.js';
 import { disapproval, isOver, longestCallMs } from './mcp.js';
 import { createOutputs, type Outputs } from './outputs.js';
+import { createPrompting } from './prompting.js';
 import { beginRound, finish, isUnanswered, mayFollow, type Round, wantsAnswer, wish } from './round.js';
 
 /** What a runner needs of its session. */
@@ -76,8 +77,7 @@ class SessionRunner implements Runner {
   /** Tags of the client's responses that are no part of the conversation. */
   readonly #outside = new Bounded<true>(most);
   readonly #disapproved = new Bounded<true>(most);
-  /** Whether the model has read the output of a tool since the user's last words. */
-  #hasRead = false;
+  readonly prompting = createPrompting();
   #waitedMs = 0;
   #isClosed = false;
 
@@ -120,14 +120,15 @@ class SessionRunner implements Runner {
     this.#isClosed = true;
     this.#fillers.close();
     this.#calls.close();
-    for (const round of [...this.#rounds.values()]) this.#leave(round);
+    // What was kept back of the client's is not sent any more.
+    for (const round of this.#rounds.values()) round.giveUp?.();
   }
 
   began({ id, conversation_id: conversation, metadata }: JsonObject): Round | null {
     if (typeof id !== 'string' || this.#rounds.has(id)) return null;
     const { relay, [tagKey]: tag } = objectOf(metadata);
     const isOutside = conversation === null || this.#outside.delete(String(tag));
-    const round = beginRound(id, isOutside, this.#hasRead);
+    const round = beginRound(id, isOutside, this.prompting.isUnprompted);
     this.#rounds.set(id, round);
     if (isOutside || relay === fillerMark.relay || this.#waitedMs === 0) return round;
     this.#ports.waited(this.#waitedMs);
@@ -138,7 +139,7 @@ class SessionRunner implements Runner {
   /** An item of a response has begun. */
   added(round: Round, item: JsonObject): void {
     const { type, id } = item;
-    if (type === 'function_call') this.#calls.named(item);
+    if (type === 'function_call' && !round.isOutside) this.#calls.announced(item);
     if (type !== 'mcp_call' || typeof id !== 'string') return;
     if (this.#trusted || round.isOutside || round.open.size >= most) return;
     round.hasMcpCalls = true;
@@ -179,7 +180,7 @@ class SessionRunner implements Runner {
 
   /** A tool of upstream's own is done. */
   rested(id: Json | undefined): void {
-    this.#hasRead = true;
+    this.prompting.read();
     const round = [...this.#rounds.values()].find(({ open }) => open.get(String(id)) === null);
     if (!round) return;
     round.open.delete(String(id));
@@ -197,15 +198,13 @@ class SessionRunner implements Runner {
     finish(round, response);
     this.outputs.flush(round);
     if (round.hasClientCalls && round.open.size > 0 && mayFollow(round)) {
-      round.settled.push(this.#ports.answering.keep());
+      round.release = this.#ports.answering.keep();
     }
     if ([...round.open.values()].includes(null)) {
-      round.settled.push(
-        this.#ports.clock.at(longestCallMs, () => {
-          for (const [id, tool] of round.open) if (tool === null) round.open.delete(id);
-          this.#settle(round);
-        }),
-      );
+      round.giveUp = this.#ports.clock.at(longestCallMs, () => {
+        for (const [id, tool] of round.open) if (tool === null) round.open.delete(id);
+        this.#settle(round);
+      });
     }
     this.#fillers.look(round);
     this.#settle(round);
@@ -227,7 +226,8 @@ class SessionRunner implements Runner {
 
   #leave(round: Round): void {
     this.#rounds.delete(round.responseId);
-    for (const settled of round.settled.splice(0)) settled();
+    round.giveUp?.();
+    round.release?.();
   }
 
   roundOf(responseId: Json | undefined): Round | undefined {
@@ -236,15 +236,14 @@ class SessionRunner implements Runner {
 
   /** An item has come into the conversation. */
   item({ type, role, id }: JsonObject): void {
-    if (type === 'function_call_output' || type === 'mcp_call') this.#hasRead = true;
-    else if (type === 'message' && role === 'user') this.prompted();
+    if (type === 'function_call_output' || type === 'mcp_call') this.prompting.read();
+    else if (type === 'message' && role === 'user') this.prompted(id);
     this.outputs.acknowledged(id);
   }
 
   /** The user has said something new. */
-  prompted(): void {
-    this.#hasRead = false;
-    this.#fillers.prompted();
+  prompted(itemId: Json | undefined): void {
+    if (this.prompting.spoke(itemId)) this.#fillers.prompted();
   }
 
   interrupted(): void {
@@ -289,7 +288,8 @@ const onDown: ReadonlyMap<string, Look> = new Map<string, Look>([
   ['response.mcp_call.failed', ofRest],
   ['conversation.item.added', ofItem],
   ['conversation.item.created', ofItem],
-  ['input_audio_buffer.committed', (runner) => runner.prompted()],
+  ['input_audio_buffer.timeout_triggered', (runner, { item_id }) => runner.prompting.silent(item_id)],
+  ['input_audio_buffer.committed', (runner, { item_id }) => runner.prompted(item_id)],
   ['input_audio_buffer.speech_started', (runner) => runner.interrupted()],
   ['error', (runner, { error }) => runner.outputs.refused(objectOf(error))],
 ]);
