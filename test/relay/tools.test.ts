@@ -179,6 +179,64 @@ describe('a call', () => {
   });
 });
 
+describe('sessions that leave while their tools run', () => {
+  it('give their places back, cut off what runs, and say nothing more', async () => {
+    const closed: Promise<unknown>[] = [];
+    const test = await startToolRelay(
+      ({ user }, response) => {
+        if (user.subject === 'who stays') say(response, 'found');
+        else closed.push(once(response, 'close'));
+      },
+      { limits: 'tools_at_once: 4', profile: 'limits: { tools_at_once: 4 }' },
+    );
+    const leave = ['close', 'terminate'] as const;
+    for (let round = 0; round < 8; round++) {
+      const client = await test.connect({ token: test.token({ subject: `who leaves ${round}` }) });
+      await client.next('session.created');
+      test.emulator.control.script({ functionCall: Array(4).fill({ name: 'lookup' }) });
+      ask(client, 'go');
+      if (round % 3 > 0) await done(client);
+      if (round % 3 > 1) await test.questions(closed.length + 1);
+      client.ws[leave[round % 2] ?? 'close']();
+      await client.closed;
+      await test.logged('session.ended', round + 1);
+      test.emulator.control.clearScripts();
+    }
+    await Promise.all(closed);
+    const stays = await test.connect({ token: test.token({ subject: 'who stays' }) });
+    await stays.next('session.created');
+    ask(stays, 'lookup');
+    await done(stays);
+    expect(wordsOf(await done(stays))).toMatch(/found/);
+    const outcomes = test.log.filter(({ msg }) => msg === 'tool.called').map(({ outcome }) => outcome);
+    expect([...new Set(outcomes)].sort()).toEqual(['aborted', 'ok']);
+    expect(test.outputs()).toHaveLength(1);
+  });
+
+  it('leave a quarter of the instance’s places to others, whatever they call', async () => {
+    const held: ServerResponse[] = [];
+    const test = await startToolRelay((_, response) => void held.push(response), {
+      limits: 'tools_at_once: 8',
+      profile: 'limits: { tools_at_once: 2 }',
+    });
+    const join = async (subject: string, tenant: string) => {
+      const client = await test.connect({ token: test.token({ subject, tenant }) });
+      await client.next('session.created');
+      test.emulator.control.script({ functionCall: [{ name: 'lookup' }, { name: 'lookup' }] });
+      ask(client, 'go');
+      await done(client);
+      return client;
+    };
+    await join('ann', 'greedy');
+    await test.questions(2);
+    const second = await join('ben', 'greedy');
+    expect(wordsOf(await done(second))).toMatch(/Too many lookups at once/);
+    await join('cem', 'modest');
+    await test.questions(4);
+    expect(await test.metric('relay_tool_calls_total', { outcome: 'refused' })).toBe(2);
+  });
+});
+
 describe('the conversation', () => {
   it('goes on while a tool runs, and the answer to it comes when none is given', async () => {
     const held: ServerResponse[] = [];
