@@ -249,11 +249,18 @@ export function httpRefusal(error: RelayError): HttpRefusal {
 /** The answer to a request for which there is no route; no session is meant, so it is not looked up in the exits. */
 export function notServed(status: 404 | 405 | 426, message: string): HttpRefusal {
   const code = { 404: 'not_found', 405: 'method_not_allowed', 426: 'upgrade_required' }[status];
-  return {
-    status,
-    headers: status === 426 ? { Upgrade: 'websocket' } : {},
-    body: { error: { type: 'invalid_request_error', code, message, param: null, retryable: false } },
-  };
+  return { ...faulty(code, message, null), status, headers: status === 426 ? { Upgrade: 'websocket' } : {} };
+}
+
+/** The answer to a request of which one part is at fault, which `param` names. */
+export function faulty(
+  code: string,
+  message: string,
+  param: string | null,
+  status = 400,
+  retryable = false,
+): HttpRefusal {
+  return { status, headers: {}, body: { error: { type: 'invalid_request_error', code, message, param, retryable } } };
 }
 
 /**

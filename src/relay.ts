@@ -15,6 +15,7 @@ import type { Settings } from './config/settings.js';
 import { type Control, createControl } from './control/control.js';
 import { createPeers, type Peers } from './control/peers.js';
 import { nameReplica } from './control/replica.js';
+import { createSaying } from './control/saying.js';
 import { createLocalStreams, type Streams } from './control/streams.js';
 import { createApp, type Health } from './doors/app.js';
 import { type DemoDesk, loadConsole } from './doors/console.js';
@@ -114,7 +115,14 @@ export async function startRelay(
     hasSeveralIssuers: settings.auth.issuers.flatMap(({ names }) => [...names.keys()]).length > 1,
   };
   const streams = shared?.streams ?? createLocalStreams();
-  const control = createControl({ registry, ghosts: createGhosts(registry), revocations, home, streams });
+  const control = createControl({
+    registry,
+    ghosts: createGhosts(registry),
+    revocations,
+    home,
+    streams,
+    say: createSaying(log),
+  });
   const peers = shared?.join(control) ?? createPeers(control, streams);
   const clock = createClock();
   const settlements = new Settlements(settings.limits.sessions, clock);

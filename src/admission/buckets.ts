@@ -25,14 +25,14 @@ export class Buckets {
     this.#now = now;
   }
 
-  /** One more; 0 when there is room for it, else the milliseconds until there is, and then nothing is added. */
-  add(name: string, { perSecond, burst }: Rate): number {
+  /** So much more; 0 when there is room for it, else the milliseconds until there is, and then nothing is added. */
+  add(name: string, { perSecond, burst }: Rate, amount = 1): number {
     const now = this.#now();
     const known = this.#buckets.get(name);
     const level = known ? levelOf(known, now) : 0;
-    if (level + 1 > burst) return Math.ceil(((level + 1 - burst) / perSecond) * 1000);
+    if (level + amount > burst) return Math.ceil(((level + amount - burst) / perSecond) * 1000);
     if (!known && this.#buckets.size >= mostBuckets) this.#makeRoom(now);
-    this.#buckets.set(name, { level: level + 1, at: now, perSecond });
+    this.#buckets.set(name, { level: level + amount, at: now, perSecond });
     return 0;
   }
 

@@ -8,9 +8,12 @@ import { limitedError } from './connects.js';
 export interface Controls {
   /** Somebody asks; throws `rate_limited` over the rate of who it is, or of all of the tenant. */
   ask(principal: Principal, isBackend: boolean): void;
+  /** What somebody asks has a body of so many bytes; throws `rate_limited` over the rate of bytes. */
+  carry(principal: Principal, bytes: number): void;
 }
 
 const backends: Rate = { perSecond: 100, burst: 500 };
+const bodies: Rate = { perSecond: 2 * 1024 * 1024, burst: 8 * 1024 * 1024 };
 /** Who has no business here, and may yet try in good faith. */
 const others: Rate = { perSecond: 1, burst: 10 };
 
@@ -19,6 +22,10 @@ export function createControls(now?: () => number): Controls {
   const users = new Buckets(now);
   const strangers = new Buckets(now);
   const tenants = new Buckets(now);
+  const bytes = new Buckets(now);
+  const orRefuse = (waitMs: number, what: string) => {
+    if (waitMs > 0) throw limitedError(`Too ${what} about live sessions; wait before you send others.`, waitMs);
+  };
   return {
     ask(principal, isBackend) {
       const tenant = tenantKey(principal);
@@ -26,7 +33,10 @@ export function createControls(now?: () => number): Controls {
         (isBackend ? users.add(userKey(principal), backends) : strangers.add(userKey(principal), others)) ||
         // Whoever can have tokens for any number of users counts as one.
         (isBackend && tenant !== null ? tenants.add(tenant, backends) : 0);
-      if (waitMs > 0) throw limitedError('Too many requests about live sessions; wait before you send others.', waitMs);
+      orRefuse(waitMs, 'many requests');
+    },
+    carry(principal, size) {
+      orRefuse(bytes.add(userKey(principal), bodies, size), 'large requests');
     },
   };
 }

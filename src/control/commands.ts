@@ -1,6 +1,7 @@
 /** The verbs on live sessions: what each asks and what is answered. One more is a row here and a case in `control.ts`. */
 
 import { z } from 'zod';
+import { isObject, type JsonObject } from '../protocol/event.js';
 import { type Description, description } from './description.js';
 
 /** Longer than what a token may say of its user. */
@@ -17,6 +18,25 @@ export type Reach = z.output<typeof reach>;
 
 /** The most that a page of a list may have. */
 export const longestPage = 100;
+
+/** The most events that can be said at once. */
+export const longestList = 50;
+
+const said = z.discriminatedUnion('outcome', [
+  z.strictObject({
+    outcome: z.literal('placed'),
+    ids: z.array(z.string().max(512)).max(longestList),
+    isReplayed: z.boolean(),
+  }),
+  z.strictObject({
+    outcome: z.literal('refused'),
+    code: z.string(),
+    message: z.string(),
+    param: z.string().nullable(),
+  }),
+  z.strictObject({ outcome: z.enum(['not_open', 'idempotency_mismatch', 'busy', 'backed_up']) }),
+  z.strictObject({ outcome: z.literal('too_often'), waitMs: z.number() }),
+]);
 
 /** A withdrawal of tokens, as it travels. */
 export const revocation = z.strictObject({
@@ -109,6 +129,24 @@ const verbs = {
   follow: row({
     asks: z.strictObject({ verb: z.literal('follow'), id: sessionId, reach, way: z.string().max(200), from: address }),
     answer: address.nullable(),
+    merge: (answers) => answers.find((one) => one !== null) ?? null,
+    isFound: (one) => one !== null,
+    unanswered,
+    withinMs,
+  }),
+  /** Says something in a session for a backend; null where there is none. */
+  say: row({
+    asks: z.strictObject({
+      verb: z.literal('say'),
+      id: sessionId,
+      reach,
+      by: user,
+      events: z.array(z.custom<JsonObject>(isObject)).min(1).max(longestList),
+      isSingle: z.boolean(),
+      key: z.string().max(255).nullable(),
+      digest: z.string().max(64),
+    }),
+    answer: said.nullable(),
     merge: (answers) => answers.find((one) => one !== null) ?? null,
     isFound: (one) => one !== null,
     unanswered,

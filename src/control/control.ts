@@ -6,6 +6,7 @@ import type { Registered } from '../session/registry.js';
 import { concerns, type Revocations } from '../store/revocations.js';
 import { type Answer, type Command, newestFirst, type Reach, type Verb } from './commands.js';
 import { describe, type Home } from './description.js';
+import type { Say } from './saying.js';
 import type { Stream, Streams } from './streams.js';
 
 /** What commands are carried out on. */
@@ -19,6 +20,8 @@ export interface ControlServices {
   readonly ghosts: Ghosts;
   readonly revocations: Revocations;
   readonly home: Home;
+  /** Says something in a session. */
+  readonly say: Say;
   readonly streams: Streams;
   /** Lets somebody follow a session over a way that has been joined. Left out: nobody may, as if there were no session. */
   readonly follow?: (session: Registered, way: Stream) => void;
@@ -65,6 +68,10 @@ export function createControl(services: ControlServices): Control {
       follow(session, streams.join(way, from));
       return streams.address;
     },
+    say({ id, reach, ...what }) {
+      const session = found(id, reach);
+      return session && services.say(session, what);
+    },
     end({ id, reach }) {
       const session = found(id, reach);
       session?.end('ended_by_backend', 'backend');
@@ -85,6 +92,7 @@ export function createIdleControl(revocations: Revocations, streams: Streams): C
     revocations,
     home: { replica: '', hasSeveralIssuers: false },
     streams,
+    say: () => ({ outcome: 'not_open' }),
   });
 }
 

@@ -3,6 +3,7 @@
 import type { Response } from 'express';
 import { type Principal, userKey } from '../auth/principal.js';
 import { type ExitId, exits, type RelayError } from '../errors.js';
+import { clientEvents } from '../protocol/catalogue.js';
 import type { ControlOutcome, ControlVerb } from '../telemetry/labels.js';
 import { audit, type Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
@@ -14,13 +15,27 @@ interface Entry {
   readonly by: Principal;
   /** The session that it names, as it was written. */
   readonly session: string;
+  /** The types of the events that were to be said, counted. */
+  events?: Readonly<Record<string, number>>;
 }
 
 /** Keeps account of the requests that were begun. */
 export interface Audit {
   done(response: Response): void;
+  /** It was answered with a refusal that is no end of a session. */
+  refused(response: Response, outcome: 'refused' | 'conflict', code: string): void;
   /** False for a request that was not begun, which is none of this account's. */
   failed(response: Response, error: RelayError): boolean;
+}
+
+/** The request on account has these events. */
+export function countEvents(response: Response, types: readonly unknown[]): void {
+  const events: Record<string, number> = {};
+  for (const type of types) {
+    const name = known.has(type) ? String(type) : 'other';
+    events[name] = (events[name] ?? 0) + 1;
+  }
+  (response.locals.entry as Entry).events = events;
 }
 
 /** The request that is answered by this is on account from now on. */
@@ -28,6 +43,7 @@ export function begin(response: Response, entry: Entry): void {
   response.locals.entry = entry;
 }
 
+const known: ReadonlySet<unknown> = new Set(clientEvents);
 /** Of users who have no business at these doors, one line in so long a time. */
 const spanMs = 60_000;
 /** Users that are told apart for it; the first that came are forgotten first. */
@@ -37,8 +53,8 @@ const mostUsers = 10_000;
 export function createAudit({ log, metrics }: { log: Log; metrics: Metrics }, now = () => performance.now()): Audit {
   const intruders = new Map<string, { readonly since: number; count: number }>();
 
-  function note({ locals }: Response, outcome: ControlOutcome, code: ExitId | null): void {
-    const { verb, by, session } = locals.entry as Entry;
+  function note({ locals }: Response, outcome: ControlOutcome, code: string | null): void {
+    const { verb, by, session, events } = locals.entry as Entry;
     const { requestId } = locals as { requestId: string };
     metrics.controlled(verb, outcome);
     const who = { by: by.subject, ...(by.tenant !== null && { byTenant: by.tenant }) };
@@ -46,7 +62,7 @@ export function createAudit({ log, metrics }: { log: Log; metrics: Metrics }, no
     if (isBackend(by)) {
       // Only an id: whatever else stands in its place is the sender's text.
       const named = /^(sess|call)_\w{1,64}$/.test(session) ? { session } : {};
-      log.info({ ...audit, ...what, ...named }, 'control.request');
+      log.info({ ...audit, ...what, ...named, ...(events && { events }) }, 'control.request');
       return;
     }
     const key = userKey(by);
@@ -63,6 +79,7 @@ export function createAudit({ log, metrics }: { log: Log; metrics: Metrics }, no
 
   return {
     done: (response) => note(response, 'done', null),
+    refused: note,
     failed(response, { id, cause }) {
       if (!response.locals.entry) return false;
       note(response, outcomeOf(id), id);

@@ -6,13 +6,13 @@ import type { Json } from '../protocol/event.js';
 import { type JsonRules, readJson } from '../protocol/json.js';
 
 /** Roomy: SDKs send the whole configuration of a session, most of which is of no matter here. */
-const rules: JsonRules = { depth: 32, keys: 4096, allows: 'any' };
+const roomy: JsonRules = { depth: 32, keys: 4096, allows: 'any' };
 
 /**
  * Reads a body of JSON, whatever type it claims to be: in the charset that it names, with or without a byte order mark.
  * None at all, blanks and `null` are an empty object; a list is for the door to judge.
  */
-export function jsonBody(bytes: number): RequestHandler {
+export function jsonBody(bytes: number, rules: JsonRules = roomy): RequestHandler {
   const read = express.raw({ limit: bytes, type: () => true });
   return (request, response, next) => {
     read(request, response, (error?: unknown) => {
@@ -21,7 +21,8 @@ export function jsonBody(bytes: number): RequestHandler {
         return;
       }
       try {
-        request.body = objectIn(request.body, request.headers['content-type'] ?? '');
+        response.locals.raw = request.body;
+        request.body = objectIn(request.body, request.headers['content-type'] ?? '', rules);
         next();
       } catch (thrown) {
         next(thrown);
@@ -30,9 +31,9 @@ export function jsonBody(bytes: number): RequestHandler {
   };
 }
 
-function objectIn(body: unknown, type: string): object {
+function objectIn(body: unknown, type: string, rules: JsonRules): object {
   const text = Buffer.isBuffer(body) ? textIn(body, type) : '';
-  const value = text.trim() === '' ? null : parsed(text);
+  const value = text.trim() === '' ? null : parsed(text, rules);
   if (typeof value !== 'object') {
     throw new RelayError('bad_event', 'The body must be a JSON object.');
   }
@@ -57,7 +58,7 @@ function decoderOf(label: string): InstanceType<typeof TextDecoder> {
   }
 }
 
-function parsed(text: string): Json {
+function parsed(text: string, rules: JsonRules): Json {
   const reading = readJson(text, rules);
   if (reading.fault !== null) throw new RelayError('bad_event', `The body ${reading.fault}.`);
   return reading.value;

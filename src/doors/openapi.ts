@@ -44,6 +44,7 @@ const meanings: Readonly<Record<number, string>> = {
   401: 'The credential is missing, wrong, run out or withdrawn.',
   403: 'The credential, or the page, has no right to this.',
   404: 'There is no such thing, or none of yours.',
+  409: 'The session, or an earlier request, stands in its way.',
   413: 'The body is too big.',
   426: 'This path is a WebSocket.',
   429: 'Too many, or too often; Retry-After says how long to wait.',

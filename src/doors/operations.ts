@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { description } from '../control/description.js';
 import { callPaths } from './calls.js';
+import { placing, saying } from './events.js';
 import {
   minted,
   mintedPreview,
@@ -42,6 +43,8 @@ export const named = {
   Session: description,
   SessionList: sessionList,
   EndedSession: endedSession,
+  Events: saying,
+  PlacedEvents: placing,
   Withdrawal: withdrawal,
   Revocation: withdrawn,
   ClientSecretRequest: minting,
@@ -86,6 +89,15 @@ const backends: readonly Operation[] = [
     for: 'relay.sessions.write',
     success: { status: 200, meaning: 'It has ended.', content: { schema: endedSession } },
     refusals: [404, 429, 503],
+  },
+  {
+    method: 'post',
+    path: `${sessionsPath}/{id}/events`,
+    summary: 'Say something in a live session, as the server',
+    for: 'relay.sessions.write',
+    body: { schema: saying, isRequired: true },
+    success: { status: 202, meaning: 'They are placed in the order of the session.', content: { schema: placing } },
+    refusals: [400, 404, 409, 413, 429, 503],
   },
   {
     method: 'post',

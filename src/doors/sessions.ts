@@ -9,6 +9,7 @@ import type { Peers } from '../control/peers.js';
 import { notServed, RelayError } from '../errors.js';
 import type { ControlVerb } from '../telemetry/labels.js';
 import { type EntranceServices, entering } from './entrance.js';
+import { sayEvents } from './events.js';
 import { guestOf, urlOf } from './guest.js';
 import { reachOf, type Scope } from './scopes.js';
 
@@ -79,6 +80,7 @@ export function sessionRoutes(app: Express, services: ControlServices): void {
       ),
     )
     .all(only('GET, HEAD, DELETE'));
+  app.route(`${sessionsPath}/:id/events`).post(sayEvents(services)).all(only('POST'));
 }
 
 async function list(peers: Peers, principal: Principal, url: URL): Promise<z.output<typeof sessionList>> {

@@ -13,6 +13,7 @@ import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { UsageRecord } from '../telemetry/usage.js';
 import { Attachment } from './attachment.js';
+import { createBackend, type SayForBackend } from './backend.js';
 import { Books } from './books.js';
 import { Chronicle, type Ending } from './chronicle.js';
 import { createDrain, type Drain } from './drain.js';
@@ -63,6 +64,7 @@ export class Session {
   readonly callId: string | undefined;
   /** Who sees what passes. */
   readonly taps = createTaps();
+  readonly say: SayForBackend;
   readonly #services: SessionServices;
   readonly #client: Leg | null;
   readonly #reach: Reach;
@@ -89,6 +91,8 @@ export class Session {
     this.#books = new Books(services.metrics);
     this.#chronicle = new Chronicle(admission, transport, this.#books, services);
     if (this.#chronicle.activity) this.taps.add(this.#chronicle.activity.tap);
+    const running = () => (this.#chronicle.isReady ? this.#attachment : null);
+    this.say = createBackend(this.taps, services.clock, running);
     this.#account = new Account(admission.budget, {
       warn: (warning) => this.#front.notify('relay.quota_warning', warning),
       turns: () => this.#attachment?.turns ?? null,
@@ -140,13 +144,9 @@ export class Session {
     return this.#client?.quietMs(now) ?? 0;
   }
 
-  overview(): Overview {
-    return this.#lookout.overview();
-  }
+  readonly overview = (): Overview => this.#lookout.overview();
 
-  ask(): void {
-    this.#client?.ask();
-  }
+  readonly ask = (): void => this.#client?.ask();
 
   /** Reaches upstream and goes on with what was reached; ends the session when that fails. */
   async open(): Promise<void> {

@@ -42,7 +42,7 @@ export const transcriptionCodes = new Set([
 ]);
 
 /** What backends do with live sessions. */
-export const controlVerbs = ['list', 'show', 'end', 'revoke'] as const;
+export const controlVerbs = ['list', 'show', 'events', 'end', 'revoke'] as const;
 /** One of them. */
 export type ControlVerb = (typeof controlVerbs)[number];
 

@@ -44,6 +44,7 @@ function process(...digits: string[]) {
       quietMs: () => 0,
       ask: () => undefined,
       overview: () => null as never,
+      say: () => null,
       drain: () => undefined,
       end(id: string, initiator: string) {
         ends.push([one, id, initiator]);
@@ -60,6 +61,7 @@ function process(...digits: string[]) {
     home,
     streams,
     follow,
+    say: () => ({ outcome: 'not_open' }),
   });
   /** Asks it as its leader does: over a line. */
   const { near } = pair({}, { asked: (question) => control(command.parse(question)) });

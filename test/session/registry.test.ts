@@ -19,6 +19,7 @@ function session(registry: SessionRegistry, subject: string) {
     quietMs: () => 0,
     ask: () => undefined,
     overview: () => null as never,
+    say: () => null,
     drain: () => undefined,
     end(id: string) {
       ends.push(id);

@@ -1,0 +1,139 @@
+/** What a backend may say in a live session. It is the server: what it says is judged for its form, and shown to no client. */
+
+import { relayPrefix } from '../protocol/catalogue.js';
+import type { Json, JsonObject } from '../protocol/event.js';
+import { type Fault, invalid, missing, quoted } from './faults.js';
+import { fieldOf, isObject } from './shape.js';
+
+/** A list that was let pass: the events, and beside each the id that its sender has given it, or null. */
+export interface Judged {
+  readonly events: readonly JsonObject[];
+  readonly ids: readonly (string | null)[];
+}
+
+const eventId = /^[A-Za-z0-9_.:-]{1,512}$/;
+const itemId = /^[A-Za-z0-9_-]{1,64}$/;
+const roles: readonly unknown[] = ['user', 'assistant', 'system'];
+
+/** Looks at one event; `at` names a field of it as its sender does. */
+type Judge = (event: JsonObject, at: (field: string) => string, where: Where) => Fault | null;
+
+/** Where it is said. */
+export interface Where {
+  /** In a call, whose browser sees the items of the conversation itself. */
+  readonly isCall: boolean;
+}
+
+const judges: ReadonlyMap<Json | undefined, Judge> = new Map<string, Judge>([
+  ['conversation.item.create', judgeItem],
+  ['conversation.item.delete', (event, at) => named(event, 'item_id', at)],
+  [
+    'conversation.item.truncate',
+    (event, at) => named(event, 'item_id', at) ?? count(event, 'content_index', at) ?? count(event, 'audio_end_ms', at),
+  ],
+  ['response.create', judgeResponse],
+  [
+    'response.cancel',
+    (event, at) => (fieldOf(event, 'response_id') === undefined ? null : named(event, 'response_id', at)),
+  ],
+  ['input_audio_buffer.clear', () => null],
+  [
+    'output_audio_buffer.clear',
+    (_event, at, { isCall }) => (isCall ? null : notAllowed(at('type'), "'output_audio_buffer.clear' is for calls.")),
+  ],
+]);
+
+/** Judges a list before anything of it is sent; the first fault is that of the whole list. */
+export function judgeBackend(list: readonly Json[], where: Where, isSingle: boolean): Judged | Fault {
+  const ids: (string | null)[] = [];
+  const events: JsonObject[] = [];
+  for (const [index, event] of list.entries()) {
+    const at = (field: string) => (isSingle ? field : `events[${index}].${field}`);
+    if (!isObject(event)) return invalid(isSingle ? 'event' : `events[${index}]`, 'an object');
+    const { event_id: given = null, ...rest } = event;
+    const type = fieldOf(event, 'type');
+    if (type === undefined) return missing(at('type'));
+    const judge = judges.get(type);
+    if (!judge) return notAllowed(at('type'), `A backend cannot send ${quoted(type, 'an event of this type')}.`);
+    const fault = judge(rest, at, where);
+    if (fault) return fault;
+    const isOwn = typeof given === 'string' && eventId.test(given) && !given.startsWith(relayPrefix);
+    if (isOwn && ids.includes(given)) return invalid(at('event_id'), 'an id that no other event of the list has');
+    ids.push(isOwn ? given : null);
+    events.push(rest);
+  }
+  return { events, ids };
+}
+
+/** Whether a list was not let pass. */
+export function isFault(judged: Judged | Fault): judged is Fault {
+  return 'code' in judged;
+}
+
+function judgeItem(event: JsonObject, at: (field: string) => string, { isCall }: Where): Fault | null {
+  const item = fieldOf(event, 'item');
+  if (item === undefined) return missing(at('item'));
+  if (!isObject(item)) return invalid(at('item'), 'an object');
+  const type = fieldOf(item, 'type');
+  if (type === undefined) return missing(at('item.type'));
+  if (typeof type !== 'string') return invalid(at('item.type'), 'a string');
+  // Who answers a call of a tool is whose the tool is.
+  if (type === 'function_call_output') {
+    return {
+      code: 'item_not_allowed',
+      message: 'This call is not for a backend to answer.',
+      param: at('item.call_id'),
+    };
+  }
+  const id = fieldOf(item, 'id');
+  const isFree = id === undefined || id === null || (typeof id === 'string' && itemId.test(id));
+  if (!isFree || (typeof id === 'string' && id.startsWith(relayPrefix))) {
+    return invalid(at('item.id'), 'at most 64 of A-Z a-z 0-9 _ -, not beginning as ids of the relay do');
+  }
+  const previous = fieldOf(event, 'previous_item_id');
+  if (previous !== undefined && previous !== null && typeof previous !== 'string') {
+    return invalid(at('previous_item_id'), 'the id of an item');
+  }
+  if (type !== 'message') return null;
+  const role = fieldOf(item, 'role');
+  if (role === undefined) return missing(at('item.role'));
+  if (!roles.includes(role)) return invalid(at('item.role'), 'user, assistant or system');
+  if (!Array.isArray(fieldOf(item, 'content'))) return missing(at('item.content'));
+  if (isCall && role === 'system') {
+    return notAllowed(at('item.role'), 'The browser of a call would see what is said to the model there.');
+  }
+  return null;
+}
+
+function judgeResponse(event: JsonObject, at: (field: string) => string, { isCall }: Where): Fault | null {
+  const response = fieldOf(event, 'response');
+  if (response === undefined || response === null) return null;
+  if (!isObject(response)) return invalid(at('response'), 'an object');
+  const metadata = fieldOf(response, 'metadata');
+  if (metadata !== undefined && metadata !== null && !isObject(metadata)) {
+    return invalid(at('response.metadata'), 'an object');
+  }
+  if (isCall && fieldOf(response, 'conversation') === 'none') {
+    return notAllowed(
+      at('response.conversation'),
+      'The browser of a call would see an answer beside the conversation.',
+    );
+  }
+  return null;
+}
+
+function named(event: JsonObject, field: string, at: (field: string) => string): Fault | null {
+  const value = fieldOf(event, field);
+  if (value === undefined) return missing(at(field));
+  return typeof value === 'string' && value.length <= 512 ? null : invalid(at(field), 'an id');
+}
+
+function count(event: JsonObject, field: string, at: (field: string) => string): Fault | null {
+  const value = fieldOf(event, field);
+  if (value === undefined) return missing(at(field));
+  return Number.isSafeInteger(value) && (value as number) >= 0 ? null : invalid(at(field), 'a whole number');
+}
+
+function notAllowed(param: string, message: string): Fault {
+  return { code: 'event_not_allowed', message, param };
+}
