@@ -111,3 +111,18 @@ describe('the ledger of audio', () => {
     ]);
   });
 });
+
+it('a region goes away with its connections, and comes back', async () => {
+  const emulator = await emulate();
+  const caller = await call(emulator);
+  await caller.until('session.created');
+  const faults = [
+    { fault: 'reset', count: 1_000_000 },
+    { fault: 'die_mid_response', now: true },
+  ];
+  await fetch(`${emulator.url}/emulator/faults`, { method: 'POST', body: JSON.stringify(faults) });
+  expect((await caller.closed).code).toBe(1006);
+  for (let count = 0; count < 3; count++) await expect(call(emulator)).rejects.toThrow();
+  await fetch(`${emulator.url}/emulator/faults`, { method: 'DELETE' });
+  await (await call(emulator)).until('session.created');
+});
