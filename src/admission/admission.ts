@@ -1,9 +1,9 @@
 /** Deciding who may come in, and on what terms: one list of steps, the same for every door. */
 
-import type { Principal } from '../auth/principal.js';
 import type { InstanceLimits } from '../config/file.js';
 import type { Profile } from '../policy/profile.js';
 import { publicId } from '../uuid.js';
+import { type Bearer, createBearer } from './bearer.js';
 import type { Budget } from './budget.js';
 import { type AdmissionServices, type AdmissionStep, Candidate, type Wishes } from './candidate.js';
 import { knock, model, origin, profile, room, upstream, who } from './judging.js';
@@ -11,10 +11,9 @@ import type { Guest, Request } from './recognise.js';
 import { address, connect, issuer, seat, secret, user } from './taking.js';
 
 /** What was decided about one client, with what its session lives with until it ends. */
-export interface Admission extends Wishes {
+export interface Admission extends Wishes, Bearer {
   /** The relay's own id of the session, `sess_…`: in the log, and the only one the client sees. */
   readonly id: string;
-  readonly principal: Principal;
   readonly profile: Profile;
   /** The instance's limits when it came in; what is read later is for those who come later. */
   readonly limits: InstanceLimits;
@@ -79,10 +78,14 @@ export async function admit(
     throw error;
   }
   const { guest, settings, profile, model, budget } = candidate;
+  const bearer = createBearer(guest.principal, services);
   return {
     id,
     ...wishes,
-    principal: guest.principal,
+    get principal() {
+      return bearer.principal;
+    },
+    authenticate: bearer.authenticate,
     profile,
     limits: settings.limits,
     model,

@@ -84,16 +84,22 @@ export async function authenticate(
   const guest = await recognise(request, services, purpose);
   const { principal } = guest;
   request.user = principal;
-  // The leeway is for clocks that differ; a session that ends in its first second would help nobody.
-  if (principal.expiresAt * 1000 <= Date.now()) {
+  try {
+    checkStillGood(principal, revocations);
+  } catch (error) {
     connects.late(principal);
-    throw new RelayError('token_expired', 'The token has run out; get a new one.');
-  }
-  if (revocations.covers(principal)) {
-    connects.late(principal);
-    throw new RelayError('revoked', 'The token was withdrawn; get a new one.');
+    throw error;
   }
   return guest;
+}
+
+/** Refuses a token that ran out or was withdrawn, though it is genuine. */
+export function checkStillGood(principal: Principal, revocations: Recognition['revocations']): void {
+  // The leeway is for clocks that differ; a session that ends in its first second would help nobody.
+  if (principal.expiresAt * 1000 <= Date.now()) {
+    throw new RelayError('token_expired', 'The token has run out; get a new one.');
+  }
+  if (revocations.covers(principal)) throw new RelayError('revoked', 'The token was withdrawn; get a new one.');
 }
 
 /** Whose credential it is; who has no valid one is counted by address. */

@@ -130,8 +130,14 @@ function isSchemed(place: CredentialPlace): boolean {
   return place === 'authorization' || place === 'query-authorization';
 }
 
+/** The credential of a token that comes by itself, in an event. Throws `unauthorized` for what cannot be one. */
+export function tokenIn(text: unknown): string {
+  if (typeof text !== 'string') throw refusal('The field "token" must hold your app token.');
+  return wellFormed('the field "token"', text);
+}
+
 function read(place: CredentialPlace, text: string): FoundCredential {
-  return { place, credential: wellFormed(place, isSchemed(place) ? bearer(place, text) : text) };
+  return { place, credential: wellFormed(names[place], isSchemed(place) ? bearer(place, text) : text) };
 }
 
 /** The credential after the scheme, which is compared without case (RFC 9110 section 11.1). */
@@ -142,12 +148,12 @@ function bearer(place: CredentialPlace, text: string): string {
   return text.slice(7).replace(/^ +/, '');
 }
 
-function wellFormed(place: CredentialPlace, text: string): string {
-  if (text.length > maxCredentialBytes) throw refusal(`The credential in ${names[place]} is over 16 KB.`);
+function wellFormed(where: string, text: string): string {
+  if (text.length > maxCredentialBytes) throw refusal(`The credential in ${where} is over 16 KB.`);
   const credential = text.startsWith('ek_') ? text.slice(3) : text;
-  if (credential === '') throw refusal(`The credential in ${names[place]} is empty.`);
+  if (credential === '') throw refusal(`The credential in ${where} is empty.`);
   if (!credentialText.test(credential)) {
-    throw refusal(`The credential in ${names[place]} contains white space or other characters that no token has.`);
+    throw refusal(`The credential in ${where} contains white space or other characters that no token has.`);
   }
   return credential;
 }

@@ -32,8 +32,8 @@ export interface ConnectionOptions {
   /** Address of the relay, such as `https://relay.example`. */
   readonly url: string;
   /**
-   * The user's token, or a client secret. Asked for before every connection; `isRefused` is true when the last one was
-   * not accepted or ran out: the same one again ends it.
+   * The user's token, or a client secret. Asked for before every connection, and while one lives when its token is about to
+   * run out; `isRefused` is true when the last one was not accepted or ran out: the same one again ends it.
    */
   readonly token: (isRefused: boolean) => string | Promise<string>;
   readonly transport: OpenTransport;
@@ -74,6 +74,8 @@ export class Connection {
   #hasWorked = false;
   #tokenIsRefused = false;
   #token = '';
+  /** What a session was asked to go on with, until it says that it does. */
+  #nextToken = '';
   #announced: { code: string; retryAfterMs: number | undefined } | null = null;
 
   constructor(options: ConnectionOptions, handlers: ConnectionHandlers) {
@@ -190,6 +192,8 @@ export class Connection {
       this.#opened();
     }
     this.#handlers.received(event);
+    if (event.type === 'relay.session_expiring' && event.reason === 'token_expired') void this.#renew(this.#epoch);
+    if (event.type === 'relay.authenticated') this.#token = this.#nextToken;
     if (event.type !== 'error') return;
     // An error with `retryable` is the relay's announcement of the end; all others leave the session open.
     type Announced = { code?: string | null; message?: string; retryable?: boolean; retry_after_ms?: number };
@@ -198,6 +202,23 @@ export class Connection {
     // A cancel that crossed the end of the answer has done what it should.
     if (code === 'response_cancel_not_active') return;
     this.#handlers.failed({ code: code ?? 'error', message, isFinal: retryable !== undefined });
+  }
+
+  /** Goes on with another token. Where there is none the session ends when it would have, and is begun anew. */
+  async #renew(epoch: number): Promise<void> {
+    try {
+      const given: unknown = await this.#options.token(false);
+      const token = typeof given === 'string' ? given.trim() : '';
+      const problem = problemOf(token);
+      if (epoch !== this.#epoch) return;
+      if (problem) this.#handlers.failed({ code: 'unusable_token', message: problem, isFinal: false });
+      else {
+        this.#nextToken = token;
+        this.#transport?.send({ type: 'relay.authenticate', token });
+      }
+    } catch (error) {
+      if (epoch === this.#epoch) this.#handlers.failed({ code: 'no_token', message: messageOf(error), isFinal: false });
+    }
   }
 
   #ended({ code, reason, message, retryAfterMs }: TransportEnd, hadNewToken: boolean, problem = 'unreachable'): void {

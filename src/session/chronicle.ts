@@ -194,6 +194,11 @@ export class Chronicle {
     if (passed) this.#log.debug({ session: id, requestId, ...passed }, 'session.events');
   }
 
+  /** Another token holds, and the session until then. */
+  renewed(expiresAt: number): void {
+    this.#log.info({ ...this.#identity, expiresAt }, 'session.renewed');
+  }
+
   held(why: Hold, heldSeconds: number): void {
     this.#log.info({ ...this.#identity, why, heldSeconds }, 'session.held');
   }

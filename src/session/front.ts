@@ -41,7 +41,8 @@ export interface Front {
   withdrawn(eventId: string): void;
   /** From now on the client may ask for an answer only where `mayAsk`. */
   drain(mayAsk: () => boolean): void;
-  refuse(refusal: Refusal): void;
+  /** One that is nobody's `fault` is not counted. */
+  refuse(refusal: Refusal, isFaultless?: boolean): void;
   /** A `relay.*` event, for a client that asked for them. */
   notify(type: string, fields: JsonObject): void;
   /** What a tool has brought for the client: a `relay.*` event, or one that its profile has asked for in its place. */
@@ -116,7 +117,7 @@ export function createFront(client: Leg, ports: FrontPorts): Front {
     },
     withdrawn: (eventId) => policy.withdrawn(eventId),
     drain: (mayAsk) => policy.drain(mayAsk),
-    refuse: (refusal) => replies.refuse(refusal),
+    refuse: (refusal, isFaultless) => replies.refuse(refusal, isFaultless),
     notify: (type, fields) => replies.notify(type, fields),
     tell(type, fields) {
       if (relayEvents || !type.startsWith('relay.')) replies.answer({ type, event_id: replies.eventId(), ...fields });

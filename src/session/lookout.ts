@@ -1,10 +1,12 @@
 /** What of a session is a matter of time, looked at once a second: whether its peers are there, how long it may go on, and the end. */
 
 import type { Admission } from '../admission/admission.js';
-import { type Moment, wallOf } from '../clock.js';
+import { type Moment, moment, wallOf } from '../clock.js';
 import type { ExitId } from '../errors.js';
 import type { Leg } from '../legs/leg.js';
+import type { Refusal, Step } from '../protocol/event.js';
 import type { Initiator } from '../telemetry/labels.js';
+import type { Metrics } from '../telemetry/metrics.js';
 import type { Attachment } from './attachment.js';
 import type { Chronicle, Ending } from './chronicle.js';
 import type { Front } from './front.js';
@@ -12,11 +14,13 @@ import { createHeldWatch } from './held.js';
 import { announced, type Deadline, deadlineOf, type Facts, noDeadline, overdue } from './overdue.js';
 import { type Overview, overviewOf, stateOf } from './overview.js';
 import type { Pipe } from './pipe.js';
+import { createRenewal } from './renewal.js';
 import type { Account } from './spending.js';
 
 /** What a lookout needs of its session. */
 interface LookoutPorts {
   readonly admission: Admission;
+  readonly metrics: Metrics;
   readonly client: Leg | null;
   readonly up: Pipe;
   readonly front: Front;
@@ -27,19 +31,26 @@ interface LookoutPorts {
   end(id: ExitId, initiator: Initiator, ending: Ending): void;
 }
 
-const expiryNoticeSeconds = 60;
+const expiryNoticeMs = 60_000;
 
 export class Lookout {
+  /** Takes the tokens with which the client goes on; null for one that did not ask for what answers them. */
+  readonly renewal: Step | null;
   readonly #ports: LookoutPorts;
   readonly #watchHeld;
   #deadline: Deadline = noDeadline;
   #lastActiveAt: number;
-  #isExpiryAnnounced = false;
+  #noticeMs = expiryNoticeMs;
+  /** The end that the client was warned of, in seconds since 1970. */
+  #announcedEnd: number | null = null;
 
   constructor(ports: LookoutPorts) {
-    const { chronicle, front } = ports;
+    const { admission, metrics, chronicle, front } = ports;
     this.#ports = ports;
     this.#lastActiveAt = chronicle.started.now;
+    const refuse = (refusal: Refusal) => front.refuse(refusal, true);
+    const renewed = () => this.#renewed(moment());
+    this.renewal = admission.relayEvents ? createRenewal({ admission, metrics, refuse, renewed }) : null;
     // The client may want to know, and so may the operator.
     this.#watchHeld = createHeldWatch((why, seconds) => {
       front.notify('relay.held', { why, seconds });
@@ -116,13 +127,29 @@ export class Lookout {
     };
   }
 
+  /** Another token holds from now on: the end may have moved, either way. */
+  #renewed(at: Moment): void {
+    const { admission, front, chronicle, state } = this.#ports;
+    if (state() === 'closed') return;
+    // Who gets tokens of half a minute would otherwise be asked for the next one every second.
+    this.#noticeMs = Math.min(expiryNoticeMs, this.#leftMs(at) / 2);
+    const { expiresAt } = announced(this.#deadline, admission.principal.expiresAt * 1000);
+    chronicle.renewed(expiresAt);
+    front.notify('relay.authenticated', { expires_at: expiresAt });
+  }
+
+  #leftMs({ now, wall }: Moment): number {
+    return Math.min(this.#deadline.at - now, this.#ports.admission.principal.expiresAt * 1000 - wall);
+  }
+
   #announceExpiry({ now, wall }: Moment): void {
     const { admission, front } = this.#ports;
     const tokenEndsAt = admission.principal.expiresAt * 1000;
-    const left = Math.min(this.#deadline.at - now, tokenEndsAt - wall);
-    if (this.#isExpiryAnnounced || left > expiryNoticeSeconds * 1000) return;
-    this.#isExpiryAnnounced = true;
+    const left = this.#leftMs({ now, wall });
+    if (left > this.#noticeMs) return;
     const { expiresAt, id } = announced(this.#deadline, tokenEndsAt);
+    if (expiresAt === this.#announcedEnd) return;
+    this.#announcedEnd = expiresAt;
     front.notify('relay.session_expiring', { expires_at: expiresAt, reason: id });
   }
 }

@@ -185,7 +185,7 @@ export class Session {
     this.#attachment = attachment;
     this.#chronicle.reached(reached, attachment.at);
     const expiry = createExpiry(() => this.end('session_expired', 'upstream'));
-    const parts = { attachment, expiry, taps: this.taps, tools: this.#tools };
+    const parts = { attachment, expiry, taps: this.taps, tools: this.#tools, renewal: this.#lookout.renewal };
     const { up, down, session } = this.#front.connect(parts);
     if (this.#client) this.#up.connect({ from: this.#client, to: reached.leg, steps: up, limits: this.#front.limits });
     attachment.down.connect({ from: reached.leg, to: this.#client, steps: down, limits: null });

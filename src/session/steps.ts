@@ -19,6 +19,8 @@ export interface Parts {
   readonly taps: Taps;
   /** Sees what tools are called; null where there are none. */
   readonly tools: Runner | null;
+  /** Takes the tokens with which a client goes on; null for one that may not. */
+  readonly renewal: Step | null;
   /** Looks whether upstream says that the session's time is up. */
   readonly expiry: Step;
 }
@@ -31,10 +33,11 @@ export interface Lists {
 
 /** Of a session whose client talks through the relay. */
 export function relayed(parts: Parts & { limits: Limits; policy: Policy; interruption: Interruption }): Lists {
-  const { attachment, taps, tools, limits, policy, interruption, expiry } = parts;
+  const { attachment, taps, tools, limits, policy, interruption, renewal, expiry } = parts;
   const { asks, meter, configuring, see } = attachment;
   return {
     up: [
+      ...(renewal ? [renewal] : []),
       taps.step('sent'),
       limits.responses,
       policy.up,

@@ -52,17 +52,20 @@ export function createTools({
   front,
   attachment,
 }: ToolParts): Runner | null {
-  const { id, requestId, principal, profile } = admission;
+  const { id, requestId, profile } = admission;
   const { limits, client } = profile;
   const { imposed } = front;
   if (!Array.isArray(imposed.session.tools) && !isObject(imposed.session.prompt)) return null;
   const perMinute = limits.tool_calls_per_minute;
   const rate = { perSecond: perMinute / 60, burst: perMinute };
-  const user = userKey(principal);
+  const user = userKey(admission.principal);
   const caller = {
     session: { id, citable: new Bounded<true>(mostCitable) },
     requestId,
-    principal,
+    // Looked at by each call: the user may have another token by then.
+    get principal() {
+      return admission.principal;
+    },
     traceparent: chronicle.traceparent,
   };
   return createRunner(
@@ -74,9 +77,9 @@ export function createTools({
         keep: () => attachment()?.asks.keep() ?? nothing.drop,
       },
       say: (body) => attachment()?.say(body),
-      take: () => tooling.places.take(principal, limits.tools_at_once),
+      take: () => tooling.places.take(admission.principal, limits.tools_at_once),
       count: () => tooling.rates.add(user, rate) === 0,
-      toSay: (text) => saying(imposed.session.instructions, renderText(text, principal.claims)),
+      toSay: (text) => saying(imposed.session.instructions, renderText(text, admission.principal.claims)),
       called: (report) => chronicle.called(report),
       outputRefused: (callId, code) => chronicle.outputRefused(callId, code),
       waited: (ms) => course.waited(ms),

@@ -106,6 +106,71 @@ describe('a connection', () => {
     expect(token.mock.calls).toEqual([[false], [false], [true]]);
   });
 
+  async function expiring(token: (isRefused: boolean) => string | Promise<string>, reason = 'token_expired') {
+    const transport = fakeTransport();
+    const failed = vi.fn();
+    const handlers = { ...quiet(), failed };
+    const connection = new Connection({ url: 'http://relay', token, transport: transport.open }, handlers);
+    connection.start();
+    await vi.advanceTimersByTimeAsync(0);
+    const { handlers: relay, sent } = transport.last();
+    relay.received(session());
+    await vi.advanceTimersByTimeAsync(20_000);
+    relay.received({ type: 'relay.session_expiring', reason, expires_at: 1 });
+    await vi.advanceTimersByTimeAsync(0);
+    return { transport, connection, failed, relay, sent };
+  }
+
+  it('goes on with another token when its own is about to run out', async () => {
+    const given = ['first', 'second', 'third', 'third'];
+    const token = vi.fn((_isRefused: boolean) => given.shift() as string);
+    const { transport, connection, relay, sent, failed } = await expiring(token);
+    expect(sent).toEqual([{ type: 'relay.authenticate', token: 'second' }]);
+    relay.received({ type: 'relay.authenticated', expires_at: 2 });
+    relay.received({ type: 'relay.session_expiring', reason: 'token_expired', expires_at: 2 });
+    await vi.advanceTimersByTimeAsync(0);
+    expect(sent).toEqual(['second', 'third'].map((one) => ({ type: 'relay.authenticate', token: one })));
+    relay.received({ type: 'relay.authenticated', expires_at: 3 });
+    expect(token.mock.calls).toEqual([[false], [false], [false]]);
+    expect(transport.opened).toHaveLength(1);
+    expect(failed).not.toHaveBeenCalled();
+    // The one that it went on with has run out, and there is no other.
+    transport.endWith('token_expired');
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(transport.opened).toHaveLength(1);
+    expect(connection.state).toBe('idle');
+  });
+
+  it('stays as it is when the other token is refused, cannot be had or cannot be one', async () => {
+    const bad = [() => 'refused', () => Promise.reject(new Error('no backend')), () => 'two words'];
+    const codes = ['renewal_refused', 'no_token', 'unusable_token'];
+    for (const [index, other] of bad.entries()) {
+      const given: (() => string | Promise<string>)[] = [() => 'first', other, () => 'refused'];
+      const { transport, connection, relay, failed } = await expiring(async () => (given.shift() as () => string)());
+      if (index === 0)
+        relay.received({ type: 'error', error: { code: 'renewal_refused', message: 'said by the test' } });
+      expect(failed.mock.calls).toEqual([[expect.objectContaining({ code: codes[index], isFinal: false })]]);
+      expect(connection.state).toBe('open');
+      expect(transport.last().isClosed).toBe(false);
+      transport.endWith('token_expired');
+      await vi.advanceTimersByTimeAsync(0);
+      expect(transport.opened.map(({ token }) => token)).toEqual(['first', 'refused']);
+    }
+  });
+
+  it('asks for no token when the session itself is at its end, nor sends one that comes after', async () => {
+    const token = vi.fn(() => 'a');
+    await expiring(token, 'session_expired');
+    expect(token).toHaveBeenCalledOnce();
+    let give = (_token: string) => undefined as unknown;
+    const given: (string | Promise<string>)[] = ['a', new Promise<string>((resolve) => (give = resolve))];
+    const { connection, sent } = await expiring(() => given.shift() as string);
+    connection.stop();
+    give('late');
+    await vi.advanceTimersByTimeAsync(0);
+    expect(sent).toEqual([]);
+  });
+
   it('waits as long as the relay says', async () => {
     const transport = fakeTransport();
     const connection = new Connection({ url: 'http://relay', token: () => 'a', transport: transport.open }, quiet());
