@@ -26,6 +26,17 @@ async function ask({ url }: Served, below = '', method = 'GET', token = backend)
   return { status: answer.status, body: (await answer.json()) as any };
 }
 
+async function say({ url }: Served, id: string) {
+  const headers = { authorization: `Bearer ${backend}`, connection: 'close', 'idempotency-key': 'one' };
+  const content = [{ type: 'input_text', text: 'Be brief.' }];
+  const body = JSON.stringify({
+    type: 'conversation.item.create',
+    item: { type: 'message', role: 'system', content },
+  });
+  const answer = await fetch(`${url}/v1/relay/sessions/${id}/events`, { method: 'POST', headers, body });
+  return { status: answer.status, isReplayed: answer.headers.has('idempotency-replayed') };
+}
+
 function logged(relay: Served, message: string): Record<string, unknown>[] {
   return relay.lines.filter((line) => line.includes(`"${message}"`)).map((line) => JSON.parse(line));
 }
@@ -48,6 +59,18 @@ describe('the live sessions of a relay of two workers', { timeout: 30_000 }, () 
     for (const id of ids) expect(await ask(relay, `/${id}`)).toMatchObject({ status: 200, body: { id } });
     const globex = sign('backend', { scope: 'relay.sessions.read', tenant: 'globex' });
     for (const id of ids) expect((await ask(relay, `/${id}`, 'GET', globex)).status).toBe(404);
+    // Whichever worker a repeat reaches, it is the one that has the session which knows the key.
+    for (const { id } of sessions) {
+      const answers = [await say(relay, id), await say(relay, id), await say(relay, id)];
+      expect(answers.map(({ status, isReplayed }) => [status, isReplayed])).toEqual([
+        [202, false],
+        [202, true],
+        [202, true],
+      ]);
+    }
+    for (const { client } of sessions) expect((await client.ask('Hi')).status).toBe('completed');
+    const items = emulator.control.received.events('conversation.item.create');
+    expect(items.filter(({ body }) => JSON.stringify(body).includes('Be brief.'))).toHaveLength(sessions.length);
     for (const { id, client } of sessions) {
       expect(await ask(relay, `/${id}`, 'DELETE')).toMatchObject({ status: 200, body: { id, ended: true } });
       expect(await client.closed).toEqual({ code: 1008, reason: 'ended_by_backend' });
