@@ -1,9 +1,7 @@
-import type { Socket } from 'node:net';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import type { Emulator } from '../../src/emulator/emulator.js';
 import { closing, connectRaw, frame, opcode, type RawClient } from '../support/raw.js';
-import { startTestEmulator, startTestRelay, type TestRelay } from '../support/relay.js';
-import { strikeBefore } from '../support/turns.js';
+import { startTestEmulator, startTestRelay } from '../support/relay.js';
+import { cutAll, type Stage, sockets, strikeBefore, strikes } from '../support/turns.js';
 
 const { continuation, text, close, ping, pong } = opcode;
 const clear = '{"type":"input_audio_buffer.clear"}';
@@ -11,37 +9,6 @@ const append = JSON.stringify({ type: 'input_audio_buffer.append', audio: Buffer
 
 /** Every second turn: all of them take as long as there is patience for here. */
 const stride = 2;
-
-/** The process's sockets with this port at one end, which are the relay's own where `isNear`. */
-function sockets(url: string, isNear: boolean): Socket[] {
-  const port = Number(new URL(url).port);
-  // Not in the type definitions; the only way to a socket that belongs to somebody else.
-  const handles = (process as unknown as { _getActiveHandles(): object[] })._getActiveHandles();
-  return handles.filter(
-    (handle): handle is Socket =>
-      'remotePort' in handle && (handle as Socket)[isNear ? 'localPort' : 'remotePort'] === port,
-  );
-}
-
-/** Cuts every connection of a kind but those of the bystander. */
-function cutAll(all: Socket[], spared: ReadonlySet<Socket>, how: 'destroy' | 'resetAndDestroy' | 'end'): void {
-  for (const socket of all) if (!spared.has(socket)) socket[how]();
-}
-
-/** Each end of both legs, and the ways in which it goes. */
-const strikes = {
-  'the client’s end of its leg is reset': ({ server }: Stage) => [sockets(server.address, false), 'resetAndDestroy'],
-  'the client’s end of its leg is closed': ({ server }: Stage) => [sockets(server.address, false), 'end'],
-  'the relay’s end of the client’s leg is lost': ({ server }: Stage) => [sockets(server.address, true), 'destroy'],
-  'the relay’s end of upstream’s leg is lost': ({ emulator }: Stage) => [sockets(emulator.url, false), 'destroy'],
-  'upstream’s end of its leg is reset': ({ emulator }: Stage) => [sockets(emulator.url, true), 'resetAndDestroy'],
-  'upstream’s end of its leg is closed': ({ emulator }: Stage) => [sockets(emulator.url, true), 'end'],
-} as const satisfies Record<string, (stage: Stage) => [Socket[], 'destroy' | 'resetAndDestroy' | 'end']>;
-
-interface Stage {
-  readonly emulator: Emulator;
-  readonly server: TestRelay;
-}
 
 let lives = 0;
 
