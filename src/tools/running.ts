@@ -3,6 +3,7 @@
 import { RequestError, type RequestProblem } from '../outbound/request.js';
 import type { ServedTool } from '../policy/tools.js';
 import type { Json } from '../protocol/event.js';
+import { readJson } from '../protocol/json.js';
 import { didFail, givenUp, timedOut } from './texts.js';
 import type { Tool, ToolCall, ToolErrorKind, ToolResult } from './tool.js';
 
@@ -90,11 +91,11 @@ export function brought(tool: ServedTool, text: string, facts: Facts): ToolResul
   };
 }
 
+/** What a value that clients are told may be: one that is nested too deep could not be written again. */
+const tellable = { depth: 32, keys: Number.POSITIVE_INFINITY, allows: 'any' } as const;
+
 /** The JSON value of a text, or else the text. */
 function jsonOr(text: string): Json {
-  try {
-    return JSON.parse(text) as Json;
-  } catch {
-    return text;
-  }
+  const reading = readJson(text, tellable);
+  return reading.fault === null ? reading.value : text;
 }
