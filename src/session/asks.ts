@@ -43,6 +43,8 @@ export interface Asks {
   up(event: RealtimeEvent): RealtimeEvent | null;
   /** Looks at an event of upstream. */
   down(event: RealtimeEvent): void;
+  /** Asks for what is owed, if that is in nobody's way; to be called when whoever may owe more has seen the event, too. */
+  look(): void;
   /** Asks for a response as soon as that is in nobody's way. */
   want(want: Want): Placed;
   /** Keeps back the client's next `response.create` until what is returned is called: what it is about is not complete. */
@@ -115,7 +117,7 @@ class LegAsks implements Asks {
 
   constructor(ports: AskPorts) {
     this.#ports = ports;
-    this.#floor = createFloor(ports.clock, () => this.#look());
+    this.#floor = createFloor(ports.clock, () => this.look());
   }
 
   get isOwing(): boolean {
@@ -154,14 +156,13 @@ class LegAsks implements Asks {
     if (body === null) return;
     this.#floor.heard(type);
     onDown.get(type)?.(this, body);
-    if (this.isOwing) this.#look();
   }
 
   want(want: Want): Placed {
     const owed: Owed = { want, isAcknowledged: false, isOvertaken: false, tries: 0 };
     this.#owed.push(owed);
     if (this.#owed.length > most) this.#end(owed, 'refused');
-    this.#look();
+    this.look();
     return {
       acknowledged() {
         owed.isAcknowledged = true;
@@ -178,7 +179,7 @@ class LegAsks implements Asks {
       isKeeping = false;
       if (--this.#keeping > 0 || this.#kept === null) return;
       this.#kept.isDue = true;
-      this.#look();
+      this.look();
     };
   }
 
@@ -189,9 +190,8 @@ class LegAsks implements Asks {
     for (const owed of [...this.#owed]) this.#end(owed, 'dropped');
   }
 
-  /** Asks for what is next, if that is in nobody's way. */
-  #look(): void {
-    if (this.isBusy || this.#again) return;
+  look(): void {
+    if (!this.isOwing || this.isBusy || this.#again) return;
     if (this.#kept?.isDue) {
       const { event } = this.#kept;
       this.#kept = null;
@@ -261,7 +261,7 @@ class LegAsks implements Asks {
     // What upstream is busy with is over with a `response.done`; where none is to come, this must do.
     this.#again ??= this.#ports.clock.at(againMs, () => {
       this.#again = null;
-      this.#look();
+      this.look();
     });
   }
 

@@ -139,6 +139,12 @@ export class Attachment {
     return this.meter.down(event);
   };
 
+  /** Comes behind the tools: what a response called is answered before anything else is asked for. */
+  readonly asking: Step = (event) => {
+    if (event.body) this.asks.look();
+    return event;
+  };
+
   /**
    * Once a second: looks after the leg. `isHeldUp` is true while upstream takes nothing, and so cannot answer.
    * @returns whether upstream was heard since the last look

@@ -34,7 +34,7 @@ export interface Lists {
 /** Of a session whose client talks through the relay. */
 export function relayed(parts: Parts & { limits: Limits; policy: Policy; interruption: Interruption }): Lists {
   const { attachment, taps, tools, limits, policy, interruption, renewal, expiry } = parts;
-  const { asks, meter, configuring, see } = attachment;
+  const { asks, meter, configuring, see, asking } = attachment;
   return {
     up: [
       ...(renewal ? [renewal] : []),
@@ -54,6 +54,7 @@ export function relayed(parts: Parts & { limits: Limits; policy: Policy; interru
       expiry,
       see,
       ...(tools ? [tools.down] : []),
+      asking,
       taps.step('before'),
       policy.down,
       taps.step('after'),
@@ -63,7 +64,7 @@ export function relayed(parts: Parts & { limits: Limits; policy: Policy; interru
 
 /** Of a session whose client talks to upstream, and the relay sits beside. */
 export function beside({ attachment, taps, tools, guard, expiry }: Parts & { guard: Guard }): Lists {
-  const { configuring, see } = attachment;
+  const { configuring, see, asking } = attachment;
   return {
     up: [],
     down: [
@@ -72,6 +73,7 @@ export function beside({ attachment, taps, tools, guard, expiry }: Parts & { gua
       expiry,
       see,
       ...(tools ? [tools.down] : []),
+      asking,
       taps.step('before'),
       guard.step,
     ],

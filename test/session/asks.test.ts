@@ -35,7 +35,10 @@ function start(session: JsonObject = vad, { mostRounds = 8, echoes = true } = {}
     withdrawn: (id) => withdrawn.push(id),
   });
   asks.configured(session);
-  const hear = (type: string, body: JsonObject = {}) => asks.down(eventOf({ type, ...body }));
+  const hear = (type: string, body: JsonObject = {}) => {
+    asks.down(eventOf({ type, ...body }));
+    asks.look();
+  };
   const begin = (id: string, tag?: string, rest: JsonObject = {}) =>
     hear('response.created', {
       response: { id, conversation_id: 'conv', metadata: echoes && tag ? { rly: tag } : null, ...rest },
@@ -343,6 +346,7 @@ describe('what a client asks for while a tool of the relay works', () => {
     expect(passed).toEqual([]);
     begin('resp_c2', 'of_c2');
     asks.down(eventOf({ type: 'response.done', response: { id: 'resp_c2' } }));
+    asks.look();
     expect(passed).toEqual(['c1']);
     expect(asks.isBusy).toBe(true);
     expect(asks.isOwing).toBe(false);
