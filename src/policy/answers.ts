@@ -5,7 +5,7 @@ import type { Json, JsonObject, Refusal } from '../protocol/event.js';
 import { refusalIn } from '../protocol/refused.js';
 import { type PublicSession, publicSession } from './configuration.js';
 import { clientEventId } from './end-user.js';
-import { busyCode, publicError, publicParam } from './faults.js';
+import { busyCode, publicError, publicParam, unknownCallCode } from './faults.js';
 import { sessionFields } from './profile.js';
 import { fieldOf, isObject, setAt, valueAt } from './shape.js';
 import type { Memory, Sent } from './state.js';
@@ -95,8 +95,7 @@ export class Answers {
     const cause = typeof key === 'string' ? this.#take(key) : undefined;
     cause?.undo();
     const byRelay =
-      cause === undefined &&
-      (typeof key === 'string' ? key.startsWith(relayPrefix) : error.code === busyCode && responses.retract());
+      cause === undefined && (typeof key === 'string' ? key.startsWith(relayPrefix) : this.#isOfRelay(error.code));
     if (byRelay || cause?.by === 'relay') return this.#locals(settled);
     // Upstream does not always say what it refused, and a client must not wait for ever.
     if (cause === undefined) responses.release();
@@ -113,6 +112,13 @@ export class Answers {
       { type: 'error', event_id: serverEventId(body, this.#nextEventId), error: shown },
       ...this.#locals(settled),
     ];
+  }
+
+  /** Whether an error that names no event can only be about one of the relay's own. */
+  #isOfRelay(code: Json | undefined): boolean {
+    const { responses, trusted, clientTools } = this.#memory;
+    if (code === busyCode) return responses.retract();
+    return code === unknownCallCode && !trusted && clientTools.size === 0;
   }
 
   /** An end user's view never grows, so only it is kept: upstream echoes the whole prompt in every ack. */

@@ -47,6 +47,9 @@ export function faultOf(error: z.ZodError, value: Json, at: string, expected = '
 /** What a response that is asked for while another one runs is refused with, by upstream and by the relay. */
 export const busyCode = 'conversation_already_has_active_response';
 
+/** What the output of a call is refused with that upstream does not know, or not any more. */
+export const unknownCallCode = 'invalid_tool_call_id';
+
 const unexplained = 'The model service could not carry out a request.';
 
 /** Codes of upstream that tell a client about its own doing, with words of ours: upstream's may quote the configuration. */

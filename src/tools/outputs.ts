@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { Bounded } from '../policy/bounded.js';
+import { unknownCallCode } from '../policy/faults.js';
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject } from '../protocol/event.js';
 import type { Round } from './round.js';
@@ -68,8 +69,10 @@ export function createOutputs({ say, outputRefused }: OutputPorts): Outputs {
     acknowledged(id) {
       if (typeof id === 'string') settle(id);
     },
-    refused({ event_id: id, code }) {
-      const item = typeof id === 'string' ? settle(id) : null;
+    refused({ event_id: named, code }) {
+      // Upstream does not always say what it refused; what was sent first is refused first.
+      const id = typeof named === 'string' ? named : code === unknownCallCode ? sent.first()?.[0] : undefined;
+      const item = id === undefined ? null : settle(id);
       if (typeof item?.call_id === 'string') outputRefused(item.call_id, code ?? null);
     },
     isOwn: (id) => typeof id === 'string' && own.has(id),

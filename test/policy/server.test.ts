@@ -498,3 +498,17 @@ describe('an item that the client made without naming it', () => {
     expect(erase('item_mine')).toMatchObject({ item_id: 'item_mine' });
   });
 });
+
+describe('a refusal of upstream that names no event', () => {
+  const refusal = { type: 'error', event_id: 'event_e', error: { code: 'invalid_tool_call_id', event_id: null } };
+
+  it('of the output of a call is kept from who could not have sent one', () => {
+    expect(bench().down(refusal)).toEqual([]);
+  });
+
+  it('of the output of a call is told to who may have sent one', () => {
+    const tools = [{ name: 'map', runs: 'client' }];
+    expect(bench({ tools }).down(refusal)).toMatchObject([{ type: 'error', error: { code: 'upstream_error' } }]);
+    expect(bench({ client: { trust: 'trusted' } }).down(refusal)).toMatchObject([{ type: 'error' }]);
+  });
+});

@@ -112,6 +112,21 @@ describe('a call', () => {
     expect(stage.refusals).toEqual([['a', 'invalid_tool_call_id']]);
     expect(stage.outputs).toHaveLength(1);
   });
+
+  it('whose output upstream refuses without saying so counts as answered, and other errors do not count for it', async () => {
+    const stage = setStage();
+    stage.begin();
+    stage.call('a');
+    stage.call('b');
+    stage.done();
+    for (const call of stage.running) await call.end();
+    stage.hear('error', { error: { code: 'server_error', event_id: null } });
+    stage.hear('error', { error: { code: 'invalid_tool_call_id', event_id: null } });
+    expect(stage.refusals).toEqual([['a', 'invalid_tool_call_id']]);
+    expect(stage.wants).toMatchObject([{ state: 'wanted' }]);
+    stage.acknowledge();
+    expect(stage.wants).toMatchObject([{ state: 'acknowledged' }]);
+  });
 });
 
 describe('a follow-up', () => {
