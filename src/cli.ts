@@ -11,6 +11,7 @@ import { emulateCommand } from './commands/emulate.js';
 import { explainCommand } from './commands/explain.js';
 import { complain, isUnwritten, print } from './commands/print.js';
 import { serveCommand } from './commands/serve.js';
+import { sessionsCommand } from './commands/sessions.js';
 import { talkCommand } from './commands/talk.js';
 import { tokenCommand } from './commands/token.js';
 import { toolsCommand } from './commands/tools.js';
@@ -24,6 +25,7 @@ const commands: Readonly<Record<string, CliCommand>> = {
   token: tokenCommand,
   talk: talkCommand,
   tools: toolsCommand,
+  sessions: sessionsCommand,
   explain: explainCommand,
   emulate: emulateCommand,
   demo: demoCommand,

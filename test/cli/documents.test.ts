@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { library } from '../emulator/search/library.js';
 import { textOf } from '../project/tables.js';
+import { connect } from '../support/client.js';
 import { relayEnv, run, serve } from '../support/process.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -17,6 +18,13 @@ const said: Readonly<Record<string, readonly RegExp[]>> = {
   'README.md': [/All upstreams accept sessions/],
   'docs/clients.md': [/"value":"ek_rly_/],
   'docs/commands.md': [/answer: You said: Hello/, /saying question-order\.wav/],
+  'docs/control.md': [
+    /"object":"list"[\s\S]*"subject":"alice"/,
+    /alice {2}default/,
+    /\nevent_/,
+    /"event_ids":/,
+    /"ended":true/,
+  ],
   'docs/deploying.md': [/All upstreams accept sessions/],
   'docs/emulator.md': [
     /"known": \[/,
@@ -30,6 +38,9 @@ const said: Readonly<Record<string, readonly RegExp[]>> = {
   'docs/tools.md': [/search \(search\)/, /the model is told: \[leave_1\]: Parental leave/],
   'docs/tokens.md': [/"sub":"alice"/, /"jti":"5b3f0c9a"/],
 };
+
+/** A session that is there, in the pages about those. */
+const live = 'sess_019ad0f2c5d27f3f8a4b1c6d7e8f9a0b';
 
 /** Programs that are not here, what takes minutes, and what has tests of its own. */
 const elsewhere =
@@ -87,6 +98,13 @@ async function paste(blocks: readonly string[]): Promise<string> {
       .replaceAll(/<session or request id>|\bsess_5b3f0c9a\b/g, session)
       .replaceAll('5b3f0c9a-7d1e-4c55-9a43-0d3f2f6f2a11', requestId)
       .replaceAll('<reason>', 'normal');
+  }
+  if (script.includes(live)) {
+    const client = await connect(`${relay.url.replace('http', 'ws')}/v1/realtime`, {
+      headers: { authorization: `Bearer ${token}` },
+    });
+    const { session } = await client.next('session.created');
+    script = script.replaceAll(live, (session as { id: string }).id);
   }
   const prelude = 'logs() { cat relay.log; }; curl() { command curl -sS --fail "$@"; }';
   const { stdout, stderr } = await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', `${prelude}\n${script}`], {
