@@ -199,11 +199,12 @@ class LegAsks implements Asks {
       this.#ports.pass(event);
       return;
     }
-    const next = order
+    const [next] = order
       .filter((kind) => kind === 'backend' || this.#floor.isFree)
-      .map((kind) => this.#owed.find(({ want }) => want.kind === kind))
-      .find((owed) => owed !== undefined);
-    if (next) this.#ask(next);
+      .flatMap((kind) => this.#owed.find(({ want }) => want.kind === kind) ?? []);
+    const isFutile = next?.want.kind === 'follow-up' && this.#rounds >= 2 * this.#ports.mostRounds;
+    if (next && isFutile) this.#end(next, 'refused');
+    else if (next) this.#ask(next);
   }
 
   #ask(owed: Owed): void {
@@ -216,7 +217,7 @@ class LegAsks implements Asks {
     this.#asked.note(this.#ports.say(body, kind === 'follow-up' ? after : null), { owed, wish });
   }
 
-  /** A choice that made the model call a tool would make it call again, and for ever. */
+  /** A choice that made the model call a tool would make it call again, and for ever; so would a model that calls without. */
   #choice(): { tool_choice?: 'auto' | 'none' } {
     if (this.#rounds++ >= this.#ports.mostRounds) return { tool_choice: 'none' };
     return this.#toolChoice === 'required' || isObject(this.#toolChoice) ? { tool_choice: 'auto' } : {};
