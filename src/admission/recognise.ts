@@ -1,7 +1,7 @@
 /** Who sends a request, by its headers alone; who cannot be told is counted by address. */
 
 import type { IncomingMessage } from 'node:http';
-import { findCredential } from '../auth/credentials.js';
+import { type FoundCredential, findCredential } from '../auth/credentials.js';
 import { expiredUser, type Principal, type User, userKey } from '../auth/principal.js';
 import { type ClientSecrets, type LookedAt, looksLikeClientSecret } from '../auth/secrets.js';
 import type { Verifier } from '../auth/verify.js';
@@ -29,6 +29,8 @@ export interface Request {
   readonly cookie?: string | null;
   /** Whether it may come without a credential, where its page may bring such callers. */
   readonly mayBeAnonymous?: boolean;
+  /** The credential that it came with, once that was looked for; null for none. */
+  found?: FoundCredential | null;
   /** Who sends it, from the moment that is known on: also a refusal is of somebody then. */
   user?: User;
 }
@@ -67,8 +69,13 @@ export function signOf(
   }
 }
 
-function credentialIn({ message: { headers, rawHeaders }, url, cookie = null }: Request, queryCredentials: boolean) {
-  return findCredential({ headers, rawHeaders, url, queryCredentials, cookie });
+/** Several steps ask; it is looked for once. What is wrong with it is thrown each time. */
+function credentialIn(request: Request, queryCredentials: boolean): FoundCredential | null {
+  if (request.found !== undefined) return request.found;
+  const { message, url, cookie = null } = request;
+  const { headers, rawHeaders } = message;
+  request.found = findCredential({ headers, rawHeaders, url, queryCredentials, cookie });
+  return request.found;
 }
 
 /**

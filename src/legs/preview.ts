@@ -56,7 +56,18 @@ class PreviewLeg implements Leg {
 
   start(on: LegEvents): void {
     this.#on = on;
-    this.#leg.start({ ...on, event: this.#came });
+    this.#leg.start({
+      event: this.#came,
+      unreadable: (error, bytes, arrivedMs) => on.unreadable(error, bytes, arrivedMs),
+      untranslated: (refusal, bytes, arrivedMs) => on.untranslated(refusal, bytes, arrivedMs),
+      binary: () => on.binary(),
+      closed: (code, reason) => on.closed(code, reason),
+      drained: () => on.drained(),
+      violated: (error, code) => on.violated(error, code),
+      unanswered: () => on.unanswered?.(),
+      failed: (error) => on.failed(error),
+      released: (why, seconds) => on.released(why, seconds),
+    });
   }
 
   readonly #came = (event: RealtimeEvent, bytes: number, arrivedMs: number): void => {

@@ -27,6 +27,11 @@ const rulesOf: Record<Direction, JsonRules> = {
   up: { depth: 16, keys: 512, elements: 4096, forbidden },
   down: { depth: 32, keys: 20_000, elements: 100_000, forbidden },
 };
+// Made once: every session has two readers.
+const withHalves: Record<Direction, JsonRules> = {
+  up: { ...rulesOf.up, allows: 'halves' },
+  down: { ...rulesOf.down, allows: 'halves' },
+};
 
 /** How large the tree of a parsed message may be. */
 type TreeLimits = Required<Pick<JsonRules, 'depth' | 'keys' | 'elements'>>;
@@ -51,7 +56,8 @@ interface ReaderOptions {
 export function createReader(options: ReaderOptions): Reader {
   const { direction, dialect, slowBytes, eventBytes, onSlow, onHalf } = options;
   const table = scanTable(direction, dialect);
-  const rules: JsonRules = { ...rulesOf[direction], ...options.tree, ...(onHalf && { allows: 'halves' }) };
+  const usual = (onHalf ? withHalves : rulesOf)[direction];
+  const rules = options.tree ? { ...usual, ...options.tree } : usual;
   return (message, framed = false) => {
     if (message.length > eventBytes) throw tooBig(message.length, eventBytes, 'events');
     const judged = scan(message, table, framed);

@@ -4,6 +4,7 @@
  */
 
 import type { Cancel, Clock } from '../clock.js';
+import { Bounded } from '../policy/bounded.js';
 import { busyCode } from '../policy/faults.js';
 import { isObject, type JsonObject, objectOf, type RealtimeEvent } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
@@ -40,7 +41,7 @@ export interface Asks {
   /** Takes note of the session as upstream runs it. */
   configured(session: JsonObject): void;
   /** Looks at an event of the client that policy has let pass; null where it has to wait. */
-  up(event: RealtimeEvent): RealtimeEvent | null;
+  readonly up: (event: RealtimeEvent) => RealtimeEvent | null;
   /** Looks at an event of upstream. */
   down(event: RealtimeEvent): void;
   /** Asks for what is owed, if that is in nobody's way; to be called when whoever may owe more has seen the event, too. */
@@ -106,7 +107,7 @@ class LegAsks implements Asks {
   readonly #owed: Owed[] = [];
   readonly #asked = new Unanswered<Asker>();
   /** By response: what a follow-up of its turn goes on with. */
-  readonly #wishes = new Map<string, JsonObject>();
+  readonly #wishes = new Bounded<JsonObject>(most);
   #kept: { readonly event: RealtimeEvent; isDue: boolean } | null = null;
   #keeping = 0;
   #rounds = 0;
@@ -133,8 +134,9 @@ class LegAsks implements Asks {
     this.#floor.configured(session);
   }
 
-  up(event: RealtimeEvent): RealtimeEvent | null {
-    if (event.type === family.up.ask && event.body) {
+  readonly up = (event: RealtimeEvent): RealtimeEvent | null => {
+    if (event.body === null) return event;
+    if (event.type === family.up.ask) {
       if (this.#keeping > 0 && this.#kept === null && !isAside(event.body.response)) {
         this.#kept = { event, isDue: false };
         return null;
@@ -145,7 +147,7 @@ class LegAsks implements Asks {
       for (const owed of [...this.#owed]) if (owed.want.kind !== 'backend') this.#end(owed, 'dropped');
     }
     return event;
-  }
+  };
 
   #clientAsks(body: JsonObject): void {
     this.#rounds = 0;
@@ -230,7 +232,6 @@ class LegAsks implements Asks {
     const { owed = null, wish = {} } = asked?.by ?? {};
     this.#floor.began(id);
     this.#wishes.set(id, wish);
-    if (this.#wishes.size > most) this.#wishes.delete(this.#wishes.keys().next().value as string);
     this.#current = owed;
     // A filler is told what to say: it answers nothing.
     if (owed?.want.kind === 'filler') return;

@@ -32,41 +32,57 @@ export interface Failures {
 }
 
 /** Makes them. */
-export function createFailures({ metrics, front, state, end }: FailurePorts): Failures {
-  const isTooOdd = createOddities((odd) => metrics.odd(odd));
+export function createFailures(ports: FailurePorts): Failures {
+  return new SessionFailures(ports);
+}
 
-  function endWith({ id, message, cause, retryAfterMs }: RelayError, initiator: Initiator): void {
-    end(id, initiatorOf(id) ?? initiator, { message, cause, retryAfterMs });
+class SessionFailures implements Failures {
+  readonly #ports: FailurePorts;
+  readonly #isTooOdd: (odd: Odd) => boolean;
+
+  constructor(ports: FailurePorts) {
+    this.#ports = ports;
+    this.#isTooOdd = createOddities((odd) => ports.metrics.odd(odd));
   }
 
-  function odd(what: Odd, cause?: RelayError): void {
+  came(error: unknown, initiator: Initiator): void {
+    const known = RelayError.from(error);
+    const what = initiator === 'upstream' ? oddityOf(known) : null;
+    if (what !== null) this.odd(what, known);
+    else if (known.isBearable) {
+      this.#ports.front.refuse({ code: known.id, message: known.message, param: null, eventId: null });
+    } else this.#end(known, initiator);
+  }
+
+  unreached(error: unknown): void {
+    this.#end(RelayError.from(error), 'upstream');
+  }
+
+  odd(what: Odd, cause?: RelayError): void {
+    const { state, end } = this.#ports;
     // One that has not even begun well is not waited for.
-    if (!isTooOdd(what) && state() !== 'configuring') return;
+    if (!this.#isTooOdd(what) && state() !== 'configuring') return;
     end('upstream_failed', 'upstream', { message: 'The upstream sent something that is not a Realtime event.', cause });
   }
 
-  return {
-    odd,
-    came(error, initiator) {
-      const known = RelayError.from(error);
-      const what = initiator === 'upstream' ? oddityOf(known) : null;
-      if (what !== null) odd(what, known);
-      else if (known.isBearable) {
-        front.refuse({ code: known.id, message: known.message, param: null, eventId: null });
-      } else endWith(known, initiator);
-    },
-    unreached: (error) => endWith(RelayError.from(error), 'upstream'),
-    unforeseen: (cause) => end('internal', 'relay', { message: exits.internal.meaning, cause }),
-    upstreamClosed({ shared }, closeCode, reason) {
-      const exit = exitOfUpstreamClose(closeCode, reason);
-      // A call may be over before it has begun, when the browser gives up; that is nobody's failure.
-      const isOver = exit === 'normal' && shared !== null;
-      // A goodbye before there was a session leaves the client with nothing to be content with.
-      const id = exit === 'normal' && !isOver && state() === 'configuring' ? 'upstream_lost' : exit;
-      const cause = new Error(`upstream closed with ${closeCode} ${reason}`.trim());
-      end(id, 'upstream', { closeCode, ...(!isOver && { cause }) });
-    },
-  };
+  unforeseen(cause: unknown): void {
+    this.#ports.end('internal', 'relay', { message: exits.internal.meaning, cause });
+  }
+
+  upstreamClosed({ shared }: Reached, closeCode: number, reason: string): void {
+    const { state, end } = this.#ports;
+    const exit = exitOfUpstreamClose(closeCode, reason);
+    // A call may be over before it has begun, when the browser gives up; that is nobody's failure.
+    const isOver = exit === 'normal' && shared !== null;
+    // A goodbye before there was a session leaves the client with nothing to be content with.
+    const id = exit === 'normal' && !isOver && state() === 'configuring' ? 'upstream_lost' : exit;
+    const cause = new Error(`upstream closed with ${closeCode} ${reason}`.trim());
+    end(id, 'upstream', { closeCode, ...(!isOver && { cause }) });
+  }
+
+  #end({ id, message, cause, retryAfterMs }: RelayError, initiator: Initiator): void {
+    this.#ports.end(id, initiatorOf(id) ?? initiator, { message, cause, retryAfterMs });
+  }
 }
 
 /** Who is the cause of an end of this kind, whichever way it came; undefined where that makes the difference. */

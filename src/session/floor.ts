@@ -35,49 +35,70 @@ const most = 64;
  * @param freed called when somebody who had the floor has not been heard of for too long
  */
 export function createFloor(clock: Clock, freed: () => void): Floor {
-  const running = new Set<string>();
-  let answersSpeech = false;
-  let sound: Sound | null = null;
-  let patience: Cancel | null = null;
+  return new ConversationFloor(clock, freed);
+}
 
-  function set(next: Sound | null): void {
-    patience?.();
-    sound = next;
-    const lost = () => {
-      set(null);
-      freed();
-    };
-    patience = next === null ? null : clock.at(next === 'speech' ? longestSpeechMs : longestGapMs, lost);
+class ConversationFloor implements Floor {
+  readonly running = new Set<string>();
+  readonly #clock: Clock;
+  readonly #freed: () => void;
+  #answersSpeech = false;
+  #sound: Sound | null = null;
+  #patience: Cancel | null = null;
+
+  constructor(clock: Clock, freed: () => void) {
+    this.#clock = clock;
+    this.#freed = freed;
   }
 
-  const spoken = () => set(answersSpeech && running.size === 0 ? 'answer to come' : null);
+  get isFree(): boolean {
+    return this.running.size === 0 && this.#sound === null;
+  }
 
-  const sounds: ReadonlyMap<string, () => void> = new Map([
-    [family.down.speechBegun, () => set('speech')],
-    [family.down.speechEnded, spoken],
-    [family.down.committed, spoken],
-    [family.down.silence, spoken],
-    [family.down.cleared, () => set(null)],
-  ]);
-
-  function configured(session: JsonObject): void {
+  configured(session: JsonObject): void {
     const { turn_detection: detection } = objectOf(objectOf(session.audio).input);
-    answersSpeech = isObject(detection) && detection.create_response !== false;
-    if (!isObject(detection)) set(null);
+    this.#answersSpeech = isObject(detection) && detection.create_response !== false;
+    if (!isObject(detection)) this.#set(null);
   }
 
-  return {
-    running,
-    get isFree() {
-      return running.size === 0 && sound === null;
-    },
-    configured,
-    heard: (type) => sounds.get(type)?.(),
-    began(responseId) {
-      if (running.size < most) running.add(responseId);
-      if (sound === 'answer to come') set(null);
-    },
-    ended: (responseId) => running.delete(responseId),
-    close: () => set(null),
+  heard(type: string): void {
+    const sound = sounds.get(type);
+    if (sound === undefined) return;
+    const isAnswerDue = this.#answersSpeech && this.running.size === 0;
+    this.#set(sound === 'answer to come' && !isAnswerDue ? null : sound);
+  }
+
+  began(responseId: string): void {
+    if (this.running.size < most) this.running.add(responseId);
+    if (this.#sound === 'answer to come') this.#set(null);
+  }
+
+  ended(responseId: string): boolean {
+    return this.running.delete(responseId);
+  }
+
+  close(): void {
+    this.#set(null);
+  }
+
+  #set(next: Sound | null): void {
+    this.#patience?.();
+    this.#sound = next;
+    this.#patience =
+      next === null ? null : this.#clock.at(next === 'speech' ? longestSpeechMs : longestGapMs, this.#lost);
+  }
+
+  readonly #lost = (): void => {
+    this.#set(null);
+    this.#freed();
   };
 }
+
+/** Who has the floor behind an event; where no answer is due to what was heard, nobody. */
+const sounds: ReadonlyMap<string, Sound | null> = new Map([
+  [family.down.speechBegun, 'speech'],
+  [family.down.speechEnded, 'answer to come'],
+  [family.down.committed, 'answer to come'],
+  [family.down.silence, 'answer to come'],
+  [family.down.cleared, null],
+]);

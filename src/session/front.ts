@@ -16,7 +16,7 @@ import type { Attachment } from './attachment.js';
 import type { Chronicle, Ending } from './chronicle.js';
 import { createGuard, type Guard } from './guard.js';
 import { createImposed, type Impositions } from './imposed.js';
-import { createInterruption } from './interruption.js';
+import { createInterruption, type Interruption } from './interruption.js';
 import { createLimits, type Limits } from './limits.js';
 import type { Facts } from './overdue.js';
 import { Replies } from './replies.js';
@@ -34,7 +34,7 @@ export interface Front {
   /** Names what the relay says upstream. */
   readonly named: Say;
   /** What happens to events with this leg to upstream, and what it is to be configured with. */
-  connect(parts: Parts): Lists & { readonly session: JsonObject };
+  connect(parts: Parts): Connected;
   /** Upstream runs the session, whose end is at this time in seconds since 1970. */
   opened(session: JsonObject, expiresAt: number): void;
   /** An event of the client's that was let pass will never be sent. */
@@ -51,6 +51,9 @@ export interface Front {
   farewell(id: ExitId, message: string | undefined, retryAfterMs: number | undefined): RealtimeEvent | null;
 }
 
+/** What happens to events, and what upstream is to be configured with. */
+type Connected = Lists & { readonly session: JsonObject };
+
 /** What a front needs of its session. */
 interface FrontPorts {
   readonly metrics: Metrics;
@@ -66,64 +69,101 @@ const none: ReadonlySet<string> = new Set();
 
 /** For a client that talks through the relay. */
 export function createFront(client: Leg, ports: FrontPorts): Front {
-  const { metrics, admission, chronicle, attachment, state, end } = ports;
-  const { profile, principal, model, relayEvents } = admission;
-  const imposed = createImposed(profile, principal.claims);
-  const replies = new Replies({
-    client,
-    mostBuffered: 2 * admission.limits.hold_bytes,
-    mostRefusals: profile.limits.refusals,
-    relayEvents,
-    isOpen: () => state() !== 'closed',
-    end: (id, message) => end(id, 'client', { message }),
-  });
-  const policy = new Policy(imposed, model, {
-    refuse: (refusal, race) => replies.refuse(refusal, race),
-    eventId: () => replies.eventId(),
-    answer: (body) => replies.answer(body),
-    reported: (detail) => chronicle.reported(detail),
-    ignored(type, fields, eventId) {
-      metrics.traffic.up.event(type, 'trimmed');
-      replies.ignored(fields, eventId);
-    },
-    decided: (direction, type, decision) => metrics.traffic[direction].event(type, decision),
-  });
-  const interruption = createInterruption({
-    running: () => attachment()?.turns.running ?? none,
-    drop: (response) => client.dropSpeech(response),
-  });
-  let limits: Limits | null = null;
-  return {
-    imposed,
-    get limits() {
-      return limits;
-    },
-    get refusals() {
-      return replies.refusals;
-    },
-    named: (body, after) => policy.injected(body, after),
-    connect(parts) {
-      // From here on the client is read.
-      limits ??= createLimits(
-        profile.limits,
-        () => attachment()?.meter.inputRate() ?? 0,
-        (refusal) => replies.refuse(refusal),
-      );
-      return { ...relayed({ ...parts, limits, policy, interruption }), session: imposed.whole() };
-    },
-    opened(effective, expiresAt) {
-      const shown = policy.sessionCreated(effective, admission.id, expiresAt);
-      client.send(eventOf({ type: family.down.greeting, event_id: replies.eventId(), session: shown }));
-    },
-    withdrawn: (eventId) => policy.withdrawn(eventId),
-    drain: (mayAsk) => policy.drain(mayAsk),
-    refuse: (refusal, isFaultless) => replies.refuse(refusal, isFaultless),
-    notify: (type, fields) => replies.notify(type, fields),
-    tell(type, fields) {
-      if (relayEvents || !type.startsWith('relay.')) replies.answer({ type, event_id: replies.eventId(), ...fields });
-    },
-    farewell: (id, message, retryAfterMs) => replies.farewell(id, message, retryAfterMs),
-  };
+  return new RelayingFront(client, ports);
+}
+
+class RelayingFront implements Front {
+  readonly imposed: Impositions;
+  readonly #client: Leg;
+  readonly #ports: FrontPorts;
+  readonly #replies: Replies;
+  readonly #policy: Policy;
+  readonly #interruption: Interruption;
+  #limits: Limits | null = null;
+
+  constructor(client: Leg, ports: FrontPorts) {
+    const { metrics, admission, chronicle, attachment, state, end } = ports;
+    const { profile, principal, model, relayEvents } = admission;
+    this.imposed = createImposed(profile, principal.claims);
+    this.#client = client;
+    this.#ports = ports;
+    const replies = new Replies({
+      client,
+      mostBuffered: 2 * admission.limits.hold_bytes,
+      mostRefusals: profile.limits.refusals,
+      relayEvents,
+      isOpen: () => state() !== 'closed',
+      end: (id, message) => end(id, 'client', { message }),
+    });
+    this.#replies = replies;
+    this.#policy = new Policy(this.imposed, model, {
+      refuse: (refusal, race) => replies.refuse(refusal, race),
+      eventId: () => replies.eventId(),
+      answer: (body) => replies.answer(body),
+      reported: (detail) => chronicle.reported(detail),
+      ignored(type, fields, eventId) {
+        metrics.traffic.up.event(type, 'trimmed');
+        replies.ignored(fields, eventId);
+      },
+      decided: (direction, type, decision) => metrics.traffic[direction].event(type, decision),
+    });
+    this.#interruption = createInterruption({
+      running: () => attachment()?.turns.running ?? none,
+      drop: (response) => client.dropSpeech(response),
+    });
+  }
+
+  get limits(): Limits | null {
+    return this.#limits;
+  }
+
+  get refusals(): number {
+    return this.#replies.refusals;
+  }
+
+  readonly named: Say = (body, after) => this.#policy.injected(body, after);
+
+  connect(parts: Parts): Connected {
+    const { admission, attachment } = this.#ports;
+    // From here on the client is read.
+    this.#limits ??= createLimits(
+      admission.profile.limits,
+      () => attachment()?.meter.inputRate() ?? 0,
+      (refusal) => this.refuse(refusal),
+    );
+    const own = { limits: this.#limits, policy: this.#policy, interruption: this.#interruption };
+    return { ...relayed({ ...parts, ...own }), session: this.imposed.whole() };
+  }
+
+  opened(effective: JsonObject, expiresAt: number): void {
+    const session = this.#policy.sessionCreated(effective, this.#ports.admission.id, expiresAt);
+    this.#client.send(eventOf({ type: family.down.greeting, event_id: this.#replies.eventId(), session }));
+  }
+
+  withdrawn(eventId: string): void {
+    this.#policy.withdrawn(eventId);
+  }
+
+  drain(mayAsk: () => boolean): void {
+    this.#policy.drain(mayAsk);
+  }
+
+  refuse(refusal: Refusal, isFaultless?: boolean): void {
+    this.#replies.refuse(refusal, isFaultless);
+  }
+
+  notify(type: string, fields: JsonObject): void {
+    this.#replies.notify(type, fields);
+  }
+
+  tell(type: string, fields: JsonObject): void {
+    if (!this.#ports.admission.relayEvents && type.startsWith('relay.')) return;
+    this.#replies.answer({ type, event_id: this.#replies.eventId(), ...fields });
+  }
+
+  farewell(id: ExitId, message: string | undefined, retryAfterMs: number | undefined): RealtimeEvent | null {
+    return this.#replies.farewell(id, message, retryAfterMs);
+  }
 }
 
 /** For a client that talks to upstream. */

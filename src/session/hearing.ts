@@ -1,7 +1,8 @@
 /** What a session does with what its legs tell it. */
 
-import type { ExitId } from '../errors.js';
-import type { LegEvents } from '../legs/leg.js';
+import type { ExitId, RelayError } from '../errors.js';
+import type { Hold, LegEvents } from '../legs/leg.js';
+import type { RealtimeEvent, Refusal } from '../protocol/event.js';
 import type { Initiator } from '../telemetry/labels.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Attachment } from './attachment.js';
@@ -22,53 +23,119 @@ export interface HearingPorts {
 }
 
 /** For the client's leg. */
-export function fromClient({ metrics, up, front, chronicle, failures, attachment, end }: HearingPorts): LegEvents {
-  return {
-    event: (event, bytes, arrivedMs) => up.push(event, bytes, arrivedMs),
-    unreadable(error, bytes, arrivedMs) {
-      up.wasted(bytes, arrivedMs);
-      failures.came(error, 'client');
-    },
-    untranslated(refusal, bytes, arrivedMs) {
-      up.wasted(bytes, arrivedMs);
-      if (refusal) front.refuse(refusal);
-    },
-    binary: () => end('unsupported_data', 'client', { message: 'Events are JSON in text frames, not binary.' }),
-    closed(closeCode) {
-      up.flush();
-      end('normal', 'client', { closeCode });
-    },
-    drained: () => attachment()?.down.drained(),
-    unanswered: () => chronicle.unanswered(),
-    violated: ({ id, message }, closeCode) => end(id, 'client', { message, closeCode }),
-    failed: (error) => failures.unforeseen(error),
-    released(why, seconds) {
-      metrics.held(why, seconds);
-      up.released();
-    },
-  };
+export function fromClient(ports: HearingPorts): LegEvents {
+  return new ClientHearing(ports);
+}
+
+class ClientHearing implements LegEvents {
+  readonly #ports: HearingPorts;
+  readonly #up: Pipe;
+
+  constructor(ports: HearingPorts) {
+    this.#ports = ports;
+    this.#up = ports.up;
+  }
+
+  event(event: RealtimeEvent, bytes: number, arrivedMs: number): void {
+    this.#up.push(event, bytes, arrivedMs);
+  }
+
+  unreadable(error: unknown, bytes: number, arrivedMs: number): void {
+    this.#up.wasted(bytes, arrivedMs);
+    this.#ports.failures.came(error, 'client');
+  }
+
+  untranslated(refusal: Refusal | null, bytes: number, arrivedMs: number): void {
+    this.#up.wasted(bytes, arrivedMs);
+    if (refusal) this.#ports.front.refuse(refusal);
+  }
+
+  binary(): void {
+    this.#ports.end('unsupported_data', 'client', { message: 'Events are JSON in text frames, not binary.' });
+  }
+
+  closed(closeCode: number): void {
+    this.#up.flush();
+    this.#ports.end('normal', 'client', { closeCode });
+  }
+
+  drained(): void {
+    this.#ports.attachment()?.down.drained();
+  }
+
+  unanswered(): void {
+    this.#ports.chronicle.unanswered();
+  }
+
+  violated({ id, message }: RelayError, closeCode: number): void {
+    this.#ports.end(id, 'client', { message, closeCode });
+  }
+
+  failed(error: unknown): void {
+    this.#ports.failures.unforeseen(error);
+  }
+
+  released(why: Hold, seconds: number): void {
+    this.#ports.metrics.held(why, seconds);
+    this.#up.released();
+  }
 }
 
 /** For the leg of an attachment. One that the session has replaced only settles: whatever becomes of it ends nothing else. */
 export function fromUpstream(mine: Attachment, ports: HearingPorts): LegEvents {
-  const { metrics, up, failures, attachment, end } = ports;
-  const { reached, down } = mine;
-  const ended = (then: () => void): void => {
-    if (attachment() === mine) then();
-    else mine.finish();
-  };
-  return {
-    event: (event, bytes, arrivedMs) => down.push(event, bytes, arrivedMs),
-    unreadable(error, bytes, arrivedMs) {
-      down.wasted(bytes, arrivedMs);
-      ended(() => failures.came(error, 'upstream'));
-    },
-    untranslated: (_, bytes, arrivedMs) => down.wasted(bytes, arrivedMs),
-    binary: () => ended(() => failures.odd('binary')),
-    closed: (code, reason) => ended(() => failures.upstreamClosed(reached, code, reason)),
-    drained: () => up.drained(),
-    violated: ({ id, message }, closeCode) => ended(() => end(id, 'upstream', { message, closeCode })),
-    failed: (error) => ended(() => failures.unforeseen(error)),
-    released: (why, seconds) => metrics.held(why, seconds),
-  };
+  return new UpstreamHearing(mine, ports);
+}
+
+class UpstreamHearing implements LegEvents {
+  readonly #mine: Attachment;
+  readonly #down: Pipe;
+  readonly #ports: HearingPorts;
+
+  constructor(mine: Attachment, ports: HearingPorts) {
+    this.#mine = mine;
+    this.#down = mine.down;
+    this.#ports = ports;
+  }
+
+  event(event: RealtimeEvent, bytes: number, arrivedMs: number): void {
+    this.#down.push(event, bytes, arrivedMs);
+  }
+
+  unreadable(error: unknown, bytes: number, arrivedMs: number): void {
+    this.#down.wasted(bytes, arrivedMs);
+    this.#ended(({ failures }) => failures.came(error, 'upstream'));
+  }
+
+  untranslated(_: Refusal | null, bytes: number, arrivedMs: number): void {
+    this.#down.wasted(bytes, arrivedMs);
+  }
+
+  binary(): void {
+    this.#ended(({ failures }) => failures.odd('binary'));
+  }
+
+  closed(code: number, reason: string): void {
+    this.#ended(({ failures }) => failures.upstreamClosed(this.#mine.reached, code, reason));
+  }
+
+  drained(): void {
+    this.#ports.up.drained();
+  }
+
+  violated({ id, message }: RelayError, closeCode: number): void {
+    this.#ended(({ end }) => end(id, 'upstream', { message, closeCode }));
+  }
+
+  failed(error: unknown): void {
+    this.#ended(({ failures }) => failures.unforeseen(error));
+  }
+
+  released(why: Hold, seconds: number): void {
+    this.#ports.metrics.held(why, seconds);
+  }
+
+  #ended(then: (ports: HearingPorts) => void): void {
+    if (this.#ports.attachment() === this.#mine) then(this.#ports);
+    else this.#mine.finish();
+  }
 }

@@ -1,6 +1,6 @@
 /** What the server imposes on a session, from beginning to end: configuration, guard, locks and redaction read it here. */
 
-import { type Imposed, lockedToo, locksOf, setFields } from '../policy/locks.js';
+import { type Imposed, type Locks, lockedToo, locksOf, setFields } from '../policy/locks.js';
 import type { Profile } from '../policy/profile.js';
 import { renderSession } from '../policy/render.js';
 import { setAt, valueAt } from '../policy/shape.js';
@@ -16,35 +16,39 @@ export interface Impositions extends Imposed {
 
 /** Begins with what a profile imposes on this user. */
 export function createImposed(profile: Profile, claims: Readonly<Record<string, unknown>>): Impositions {
-  let session = renderSession(profile, claims);
-  let locks = locksOf(profile, session);
-  let patched: ReadonlySet<string> = new Set();
-  let clients: JsonObject = {};
-  return {
-    profile,
-    get session() {
-      return session;
-    },
-    get locks() {
-      return locks;
-    },
-    get patched() {
-      return patched;
-    },
-    get clients() {
-      return clients;
-    },
-    accepted(fields) {
-      clients = over(clients, fields, () => true);
-    },
-    whole: () => over(session, clients, (path) => !patched.has(path)),
-    patch(fields) {
-      session = over(session, fields, () => true);
-      patched = new Set([...patched, ...setFields(fields)]);
-      locks = lockedToo(locks, patched);
-    },
-  };
+  return new SessionImpositions(profile, renderSession(profile, claims));
 }
+
+class SessionImpositions implements Impositions {
+  readonly profile: Profile;
+  session: JsonObject;
+  locks: Locks;
+  patched: ReadonlySet<string> = none;
+  clients: JsonObject = nothing;
+
+  constructor(profile: Profile, session: JsonObject) {
+    this.profile = profile;
+    this.session = session;
+    this.locks = locksOf(profile, session);
+  }
+
+  accepted(fields: JsonObject): void {
+    this.clients = over(this.clients, fields, () => true);
+  }
+
+  whole(): JsonObject {
+    return over(this.session, this.clients, (path) => !this.patched.has(path));
+  }
+
+  patch(fields: JsonObject): void {
+    this.session = over(this.session, fields, () => true);
+    this.patched = new Set([...this.patched, ...setFields(fields)]);
+    this.locks = lockedToo(this.locks, this.patched);
+  }
+}
+
+const none: ReadonlySet<string> = new Set();
+const nothing: JsonObject = Object.freeze({});
 
 /** A copy of a session object with those of these fields that are meant. */
 function over(session: JsonObject, fields: JsonObject, isMeant: (path: string) => boolean): JsonObject {

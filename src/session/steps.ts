@@ -42,7 +42,7 @@ export function relayed(parts: Parts & { limits: Limits; policy: Policy; interru
       limits.responses,
       policy.up,
       interruption.up,
-      (event) => asks.up(event),
+      asks.up,
       meter.up,
       ...(tools ? [tools.up] : []),
       taps.step('passed'),
