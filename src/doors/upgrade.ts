@@ -65,6 +65,7 @@ const refusedBytes = 16 * 1024;
 /** Makes the handler of the HTTP server's `upgrade` event. */
 export function createGateway(services: GatewayServices) {
   const { registry, metrics, log } = services;
+  const forSessions = { ...services.session, ended: (ended: Session) => registry.remove(ended) };
   /** One server object for each size limit: `ws` knows only one limit a server. */
   const servers = new Map<number, WebSocketServer>();
   const serverFor = (maxPayload: number): WebSocketServer => {
@@ -117,14 +118,7 @@ export function createGateway(services: GatewayServices) {
         return;
       }
       const leg = clientLeg(ws, socket, admission, metrics.slowPath);
-      session = new Session(
-        admission,
-        { client: leg, reach: services.reaches.bySocket },
-        {
-          ...services.session,
-          ended: (ended) => registry.remove(ended),
-        },
-      );
+      session = new Session(admission, { client: leg, reach: services.reaches.bySocket }, forSessions);
       registry.add(session);
       admission.seated();
     } catch (error) {

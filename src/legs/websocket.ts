@@ -60,11 +60,11 @@ export class WebSocketLeg implements Leg {
       limit: bufferBytes,
       hasWindow,
       isOpen: () => ws.readyState === WebSocket.OPEN,
-      drained: this.#safely(() => this.#on?.drained()),
-      unanswered: this.#safely(() => this.#on?.unanswered?.()),
+      drained: () => this.#guard(() => this.#on?.drained()),
+      unanswered: () => this.#guard(() => this.#on?.unanswered?.()),
     });
     this.#inbox = new Inbox(bufferBytes, {
-      deliver: this.#safely((bytes: Buffer) => this.#deliver(bytes, false)),
+      deliver: (bytes) => this.#guard(() => this.#deliver(bytes, false)),
       read: (goesOn) => (goesOn ? ws.resume() : ws.pause()),
       released: (why, seconds) => this.#on?.released(why, seconds),
     });
@@ -92,39 +92,33 @@ export class WebSocketLeg implements Leg {
       if (rest) this.#take(rest);
       this.#frames.stop();
     });
-    ws.on(
-      'message',
-      this.#safely((data: Buffer, isBinary: boolean) => {
+    ws.on('message', (data: Buffer, isBinary: boolean) =>
+      this.#guard(() => {
         this.#wasTold = true;
         if (isBinary) this.#on?.binary();
         else this.#message(data, false);
       }),
     );
-    ws.on('ping', this.#control);
-    ws.on(
-      'pong',
-      this.#safely((payload: Buffer) => {
+    ws.on('ping', () => this.#guard(() => this.#control()));
+    ws.on('pong', (payload: Buffer) =>
+      this.#guard(() => {
         if (this.#sending.pong(payload)) this.#wasTold = true;
         else this.#control();
       }),
     );
     // A peer that breaks the protocol is not read any more, and need not ever answer the close frame that `ws` sends it.
-    ws.on(
-      'error',
-      this.#safely((error: Error) => {
+    ws.on('error', (error: Error) =>
+      this.#guard(() => {
         this.#frames.stop();
         this.#gone(noCloseFrame, error.message);
       }),
     );
-    ws.on(
-      'close',
-      this.#safely((code: number, reason: Buffer) => this.#gone(code, reason.toString())),
-    );
+    ws.on('close', (code: number, reason: Buffer) => this.#guard(() => this.#gone(code, reason.toString())));
     if (ws instanceof ClientSocket) {
       ws.violated = (code) => {
         const violation = { reason: '' };
         this.#violation = violation;
-        this.#safely(() => this.#on?.violated(violationOf(code, 'client', this.#options.messageBytes), code))();
+        this.#guard(() => this.#on?.violated(violationOf(code, 'client', this.#options.messageBytes), code));
         this.#violation = null;
         return violation.reason;
       };
@@ -142,14 +136,13 @@ export class WebSocketLeg implements Leg {
     }
   };
 
-  #safely<Args extends unknown[]>(work: (...args: Args) => void): (...args: Args) => void {
-    return (...args) => {
-      try {
-        work(...args);
-      } catch (error) {
-        this.#failed(error);
-      }
-    };
+  /** Made where it is used: a session has two legs, and most of what is guarded never happens to them. */
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#failed(error);
+    }
   }
 
   /** The one net: whatever a peer makes throw ends its own session, never the process. */
@@ -183,21 +176,21 @@ export class WebSocketLeg implements Leg {
   }
 
   /** Counts a control frame that nobody asked for; a peer that sends too many is not read any more. */
-  readonly #control = this.#safely(() => {
+  #control(): void {
     this.#wasTold = true;
     if (this.#controls.allows(performance.now())) return;
     this.#frames.stop();
     if (!(this.#ws instanceof ClientSocket)) this.#on?.violated(violationOf(tooManyFrames, 'upstream'), tooManyFrames);
     this.#ws.close(tooManyFrames);
     this.#stream.end();
-  });
+  }
 
   #gone(code: number, reason: string): void {
     if (this.#isGone) return;
     this.#isGone = true;
     // What still waits may be passed on much later.
-    this.#inbox.end(
-      this.#safely(() => {
+    this.#inbox.end(() =>
+      this.#guard(() => {
         const told = this.#on;
         this.#on = null;
         told?.closed(code, reason);

@@ -24,33 +24,40 @@ const most = 64;
 
 /** Makes the memory of the beginning of one conversation. */
 export function createLeading(): Leading {
+  return new LeadingItems();
+}
+
+class LeadingItems implements Leading {
   /** Made at the first hidden item: most conversations begin with none. */
-  let ids: string[] | null = null;
-  let isAll = true;
-  return {
-    hidden(id, previous) {
-      ids ??= [];
-      const at = ids.indexOf(id);
-      if (previous === undefined) {
-        if (at < 0 && isAll) ids.push(id);
-      } else if (previous === null || previous === root) {
-        if (at < 0) ids.unshift(id);
-      } else {
-        const before = typeof previous === 'string' ? ids.indexOf(previous) : -1;
-        if (before < 0 && at >= 0) ids.splice(at, 1);
-        else if (before >= 0 && at < 0) ids.splice(before + 1, 0, id);
-      }
-      if (ids.length > most) ids.shift();
-    },
-    shown() {
-      isAll = false;
-    },
-    removed(id) {
-      const at = ids?.indexOf(id) ?? -1;
-      if (at >= 0) ids?.splice(at, 1);
-    },
-    get last() {
-      return ids?.at(-1) ?? null;
-    },
-  };
+  #ids: string[] | null = null;
+  #isAll = true;
+
+  hidden(id: string, previous: Json | undefined): void {
+    this.#ids ??= [];
+    const ids = this.#ids;
+    const at = ids.indexOf(id);
+    if (previous === undefined) {
+      if (at < 0 && this.#isAll) ids.push(id);
+    } else if (previous === null || previous === root) {
+      if (at < 0) ids.unshift(id);
+    } else {
+      const before = typeof previous === 'string' ? ids.indexOf(previous) : -1;
+      if (before < 0 && at >= 0) ids.splice(at, 1);
+      else if (before >= 0 && at < 0) ids.splice(before + 1, 0, id);
+    }
+    if (ids.length > most) ids.shift();
+  }
+
+  shown(): void {
+    this.#isAll = false;
+  }
+
+  removed(id: string): void {
+    const at = this.#ids?.indexOf(id) ?? -1;
+    if (at >= 0) this.#ids?.splice(at, 1);
+  }
+
+  get last(): string | null {
+    return this.#ids?.at(-1) ?? null;
+  }
 }

@@ -11,16 +11,20 @@ import type { Metrics } from '../telemetry/metrics.js';
 import type { Runner } from '../tools/runner.js';
 import { type Asks, createAsks } from './asks.js';
 import type { Books } from './books.js';
+import type { Chronicle } from './chronicle.js';
 import { type Configuration, configureGreeted, configureShared, effective } from './configure.js';
-import { createMeter, type Meter, type MeterPorts } from './meter.js';
+import type { Front } from './front.js';
+import { createMeter, type Meter } from './meter.js';
 import type { Turns } from './pending.js';
 import { type Flow, Pipe } from './pipe.js';
 import type { Reached } from './reach.js';
 import type { Settlement, Settlements } from './settlement.js';
 import { createSay, type Say } from './speak.js';
+import type { Account } from './spending.js';
+import type { Taps } from './taps.js';
 
 /** What an attachment needs of its session. */
-interface AttachmentPorts extends Pick<MeterPorts, 'spent' | 'untranscribed'> {
+interface AttachmentPorts {
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly admission: Pick<Admission, 'limits' | 'profile'>;
@@ -28,12 +32,10 @@ interface AttachmentPorts extends Pick<MeterPorts, 'spent' | 'untranscribed'> {
   readonly flow: Flow;
   /** What the server answers for of what the model calls. */
   readonly tools: Pick<Runner, 'isServed' | 'awaits' | 'isWorking'> | null;
-  /** Names what is said. */
-  readonly named: Say;
-  /** An event of the client's that was let pass will never be sent. */
-  withdrawn(eventId: string): void;
-  /** Shows what passes of the client's. */
-  readonly passed: Step;
+  readonly front: Pick<Front, 'named' | 'withdrawn'>;
+  readonly account: Pick<Account, 'charge'>;
+  readonly chronicle: Pick<Chronicle, 'untranscribed'>;
+  readonly taps: Pick<Taps, 'step'>;
   /** Upstream runs what was imposed. */
   ready(session: JsonObject): void;
 }
@@ -65,18 +67,18 @@ export class Attachment {
     this.down = new Pipe(ports.flow);
     this.meter = createMeter(ports.books, ports.metrics, {
       upstream: () => reached.upstream.name,
-      spent: (tokens) => ports.spent(tokens),
-      untranscribed: (code, model) => ports.untranscribed(code, model),
+      spent: (tokens) => ports.account.charge(tokens),
+      untranscribed: (code, model) => ports.chronicle.untranscribed(code, model),
       isServed: (callId) => ports.tools?.isServed(callId) === true,
       goesOn: (responseId) => ports.tools?.awaits(responseId) === true,
     });
-    this.say = createSay(reached.leg, this.meter, ports.named);
+    this.say = createSay(reached.leg, this.meter, ports.front.named);
     this.asks = createAsks({
       clock: ports.clock,
       mostRounds: ports.admission.profile.limits.tool_rounds,
       say: this.say,
       pass: (event) => this.#pass(event),
-      withdrawn: (eventId) => ports.withdrawn(eventId),
+      withdrawn: (eventId) => ports.front.withdrawn(eventId),
     });
   }
 
@@ -103,7 +105,7 @@ export class Attachment {
 
   /** Whether upstream has been told what to run. */
   get isSent(): boolean {
-    return this.#configuration?.isSent === true;
+    return this.#isConfigured || this.#configuration?.isSent === true;
   }
 
   /** Looks whether upstream runs what was imposed; on a leg of the relay's own nothing else passes until it does. */
@@ -117,6 +119,8 @@ export class Attachment {
 
   #configured(session: JsonObject): void {
     this.#isConfigured = true;
+    // On a leg that is shared, upstream may object however late.
+    if (this.reached.shared === null) this.#configuration = null;
     this.azureId = session.id;
     this.meter.configured(session);
     this.asks.configured(session);
@@ -126,7 +130,7 @@ export class Attachment {
   /** What of the client's was kept goes on its way. */
   #pass(event: RealtimeEvent): void {
     this.meter.up(event);
-    this.#ports.passed(event);
+    this.#ports.taps.step('passed')(event);
     this.reached.leg.send(event);
   }
 

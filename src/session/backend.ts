@@ -2,6 +2,7 @@
 
 import type { Cancel, Clock } from '../clock.js';
 import type { Judged } from '../policy/backend.js';
+import { Bounded } from '../policy/bounded.js';
 import { type JsonObject, objectOf, type RealtimeEvent } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
 import { orderedUuid } from '../uuid.js';
@@ -29,7 +30,7 @@ const cancelMs = 5000;
  */
 export function createBackend(taps: Taps, clock: Clock, open: () => Attachment | null): SayForBackend {
   /** By the id that an event has upstream. */
-  const sent = new Map<string, { readonly id: string; readonly failed: Failed }>();
+  const sent = new Bounded<{ readonly id: string; readonly failed: Failed }>(mostKept);
   let isListening = false;
 
   function came({ type, body }: RealtimeEvent): void {
@@ -43,12 +44,7 @@ export function createBackend(taps: Taps, clock: Clock, open: () => Attachment |
 
   function say(attachment: Attachment, event: JsonObject, id: string, failed: Failed): void {
     const { event_id: eventId } = attachment.say(event);
-    if (typeof eventId !== 'string') return;
-    sent.set(eventId, { id, failed });
-    for (const oldest of sent.keys()) {
-      if (sent.size <= mostKept) return;
-      sent.delete(oldest);
-    }
+    if (typeof eventId === 'string') sent.set(eventId, { id, failed });
   }
 
   return ({ events, ids }, failed) => {

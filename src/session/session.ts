@@ -108,11 +108,11 @@ export class Session {
       end: (id: ExitId, initiator: Initiator, ending: Ending) => this.end(id, initiator, ending),
     };
     const front = client ? createFront(client, inside) : createFrontBeside(inside);
-    const failures = createFailures({ ...inside, front });
     this.#front = front;
     this.#tools = createTools({ ...inside, ...services, front, course: this.#books.course });
-    this.#lookout = new Lookout({ ...inside, front });
-    this.#hearing = { ...inside, front, failures };
+    const around = { ...inside, front };
+    this.#hearing = { ...around, failures: createFailures(around) };
+    this.#lookout = new Lookout(around);
     client?.hold('opening');
     client?.start(fromClient(this.#hearing));
   }
@@ -174,12 +174,8 @@ export class Session {
     this.#state = 'configuring';
     const attachment = new Attachment(reached, {
       ...{ metrics, clock, admission: this.admission, books: this.#books, tools: this.#tools },
-      named: this.#front.named,
+      ...{ front: this.#front, account: this.#account, chronicle: this.#chronicle, taps: this.taps },
       flow: this.#flow('down'),
-      spent: (tokens) => this.#account.charge(tokens),
-      untranscribed: (code, model) => this.#chronicle.untranscribed(code, model),
-      withdrawn: (eventId) => this.#front.withdrawn(eventId),
-      passed: this.taps.step('passed'),
       ready: (session) => this.#ready(session),
     });
     this.#attachment = attachment;

@@ -23,28 +23,40 @@ const most = 64;
 
 /** Makes the taps of a session that has none. One that throws is a tap no more; the session does not notice. */
 export function createTaps(): Taps {
-  let taps: readonly Tap[] = [];
-  const remove = (tap: Tap) => {
-    taps = taps.filter((one) => one !== tap);
-  };
-  const show = (tap: Tap, place: Place, event: RealtimeEvent) => {
-    try {
-      tap[place]?.(event);
-    } catch (error) {
-      remove(tap);
-      warnOf(error);
-    }
-  };
-  return {
-    step: (place) => (event) => {
-      // Each event of speech comes here, and hardly any session is listened to.
-      if (taps.length > 0) for (const tap of taps) show(tap, place, event);
-      return event;
-    },
-    add(tap) {
-      if (taps.length >= most) return null;
-      taps = [...taps, tap];
-      return () => remove(tap);
-    },
-  };
+  return new SessionTaps();
 }
+
+class SessionTaps implements Taps {
+  #taps: readonly Tap[] = none;
+
+  step(place: Place): Step {
+    return (event) => {
+      // Each event of speech comes here, and hardly any session is listened to.
+      if (this.#taps.length > 0) this.#show(place, event);
+      return event;
+    };
+  }
+
+  #show(place: Place, event: RealtimeEvent): void {
+    for (const tap of this.#taps) {
+      try {
+        tap[place]?.(event);
+      } catch (error) {
+        this.#remove(tap);
+        warnOf(error);
+      }
+    }
+  }
+
+  add(tap: Tap): (() => void) | null {
+    if (this.#taps.length >= most) return null;
+    this.#taps = [...this.#taps, tap];
+    return () => this.#remove(tap);
+  }
+
+  #remove(tap: Tap): void {
+    this.#taps = this.#taps.filter((one) => one !== tap);
+  }
+}
+
+const none: readonly Tap[] = [];
