@@ -70,7 +70,12 @@ async function lookUp({ tool, call, find }: Asking, { query }: JsonObject): Prom
   const found = await find({ ...body, select: `${fields.id},${fields.content}`, top }, [text]);
   const hits = hitsOf(found.hits, search);
   const { text: output, shown } = readable(hits);
-  for (const { id } of hits.slice(0, shown)) call.session.citable.set(id, true);
+  const { citable } = call.session;
+  for (const { id } of hits.slice(0, shown)) {
+    // What is shown again is as new as what was never shown.
+    citable.delete(id);
+    citable.set(id, true);
+  }
   return brought(tool, output, factsOf(found));
 }
 

@@ -172,6 +172,19 @@ describe('what a search finds', () => {
     await run(url, asked);
     expect([asked.session.citable.has('a'), asked.session.citable.has('b')]).toEqual([true, false]);
   });
+
+  it('may be cited for as long as no 200 others were found since, however early it was found first', async () => {
+    const { url } = await service({ body: { value: [hit('again', 'x')] } });
+    const asked = ask('x');
+    const others = (begin: string) => {
+      for (let other = 0; other < 150; other++) asked.session.citable.set(`${begin}${other}`, true);
+    };
+    await run(url, asked);
+    others('early');
+    await run(url, asked);
+    others('late');
+    expect(asked.session.citable.has('again')).toBe(true);
+  });
 });
 
 describe('a filter', () => {
