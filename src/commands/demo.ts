@@ -23,6 +23,7 @@ const profiles = [
   { name: 'default', about: 'Answers in voice, in the words of the profile that the relay keeps to itself.' },
   { name: 'written', about: 'Hears you, and answers in writing only.' },
   { name: 'minute', about: 'A session lasts one minute at most. See it end, and the client come back.' },
+  { name: 'operator', about: 'For the view of live sessions: sees them and steers them.' },
 ] as const;
 
 /** Runs the demo until a signal ends it. */
@@ -60,7 +61,7 @@ export async function runDemo({ print, until, ports }: DemoOptions): Promise<num
     RELAY_CONFIG: asset('demo.yaml'),
     RELAY_CONSOLE: 'on',
   });
-  const mint = (subject: string, profile: string, name: string) =>
+  const mint = (subject: string, profile: string, name: string, scope = '') =>
     signToken({
       secret,
       issuer: 'demo',
@@ -68,11 +69,14 @@ export async function runDemo({ print, until, ports }: DemoOptions): Promise<num
       subject,
       profile,
       ttlSeconds: tokenSeconds,
-      claims: { name },
+      claims: { name, ...(scope && { scope }) },
     });
   const relay = await startRelay(settings, createLog('silent'), null, {
     profiles,
-    mint: (profile, name) => mint('console-user', profile, name),
+    mint: (profile, name) =>
+      profile === 'operator'
+        ? mint('console-operator', 'default', name, 'relay.sessions.read relay.sessions.write')
+        : mint('console-user', profile, name),
   });
   const token = mint('demo-user', 'default', 'Ada');
 

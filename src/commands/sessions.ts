@@ -3,6 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Description } from '../control/description.js';
 import type { JsonObject } from '../protocol/event.js';
+import { eventsToSay } from '../protocol/wording.js';
 import { type CliCommand, exitCodes, options, positive, UsageError } from './command.js';
 import { createDoor, type Door, DoorError } from './door.js';
 import { complain, print } from './print.js';
@@ -164,8 +165,7 @@ async function end({ door, words: [id = ''], isJson }: Asked): Promise<void> {
 }
 
 async function say({ door, words: [id = '', text = ''], isJson }: Asked): Promise<void> {
-  const words = `Say to the user now: ${text}`;
-  const events = (await isCall(door, id)) ? callEvents(words) : itemEvents(words);
+  const events = eventsToSay(text, await isCall(door, id));
   const path = `${pathOf(id)}/events`;
   let placed: JsonObject;
   try {
@@ -176,16 +176,6 @@ async function say({ door, words: [id = '', text = ''], isJson }: Asked): Promis
   }
   if (isJson) print(JSON.stringify(placed));
   else for (const eventId of placed.event_ids as string[]) print(eventId);
-}
-
-function itemEvents(text: string): JsonObject[] {
-  const item = { type: 'message', role: 'system', content: [{ type: 'input_text', text }] };
-  return [{ type: 'conversation.item.create', item }, { type: 'response.create' }];
-}
-
-/** The browser of a call would be shown the item. */
-function callEvents(instructions: string): JsonObject[] {
-  return [{ type: 'response.create', response: { instructions } }];
 }
 
 /** Whoever may only write is not told; a call by its own id is one all the same. */

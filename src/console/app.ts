@@ -2,10 +2,11 @@
 
 import { openCall, openWebSocket, RelayClient, type State } from '../client/relay-client.js';
 import { createConversation } from './conversation.js';
-import { type ConsoleSettings, createConnectionForm, relayUrl } from './dialing.js';
+import { type ConsoleSettings, createConnectionForm, operatorMint, relayUrl } from './dialing.js';
 import { element, make } from './dom.js';
 import { createEventList } from './events.js';
 import { showNumbers } from './numbers.js';
+import { createOperatorView } from './operator.js';
 import { adviceFor } from './remedies.js';
 import { drawLevels } from './waves.js';
 
@@ -16,7 +17,8 @@ const stopped = new Set(['no_microphone', 'no_sound', 'not_sent', 'unknown_forma
 const settings = await fetch('console.json')
   .then((answer) => answer.json() as Promise<ConsoleSettings>)
   .catch((error: unknown) => String(error));
-const form = createConnectionForm(typeof settings === 'string' ? { demo: false, profiles: [] } : settings);
+const known = typeof settings === 'string' ? { demo: false, profiles: [] } : settings;
+const form = createConnectionForm(known);
 const conversation = createConversation();
 const events = createEventList();
 const state = element('state', HTMLParagraphElement);
@@ -92,6 +94,22 @@ function addProblem(code: string, message: string): string {
 }
 if (typeof settings === 'string') addProblem('no_settings', settings);
 showNumbers(client);
+
+const sessions = createOperatorView(operatorMint(known));
+function showView(): void {
+  const isOperator = location.hash === '#sessions';
+  for (const [name, isShown] of Object.entries({ talk: !isOperator, sessions: isOperator })) {
+    element(`${name}-view`, HTMLElement).hidden = !isShown;
+    const link = element(`to-${name}`, HTMLAnchorElement);
+    if (isShown) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+  }
+  // It is about the conversation.
+  state.hidden = isOperator;
+  sessions.show(isOperator);
+}
+window.addEventListener('hashchange', showView);
+showView();
 drawLevels(() => client.levels);
 
 form.onSubmit(() => {

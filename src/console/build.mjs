@@ -6,7 +6,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 
 const folder = fileURLToPath(new URL('.', import.meta.url));
-const plain = ['index.html', 'style.css', 'icon.svg'];
+const plain = ['index.html', 'style.css', 'operator.css', 'icon.svg'];
 
 /** Every file of the console by name. */
 export async function buildConsole() {

@@ -20,6 +20,24 @@ export interface ConnectionForm {
 /** Where the relay is: the console is served below its root, also behind a proxy that adds a prefix. */
 export const relayUrl = new URL('..', document.baseURI).href;
 
+/** The demo's token for whoever looks after its sessions; nobody talks with it. */
+const operator = 'operator';
+
+/** What makes an operator's token; null where nothing here does. */
+export function operatorMint({ profiles }: ConsoleSettings): (() => Promise<string>) | null {
+  return profiles.some(({ name }) => name === operator) ? () => mintToken(operator, operator) : null;
+}
+
+async function mintToken(profile: string, name: string): Promise<string> {
+  const answer = await fetch('token', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ profile, name }),
+  });
+  if (!answer.ok) throw new Error(`the demo answered ${answer.status}`);
+  return ((await answer.json()) as { token: string }).token;
+}
+
 export function createConnectionForm({ demo, profiles }: ConsoleSettings): ConnectionForm {
   const form = element('connection', HTMLFormElement);
   const own = element('own', HTMLDivElement);
@@ -32,7 +50,7 @@ export function createConnectionForm({ demo, profiles }: ConsoleSettings): Conne
   const makesToken = () => demo && form.querySelector<HTMLInputElement>('[name=source]:checked')?.value === 'mint';
 
   element('source', HTMLFieldSetElement).hidden = !demo;
-  profile.append(...profiles.map(({ name }) => make('option', '', name)));
+  profile.append(...profiles.filter(({ name }) => name !== operator).map(({ name }) => make('option', '', name)));
   const refresh = () => {
     mint.hidden = !makesToken();
     own.hidden = makesToken();
@@ -48,13 +66,7 @@ export function createConnectionForm({ demo, profiles }: ConsoleSettings): Conne
     },
     async token() {
       if (!makesToken()) return element('token', HTMLTextAreaElement).value;
-      const answer = await fetch('token', {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ profile: profile.value, name: element('name', HTMLInputElement).value }),
-      });
-      if (!answer.ok) throw new Error(`the demo answered ${answer.status}`);
-      return ((await answer.json()) as { token: string }).token;
+      return mintToken(profile.value, element('name', HTMLInputElement).value);
     },
     lock(isLocked) {
       for (const field of form.querySelectorAll<HTMLInputElement>('input, select, textarea')) field.disabled = isLocked;

@@ -1,0 +1,168 @@
+import type { Page } from 'playwright-core';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { runDemo } from '../../src/commands/demo.js';
+import { artefact, noBrowser, paddedSpeech, startBrowser } from '../support/browser.js';
+import { startTestEmulator, startTestRelay, type TestRelay } from '../support/relay.js';
+import { contrastFaults } from './contrast.js';
+
+const both = 'relay.sessions.read relay.sessions.write';
+
+/** The view of a relay with a console, in a browser of its own. */
+async function opened() {
+  const emulator = await startTestEmulator();
+  const relay = await startTestRelay({
+    upstream: emulator.url,
+    env: { RELAY_CONSOLE: 'on', RELAY_ALLOWED_ORIGINS: '*' },
+  });
+  const url = `${relay.relay.url}/console/`;
+  const { page, browser } = await browsing(`${url}#sessions`);
+  return { emulator, relay, page, browser, url };
+}
+
+async function browsing(url: string) {
+  const silence = paddedSpeech('question-order', 1);
+  const browser = await startBrowser(silence.path, { viewport: { width: 1280, height: 860 } });
+  onTestFinished(async () => {
+    await browser.close();
+    silence.remove();
+  });
+  return { browser, page: await browser.open(url) };
+}
+
+async function use(page: Page, relay: TestRelay, scope = both) {
+  const token = relay.token({ subject: 'desk', claims: { scope } });
+  await page.getByLabel('Token with').fill(token);
+  await page.getByLabel('Token with').press('Enter');
+  return token;
+}
+
+async function talking(relay: TestRelay, subject: string) {
+  const client = await relay.connect({ token: relay.token({ subject, tenant: 'acme' }) });
+  const { session } = await client.next('session.created');
+  return { client, id: (session as { id: string }).id };
+}
+
+describe.skipIf(noBrowser)('the operator’s view', { timeout: 60_000 }, () => {
+  it('lists live sessions, shows one, has something said in it and ends it, by keyboard', async () => {
+    const { relay, emulator, page, browser, url } = await opened();
+    const { client: alice, id } = await talking(relay, 'alice <b>');
+    await talking(relay, 'bob');
+    await page.getByLabel('Token with').waitFor();
+    expect(await page.locator('#operator-lists').isVisible()).toBe(false);
+    expect(await page.getByText('Not connected').isVisible()).toBe(false);
+    const token = await use(page, relay);
+    await page.getByText('2 live sessions').waitFor();
+    // What a token names is text, never markup.
+    expect(await page.locator('#live b').count()).toBe(0);
+
+    await page.getByRole('button', { name: /alice/ }).focus();
+    await page.keyboard.press('Enter');
+    await page.locator('#live-fields').getByText(id).waitFor();
+    await page.screenshot({ path: artefact('console-sessions-light.png') });
+
+    await page.getByLabel('Have the model say').fill('We close at noon.');
+    await page.keyboard.press('Enter');
+    await alice.next('response.done');
+    const [item] = emulator.control.received.events('conversation.item.create');
+    expect(JSON.stringify(item?.body)).toContain('Say to the user now: We close at noon.');
+    await page.locator('#live-fields').getByText('1', { exact: true }).waitFor();
+    // What is polled does not take the focus away.
+    await page.getByRole('button', { name: /alice/ }).focus();
+    await page.getByRole('button', { name: /alice.*1 answer/ }).waitFor();
+    expect(await page.evaluate(() => document.activeElement?.textContent)).toContain('alice');
+
+    await page.getByRole('button', { name: 'End session' }).focus();
+    await page.keyboard.press('Enter');
+    expect(alice.types()).not.toContain('error');
+    await page.keyboard.press('Enter');
+    expect(await alice.closed).toEqual({ code: 1008, reason: 'ended_by_backend' });
+    await page.getByText('1 live session', { exact: true }).waitFor();
+
+    // It is there after the page is loaded again, in this tab only, and never in the address.
+    expect(page.url()).not.toContain(token);
+    await page.reload();
+    await page.getByText('1 live session', { exact: true }).waitFor();
+    const other = await browser.context.newPage();
+    await other.goto(`${url}#sessions`);
+    expect(await other.locator('#operator-lists').isVisible()).toBe(false);
+    await other.close();
+    await page.getByRole('button', { name: 'Forget the token' }).click();
+    expect(await page.locator('#operator-lists').isVisible()).toBe(false);
+    expect(await page.evaluate(() => sessionStorage.length)).toBe(0);
+    expect(browser.complaints).toEqual([]);
+    expect(browser.requests.filter((address) => !address.startsWith(relay.relay.url))).toEqual([]);
+  });
+
+  it('says why a token is not good for it, and asks no more', async () => {
+    const { relay, page, browser } = await opened();
+    await use(page, relay, 'other');
+    await page.getByRole('alert').filter({ hasText: 'forbidden' }).waitFor();
+    const asked = browser.requests.length;
+    await page.waitForTimeout(100);
+    expect(browser.requests.length).toBe(asked);
+    await use(page, relay);
+    await page.getByText('No live session.').waitFor();
+    expect(await page.getByRole('alert').filter({ hasText: 'forbidden' }).isVisible()).toBe(false);
+  });
+
+  it('filters by user, and asks only while it is looked at', async () => {
+    const { relay, page, browser } = await opened();
+    await talking(relay, 'alice');
+    await talking(relay, 'bob');
+    await use(page, relay);
+    await page.getByText('2 live sessions').waitFor();
+    await page.getByLabel('Only this user').fill('bob');
+    await page.keyboard.press('Enter');
+    await page.getByText('1 live session', { exact: true }).waitFor();
+    expect(await page.locator('#live').textContent()).toContain('bob');
+    await page.getByRole('link', { name: 'Talk' }).click();
+    await page.getByRole('button', { name: 'Connect', exact: true }).waitFor();
+    expect(await page.locator('#sessions-view').isVisible()).toBe(false);
+    const lists = () => browser.requests.filter((address) => address.includes('/v1/relay/sessions')).length;
+    const before = lists();
+    await page.getByRole('link', { name: 'Sessions' }).click();
+    await expect.poll(lists).toBeGreaterThan(before);
+  });
+
+  it.each([
+    ['light', 390],
+    ['dark', 390],
+    ['dark', 1280],
+  ] as const)('can be read and used in %s at %i px', async (colorScheme, width) => {
+    const { relay, page } = await opened();
+    await page.emulateMedia({ colorScheme });
+    await page.setViewportSize({ width, height: 860 });
+    await talking(relay, 'somebody-with-a-very-long-name-that-does-not-break@department.example.com');
+    await use(page, relay);
+    await page.getByRole('button', { name: /somebody/ }).click();
+    await page.locator('#live-fields').getByText('acme').waitFor();
+    await page.screenshot({ path: artefact(`console-sessions-${colorScheme}-${width}.png`), fullPage: true });
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
+    expect((await page.evaluate(contrastFaults)).wrong).toEqual([]);
+  });
+
+  it('of the demo gets its token from the demo', async () => {
+    let end = () => undefined as unknown;
+    const until = new Promise<void>((resolve) => (end = resolve));
+    const url = await new Promise<string>((resolve, reject) => {
+      const print = (line: string) => {
+        const address = /https?:\S+\/console\//.exec(line)?.[0];
+        if (address) resolve(address);
+      };
+      const ended = runDemo({ print, until, ports: { relay: 0, ops: 0 } });
+      ended.then((code) => reject(new Error(`The demo ended with ${code}.`)), reject);
+      onTestFinished(async () => {
+        end();
+        await ended;
+      });
+    });
+    const { page } = await browsing(url);
+    expect(await page.locator('#profile option').allTextContents()).not.toContain('operator');
+    await page.getByRole('link', { name: 'Sessions' }).click();
+    await page.getByRole('button', { name: 'Use a token of this demo' }).click();
+    await page
+      .locator('#live-count')
+      .getByText(/live session/)
+      .waitFor();
+  });
+});
