@@ -1,14 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { faultNames } from '../../src/emulator/faults.js';
+import { ofCalls, ofReplays, ofTools } from '../support/faults.js';
 import { startTestEmulator, startTestRelay } from '../support/relay.js';
 import { canaries } from './arena.js';
 
-/** Faults of what only WebRTC calls ask for. */
-const ofCalls: readonly string[] = ['mint_transcription', 'offer', 'hangup'];
-/** And of what only tools meet, those of the search service included. */
-const ofTools: readonly string[] = faultNames.filter(
-  (name) => ['busy', 'mcp_list_failed'].includes(name) || name.startsWith('search_'),
-);
+/** Those that a conversation does not meet by itself. */
+const apart: readonly string[] = [...ofCalls, ...ofTools, ...ofReplays];
 
 describe('an upstream that fails', () => {
   const limits = '{ dial_seconds: 0.4, configure_seconds: 0.4, stall_seconds: 0.4, buffer_bytes: 65536 }';
@@ -16,7 +13,7 @@ describe('an upstream that fails', () => {
   const noEvents = ['garbage', 'binary', 'array', 'huge'];
   const goesOn = ['mute', 'slow', 'flood', 'unknown_event', 'stop_reading', ...noEvents];
 
-  it.each(faultNames.filter((name) => !ofCalls.includes(name) && !ofTools.includes(name)))(
+  it.each(faultNames.filter((name) => !apart.includes(name)))(
     'by %s is told in time, tells nothing, and hurts no other session',
     async (name) => {
       const emulator = await startTestEmulator();

@@ -4,6 +4,7 @@ import { refusals } from '../../src/emulator/refusals.js';
 import { refused, type TestClient } from '../support/client.js';
 import { holdTime } from '../support/clock.js';
 import { end, endOf } from '../support/ends.js';
+import { ofCalls, ofReplays, ofTools } from '../support/faults.js';
 import { startTestEmulator, startTestRelay, type TestRelay } from '../support/relay.js';
 import { startUpstream } from '../support/upstream.js';
 
@@ -87,16 +88,10 @@ const odd: Partial<Record<FaultName, string>> = {
 /** The faults that do not end a session by themselves, or not soon; each has its own test below or in ends.test.ts. */
 const harmless: FaultName[] = ['slow', 'flood', 'mute', 'unknown_event', 'stop_reading', 'expire_early'];
 
-/** The faults of what only WebRTC calls ask for; see test/webrtc. */
-const ofCalls: FaultName[] = ['mint_transcription', 'offer', 'hangup'];
-
-/** The faults of what only tools meet, those of the search service included; see test/tools and test/emulator. */
-const ofTools = faultNames.filter((name) => ['busy', 'mcp_list_failed'].includes(name) || name.startsWith('search_'));
-
 describe('an upstream that fails', () => {
   it('is tested with every fault there is', () => {
     const ended = [opening, running, odd].flatMap((faults) => Object.keys(faults));
-    const known = [...ended, ...harmless, ...ofCalls, ...ofTools];
+    const known = [...ended, ...harmless, ...ofCalls, ...ofTools, ...ofReplays];
     expect(known.sort()).toEqual([...faultNames].sort());
   });
 
