@@ -91,7 +91,16 @@ function hintsOf({ profiles, proxies }: Pick<Settings, 'profiles' | 'proxies'>):
         `profiles.${name}.session.instructions is not set: the model then has the vendor's own instructions, a lively ` +
         'persona that speaks fast and is told to call a function whenever it can. An empty text does not clear them.',
     );
-  return [...addresses, ...vendors, ...[...profiles.values()].flatMap(toolHints)];
+  const wordless = [...profiles.values()]
+    .filter(({ session, transcripts: { webhook, log, sideband, include } }) => {
+      const isTold = (webhook || log || sideband) && include.includes('user');
+      return isTold && !session.audio?.input?.transcription?.model;
+    })
+    .map(
+      ({ name }) =>
+        `profiles.${name}.transcripts lack what users say: session.audio.input.transcription.model is not set.`,
+    );
+  return [...addresses, ...vendors, ...wordless, ...[...profiles.values()].flatMap(toolHints)];
 }
 
 /**

@@ -3,7 +3,8 @@
 import { z } from 'zod';
 import { isNetwork } from '../outbound/addresses.js';
 import { profileSchema } from '../policy/profile.js';
-import { signingSecret } from '../policy/tools.js';
+import { signingSecret, signingSecrets } from '../policy/tools.js';
+import { noticeTypes } from '../telemetry/records.js';
 import { authSchema } from './identity.js';
 import { upstreamSchema } from './resources.js';
 import { text } from './shapes.js';
@@ -84,6 +85,16 @@ const usage = z.strictObject({
     .optional(),
 });
 
+const webhook = z.strictObject({
+  url: text.describe('Where messages are sent. `http://` only for loopback.'),
+  secret: signingSecrets.describe('Key of the signature, in base64; or two, the new one first while it is exchanged.'),
+  events: z
+    .array(z.enum(noticeTypes))
+    .min(1)
+    .default([...noticeTypes])
+    .describe('Which types of messages. Left out: all.'),
+});
+
 const privateNetworks = [
   ...['127.0.0.0/8', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', '169.254.0.0/16'],
   ...['::1', 'fc00::/7', 'fe80::/10'],
@@ -106,6 +117,11 @@ export const configFile = z.strictObject({
   profiles: z.record(z.string().regex(/^[A-Za-z0-9_-]{1,64}$/), profileSchema).default({}),
   auth: authSchema.prefault({}),
   usage: usage.prefault({}),
+  webhooks: z
+    .array(webhook)
+    .max(20)
+    .default([])
+    .describe('Backends that are told of sessions, what was said in them, and calls of tools.'),
   limits: instanceLimits.prefault({}),
 });
 

@@ -128,20 +128,36 @@ function combine(
     profiles,
     limits: limitsOf(file),
     proxies: { count: file.trusted_proxies, addresses: file.trusted_proxy_addresses },
-    usageWebhook: webhookOf(file, problems),
+    usageWebhook: usageWebhookOf(file, problems),
+    webhooks: webhooksOf(file, problems, warnings),
   };
 }
 
-function webhookOf({ usage }: ConfigFile, problems: string[]): Settings['usageWebhook'] {
-  const { webhook } = usage;
+function usageWebhookOf({ usage: { webhook } }: ConfigFile, problems: string[]): Settings['usageWebhook'] {
   if (!webhook) return null;
-  const url = urlOf(webhook.url);
-  if (!url || !isSafe(url)) {
-    problems.push('usage.webhook.url: must be https://; plain http:// is for loopback only.');
-  } else if (url.username !== '' || url.password !== '') {
-    problems.push('usage.webhook.url: must not contain a credential; the signature proves who sends.');
-  }
+  checkWebhook('usage.webhook.url', webhook.url, problems);
   return webhook;
+}
+
+function webhooksOf({ webhooks, profiles }: ConfigFile, problems: string[], warnings: string[]): Settings['webhooks'] {
+  const isWanted = webhooks.some(({ events }) => events.includes('transcript.item'));
+  for (const [name, { transcripts }] of Object.entries(profiles)) {
+    if (!transcripts.webhook || isWanted) continue;
+    warnings.push(`profiles.${name}.transcripts.webhook: none of the webhooks has transcript.item among its events.`);
+  }
+  return webhooks.map(({ url, secret, events }, index) => {
+    checkWebhook(`webhooks.${index}.url`, url, problems);
+    return { url, secrets: [secret].flat(), events };
+  });
+}
+
+function checkWebhook(setting: string, written: string, problems: string[]): void {
+  const url = urlOf(written);
+  if (!url || !isSafe(url)) {
+    problems.push(`${setting}: must be https://; plain http:// is for loopback only.`);
+  } else if (url.username !== '' || url.password !== '') {
+    problems.push(`${setting}: must not contain a credential; the signature proves who sends.`);
+  }
 }
 
 /** The system's code for why a file cannot be read, or null when it can. */

@@ -18,6 +18,7 @@ export function describeSettings(settings: Settings): object {
     proxy: { ...settings.proxy, url: withoutLogin(settings.proxy.url) },
     redisUrl: settings.redisUrl ? masked : null,
     usageWebhook: settings.usageWebhook && { ...settings.usageWebhook, secret: masked },
+    webhooks: settings.webhooks.map((one) => ({ ...one, secrets: one.secrets.map(() => masked) })),
     profiles: Object.fromEntries([...settings.profiles].map(([name, profile]) => [name, maskSecrets(profile)])),
   };
 }
@@ -43,8 +44,13 @@ function describeIssuer({
 }
 
 /** Every secret of the settings, to keep them out of the log. */
-export function secretsOf({ upstreams, auth, redisUrl, profiles, usageWebhook, proxy }: Settings): string[] {
-  const secrets = [...upstreams.map(({ apiKey }) => apiKey ?? ''), ...passwordsOf(proxy.url)];
+export function secretsOf(settings: Settings): string[] {
+  const { upstreams, auth, redisUrl, profiles, usageWebhook, webhooks, proxy } = settings;
+  const secrets = [
+    ...upstreams.map(({ apiKey }) => apiKey ?? ''),
+    ...passwordsOf(proxy.url),
+    ...webhooks.flatMap((one) => one.secrets),
+  ];
   for (const { source } of auth.issuers) {
     if (source.kind !== 'secrets') continue;
     secrets.push(...source.secrets.map((secret) => (typeof secret === 'string' ? secret : secret.base64)));

@@ -108,11 +108,12 @@ function markOf(path: string): string {
 type Named = ReadonlyMap<string, unknown>;
 
 /** What is read again; everything else is for the start only. */
-function livePartsOf({ upstreams, profiles, limits }: Settings): Record<string, Named> {
+function livePartsOf({ upstreams, profiles, limits, webhooks }: Settings): Record<string, Named> {
   return {
     upstreams: new Map(upstreams.map((one) => [one.name, one])),
     profiles,
     limits: new Map(Object.entries(limits)),
+    webhooks: new Map(webhooks.map((one, index) => [String(index), one])),
   };
 }
 
@@ -132,7 +133,7 @@ function changesBetween(old: Settings, next: Settings): Changes {
   const order = ({ upstreams }: Settings) => upstreams.map(({ name }) => name);
   const sameNames = !added.concat(removed).some((name) => name.startsWith('upstreams.'));
   if (sameNames && !isDeepStrictEqual(order(old), order(next))) changed.push('upstreams');
-  const { upstreams: _u, profiles: _p, limits: _l, warnings: _w, ...fixed } = next;
+  const { upstreams: _u, profiles: _p, limits: _l, webhooks: _h, warnings: _w, ...fixed } = next;
   const restart = Object.entries(fixed)
     .filter(([name, value]) => !isDeepStrictEqual(old[name as keyof Settings], value))
     .map(([name]) => name);

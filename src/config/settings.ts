@@ -3,6 +3,7 @@
 import type { ProxySettings } from '../outbound/proxy.js';
 import type { Profile } from '../policy/profile.js';
 import type { logLevels } from '../telemetry/log.js';
+import type { NoticeType } from '../telemetry/records.js';
 import type { InstanceLimits } from './file.js';
 import type { IssuerSettings } from './identity.js';
 import type { UpstreamSettings } from './resources.js';
@@ -45,6 +46,12 @@ export interface Settings {
   readonly proxies: { readonly count: number; readonly addresses: readonly string[] };
   /** Where usage records are sent besides the log, or null. */
   readonly usageWebhook: { readonly url: string; readonly secret: string } | null;
+  /** Backends that are told of sessions: the new secret first while it is exchanged. */
+  readonly webhooks: readonly {
+    readonly url: string;
+    readonly secrets: readonly string[];
+    readonly events: readonly NoticeType[];
+  }[];
   /** Things that are probably not meant, for the log. */
   readonly warnings: readonly string[];
 }

@@ -54,8 +54,13 @@ export interface Leg {
   send(event: RealtimeEvent): void;
   /** Writes what was sent in this turn now, and not at its end. */
   flush(): void;
-  /** Drops speech that the peer has yet to be sent: all of it, or that of one response. */
-  dropSpeech(response: string | null): void;
+  /** Drops speech that the peer has yet to be sent: all of it, or that of one response. Gives the bytes of it. */
+  dropSpeech(response: string | null): number;
+  /**
+   * Calls back once the peer has read what it is sent next, as far as its pongs prove that; false while it has never proved
+   * anything.
+   */
+  whenRead(done: () => void): boolean;
   /** Passes nothing on until this reason, and each other that stands, is released; what comes is read and waits. */
   hold(why: Hold): void;
   /** Takes a reason to hold back; with the last of them what waits is passed on. */

@@ -121,8 +121,12 @@ class PreviewLeg implements Leg {
     this.#leg.flush();
   }
 
-  dropSpeech(response: string | null): void {
-    this.#leg.dropSpeech(response);
+  dropSpeech(response: string | null): number {
+    return this.#leg.dropSpeech(response);
+  }
+
+  whenRead(done: () => void): boolean {
+    return this.#leg.whenRead(done);
   }
 
   hold(why: Hold): void {

@@ -37,6 +37,8 @@ interface Waiting {
  * taken is not known before all of it is.
  */
 const mostHanded = 64 * 1024;
+/** Of those who want to know what was read. */
+const mostMarks = 16;
 /** What a waiting message costs besides its bytes. */
 const waitingOverhead = 128;
 
@@ -50,6 +52,8 @@ export class Sending {
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
   #wasFull = false;
+  /** Who is told when so much has been read. */
+  #marks: { readonly bytes: number; readonly done: () => void }[] = [];
   /** Bytes that were given to the system. */
   #handed = 0;
   /** The most that was ever taken, by pongs or by what the system took; and since when it has been no more. */
@@ -178,19 +182,40 @@ export class Sending {
   pong(payload: Buffer): boolean {
     if (this.#window === null) return this.#pings.answered(payload) !== null;
     if (!this.#window.answer(payload, performance.now())) return false;
+    if (this.#marks.length > 0) this.#tellRead(this.#window.acknowledged);
     if (this.#waiting.length > 0) this.#pump();
     return true;
   }
 
-  /** Drops the speech that waits: all of it, or that of one response. Nothing else is dropped, and the order stays. */
-  dropSpeech(response: string | null): void {
-    if (this.#waiting.length === 0) return;
+  #tellRead(bytes: number): void {
+    const reached = this.#marks.filter((mark) => mark.bytes <= bytes);
+    this.#marks = this.#marks.filter((mark) => mark.bytes > bytes);
+    for (const { done } of reached) done();
+  }
+
+  /** Calls back once what is sent next has been read; false while nobody knows what is read. Of many the last ones. */
+  whenRead(done: () => void): boolean {
+    if (this.#window === null) return false;
+    // Behind what comes next, for which this is asked.
+    const bytes = this.#window.handed + this.#waitingBytes + 1;
+    this.#marks = [...this.#marks.slice(1 - mostMarks), { bytes, done }];
+    return this.#window.isAnswered;
+  }
+
+  /** Drops the speech that waits: all of it, or that of one response, in bytes. Nothing else is dropped, and the order stays. */
+  dropSpeech(response: string | null): number {
+    if (this.#waiting.length === 0) return 0;
+    let bytes = 0;
     this.#waiting = this.#waiting.filter(({ payload, speech }) => {
       const stays = speech === null || (response !== null && speech !== response);
-      if (!stays) this.#waitingBytes -= payload.length + waitingOverhead;
+      if (!stays) {
+        bytes += payload.length;
+        this.#waitingBytes -= payload.length + waitingOverhead;
+      }
       return stays;
     });
     this.#pump();
+    return bytes;
   }
 
   /** The end: speech that waits is dropped, all else is given to the system. */

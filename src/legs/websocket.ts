@@ -243,9 +243,9 @@ export class WebSocketLeg implements Leg {
     this.#sending.flush();
   }
 
-  dropSpeech(response: string | null): void {
-    this.#sending.dropSpeech(response);
-  }
+  readonly dropSpeech = (response: string | null): number => this.#sending.dropSpeech(response);
+
+  readonly whenRead = (done: () => void): boolean => this.#sending.whenRead(this.#safely(done));
 
   hold(why: Hold): void {
     this.#inbox.hold(why);

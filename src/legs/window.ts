@@ -43,6 +43,11 @@ export class Window {
   /** The acknowledgements of the last span, and the one before them. */
   #recent: Mark[] = [{ at: Number.NEGATIVE_INFINITY, acknowledged: 0 }];
 
+  /** Bytes that were sent. */
+  get handed(): number {
+    return this.#sent;
+  }
+
   /** Bytes that the peer has read, as far as it is known. */
   get acknowledged(): number {
     return this.#acknowledged;

@@ -204,6 +204,22 @@ const anonymous = z.strictObject({
   per_address: z.number().int().min(1).default(2).describe('Their sessions at the same time from one address.'),
 });
 
+const transcripts = z.strictObject({
+  webhook: z
+    .boolean()
+    .default(false)
+    .describe('Tells the webhooks that ask for `transcript.item` what is said. Tell your users.'),
+  log: z.boolean().default(false).describe('Writes what is said to the log, as `session.transcript`.'),
+  sideband: z.boolean().default(false).describe('Tells backends that follow a session what is said.'),
+  include: z
+    .array(z.enum(['user', 'assistant', 'tools', 'full_text', 'no_deleted']))
+    .min(1)
+    .default(['user', 'assistant', 'tools'])
+    .describe(
+      'Whose words, and the names of called functions; `full_text`: also what was not heard of an answer; `no_deleted`: no words of items that were deleted.',
+    ),
+});
+
 /** One entry under `profiles:` of the YAML file. */
 export const profileSchema = z
   .strictObject({
@@ -221,6 +237,7 @@ export const profileSchema = z
     client: client.prefault({}),
     limits: limits.prefault({}),
     webrtc: webrtc.prefault({}),
+    transcripts: transcripts.prefault({}),
   })
   .superRefine(({ session, tools, client, anonymous }, context) => {
     const problem = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message });

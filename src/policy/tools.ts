@@ -11,6 +11,9 @@ export const signingSecret = z
     'a secret is 24 to 64 random bytes in base64, with or without the prefix whsec_',
   );
 
+/** Two while one takes the place of the other. */
+export const signingSecrets = z.union([signingSecret, z.array(signingSecret).min(1).max(2)]);
+
 const name = z
   .string()
   .regex(/^[A-Za-z0-9_-]{1,64}$/, 'a name is 1 to 64 of a-z, A-Z, 0-9, _ and -')
@@ -68,8 +71,7 @@ const http = z.strictObject({
       bearer: line.optional().describe('A token of the endpoint’s own.'),
     })
     .optional(),
-  secret: z
-    .union([signingSecret, z.array(signingSecret).min(1).max(2)])
+  secret: signingSecrets
     .optional()
     .describe('Signs each request as Standard Webhooks does; the new one first while it is exchanged. POST only.'),
   claims: z.array(line).max(32).default([]).describe('Claims of the user that are sent in the body.'),

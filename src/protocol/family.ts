@@ -3,7 +3,7 @@
  * is made of, would be another table.
  */
 
-import { audioDown, audioUp } from './catalogue.js';
+import { audioDown, audioUp, textDown } from './catalogue.js';
 import { objectOf, type RealtimeEvent } from './event.js';
 
 /** The events that mean something to sessions, by what they mean, in GA's names. */
@@ -37,6 +37,14 @@ export const family = {
     untranscribed: 'conversation.item.input_audio_transcription.failed',
     /** An item has come into the conversation; one of the two, or both. */
     itemAdded: ['conversation.item.added', 'conversation.item.created'],
+    truncated: 'conversation.item.truncated',
+    deleted: 'conversation.item.deleted',
+    /** An item of a response, whether it comes into the conversation or not. */
+    outputAdded: 'response.output_item.added',
+    outputEnded: 'response.output_item.done',
+    /** Words of an answer: written ones, and spoken ones. */
+    words: textDown.ga,
+    wordsEnded: ['response.output_text.done', 'response.output_audio_transcript.done'],
     /** A tool of upstream's own is at work, which may take its time. */
     toolBegun: ['response.mcp_call.in_progress', 'mcp_list_tools.in_progress'],
     toolEnded: [

@@ -1,9 +1,9 @@
 /** What is said about one session, wherever it is said: its log lines, its trace, its part of the metrics, its record of usage. */
 
 import type { Admission } from '../admission/admission.js';
-import { moment, wallOf } from '../clock.js';
+import { type Clock, moment, wallOf } from '../clock.js';
 import type { ExitId } from '../errors.js';
-import type { Hold } from '../legs/leg.js';
+import type { Hold, Leg } from '../legs/leg.js';
 import type { Initiator } from '../telemetry/labels.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
@@ -13,6 +13,7 @@ import type { CallReport } from '../tools/calls.js';
 import type { DialEvent } from '../upstream/pool.js';
 import { type Activity, createActivity } from './activity.js';
 import type { Books, Totals } from './books.js';
+import { type NoticeServices, Notices } from './notices.js';
 import type { Pipe } from './pipe.js';
 import type { Reached } from './reach.js';
 import {
@@ -27,7 +28,9 @@ import {
   traced,
   usageOf,
 } from './report.js';
+import { Scribe } from './scribe.js';
 import { surely } from './surely.js';
+import type { Taps } from './taps.js';
 
 /** Details of an end that not every end has. */
 export interface Ending {
@@ -52,6 +55,14 @@ interface Ended extends Ending {
   readonly wasConfiguring: boolean;
 }
 
+/** What a chronicle needs of the instance. */
+export interface ChronicleServices extends NoticeServices {
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  /** Told once of every session that was open, when its usage is final. */
+  used(record: UsageRecord): void;
+}
+
 /** Of each kind, the first ones show what there is to know. */
 const mostReports = 10;
 
@@ -66,7 +77,12 @@ export class Chronicle {
   /** What is told and logged in the time of day is counted from here: a clock that is set meanwhile bends no span. */
   readonly started = moment();
   /** Only where the log is at level debug. */
-  readonly activity: Activity | null;
+  readonly #activity: Activity | null;
+  readonly #notices: Notices;
+  /** Null where nobody is told what is said. */
+  readonly #scribe: Scribe | null;
+  readonly #used: ChronicleServices['used'];
+  #ending: { readonly reason: ExitId; readonly initiator: Initiator } | null = null;
   #reached: Reached | null = null;
   #reachedAt = 0;
   #readyAt = 0;
@@ -77,7 +93,8 @@ export class Chronicle {
     admission: Admission,
     transport: string | undefined,
     books: Books,
-    services: { metrics: Metrics; log: Log },
+    services: ChronicleServices,
+    { taps, client }: { taps: Taps; client: Leg | null },
   ) {
     this.#admission = admission;
     this.#transport = transport;
@@ -85,7 +102,22 @@ export class Chronicle {
     this.#metrics = services.metrics;
     this.#log = services.log;
     this.#trace = traceSession(admission.traceparent, this.started.wall, traced.session(admission));
-    this.activity = services.log.isLevelEnabled('debug') ? createActivity() : null;
+    this.#activity = services.log.isLevelEnabled('debug') ? createActivity() : null;
+    this.#used = services.used;
+    this.#notices = new Notices(admission, services, taps, (at) => this.#wall(at));
+    const { webhook, log, sideband, include } = admission.profile.transcripts;
+    const isTold = webhook || log || sideband;
+    this.#scribe = isTold
+      ? new Scribe({
+          clock: services.clock,
+          include,
+          wallOf: (at) => this.#wall(at),
+          whenRead: (done) => client?.whenRead(done) === true,
+          said: (utterance) => this.#notices.said(utterance),
+          late: () => services.metrics.untranscribed('late'),
+        })
+      : null;
+    for (const tap of [this.#activity?.tap, this.#scribe?.tap, this.#notices.hosted]) if (tap) taps.add(tap);
   }
 
   get #identity(): object {
@@ -121,6 +153,12 @@ export class Chronicle {
       readyMs: Math.round(now - startedAt),
     };
     reportOpening(opening, this.#identity, this.#log);
+    this.#notices.started({
+      transport: this.#transport === 'webrtc' ? 'webrtc' : 'websocket',
+      dialect: this.#admission.dialect,
+      upstream: this.#reached?.upstream.name ?? '',
+      started_at: new Date(this.#wall(now)).toISOString(),
+    });
     this.#configured(now);
   }
 
@@ -140,6 +178,8 @@ export class Chronicle {
 
   ended({ id, initiator, up, down, refusals, wasConfiguring, ...ending }: Ended, now: number): void {
     this.#endedAt = now;
+    this.#ending = { reason: id, initiator };
+    this.#scribe?.close();
     const end: End = {
       reason: id,
       initiator,
@@ -161,10 +201,28 @@ export class Chronicle {
     this.#trace.end(id, this.#wall(now), traced.end(end, this.#reached));
   }
 
-  /** What it cost, once that is final. */
-  usage(complete: boolean): UsageRecord {
+  /** What it cost is final; what was never open has cost nothing. */
+  used(complete: boolean): void {
+    if (!this.isReady) return;
     const when = { startedAt: this.#wall(this.#readyAt), endedAt: this.#wall(this.#endedAt), complete };
-    return usageOf(this.#admission, this.#reached, this.#books.ledger.usage, this.totals, when);
+    const record = usageOf(this.#admission, this.#reached, this.#books.ledger.usage, this.totals, when);
+    const { started_at, ended_at } = record;
+    const ending = this.#ending ?? { reason: 'normal', initiator: 'relay' };
+    surely(
+      () => this.#used(record),
+      () => this.#notices.used(record),
+      () => this.#notices.ended({ ...ending, started_at, ended_at, turns: this.totals.turns }),
+    );
+  }
+
+  /** Speech of so many bytes is not sent to the client after all. */
+  dropped(bytes: number): void {
+    this.#scribe?.dropped(bytes);
+  }
+
+  /** A backend puts in an item of this id. */
+  injected(itemId: string): void {
+    this.#scribe?.injected(itemId);
   }
 
   /** Names the session's trace to whom it asks. */
@@ -178,6 +236,7 @@ export class Chronicle {
     if (report.result.outcome !== 'ok') this.#books.toolErrors++;
     surely(
       () => reportCall(report, this.#admission, this.#metrics, this.#log),
+      () => this.#notices.called(report),
       () => this.#trace.part('tool', traced.call(report, this.#wall(performance.now()))),
     );
   }
@@ -189,7 +248,7 @@ export class Chronicle {
 
   /** What has passed since the last time, by type. */
   passed(): void {
-    const passed = this.activity?.take();
+    const passed = this.#activity?.take();
     const { id, requestId } = this.#admission;
     if (passed) this.#log.debug({ session: id, requestId, ...passed }, 'session.events');
   }

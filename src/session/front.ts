@@ -58,7 +58,7 @@ type Connected = Lists & { readonly session: JsonObject };
 interface FrontPorts {
   readonly metrics: Metrics;
   readonly admission: Admission;
-  readonly chronicle: Pick<Chronicle, 'reported' | 'violated'>;
+  readonly chronicle: Pick<Chronicle, 'reported' | 'violated' | 'dropped'>;
   /** The leg to upstream, once there is one. */
   attachment(): Attachment | null;
   state(): Facts['state'] | 'closed';
@@ -109,7 +109,7 @@ class RelayingFront implements Front {
     });
     this.#interruption = createInterruption({
       running: () => attachment()?.turns.running ?? none,
-      drop: (response) => client.dropSpeech(response),
+      drop: (response) => chronicle.dropped(client.dropSpeech(response)),
     });
   }
 

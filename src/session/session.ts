@@ -4,18 +4,15 @@
  */
 
 import type { Admission } from '../admission/admission.js';
-import { type Clock, type Moment, moment } from '../clock.js';
+import { type Moment, moment } from '../clock.js';
 import { type ExitId, exits, RelayError } from '../errors.js';
 import type { Leg } from '../legs/leg.js';
 import type { JsonObject } from '../protocol/event.js';
 import type { Initiator } from '../telemetry/labels.js';
-import type { Log } from '../telemetry/log.js';
-import type { Metrics } from '../telemetry/metrics.js';
-import type { UsageRecord } from '../telemetry/usage.js';
 import { Attachment } from './attachment.js';
 import { createBackend, type SayForBackend } from './backend.js';
 import { Books } from './books.js';
-import { Chronicle, type Ending } from './chronicle.js';
+import { Chronicle, type ChronicleServices, type Ending } from './chronicle.js';
 import { createDrain, type Drain } from './drain.js';
 import { createFailures } from './failures.js';
 import { createFront, createFrontBeside, type Front } from './front.js';
@@ -32,16 +29,11 @@ import { createTaps } from './taps.js';
 import { createTools, type Tooling } from './tooling.js';
 
 /** The parts of the instance that every session uses. */
-export interface SessionServices {
-  readonly clock: Clock;
-  readonly metrics: Metrics;
-  readonly log: Log;
+export interface SessionServices extends ChronicleServices {
   readonly settlements: Settlements;
   readonly tooling: Tooling;
   /** Told of every session that upstream has accepted. */
   opened(): void;
-  /** Told once of every session that was open, when its usage is final. */
-  used(record: UsageRecord): void;
   /** Told once, when a session has ended, and with what. */
   ended(session: Session, why: RelayError): void;
 }
@@ -89,8 +81,7 @@ export class Session {
     this.#client = client;
     this.#reach = reach;
     this.#books = new Books(services.metrics);
-    this.#chronicle = new Chronicle(admission, transport, this.#books, services);
-    if (this.#chronicle.activity) this.taps.add(this.#chronicle.activity.tap);
+    this.#chronicle = new Chronicle(admission, transport, this.#books, services, { taps: this.taps, client });
     const running = () => (this.#chronicle.isReady ? this.#attachment : null);
     this.say = createBackend(this.taps, services.clock, running);
     this.#account = new Account(admission.budget, {
@@ -284,9 +275,7 @@ export class Session {
       surely(
         () => this.#account.close(),
         () => attachment?.letGo(),
-        () => {
-          if (isReady) this.#services.used(this.#chronicle.usage(complete));
-        },
+        () => this.#chronicle.used(complete),
       );
     this.#account.stop(now);
     if (attachment) attachment.settle(isSound ? this.#services.settlements : null, settled);

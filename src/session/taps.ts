@@ -6,10 +6,11 @@ import { warnOf } from './surely.js';
 /**
  * What is listened to, always in GA. Raw bytes are good for this turn only: who keeps them copies them at once.
  * `sent`: what came from the client. `passed`: what of it goes upstream. `came`: what came from upstream. `before`: what of
- * it is about the conversation, unredacted. `after`: what of that the client is shown.
+ * it is about the conversation, unredacted. `after`: what of that the client is shown. `told`: what the relay has to say itself
+ * to those beside.
  */
 export type Tap = { readonly [P in Place]?: (event: RealtimeEvent) => void };
-type Place = 'sent' | 'passed' | 'came' | 'before' | 'after';
+type Place = 'sent' | 'passed' | 'came' | 'before' | 'after' | 'told';
 
 /** The taps of one session. */
 export interface Taps {

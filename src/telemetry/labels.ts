@@ -2,7 +2,7 @@
 
 import { exitIds } from '../errors.js';
 
-/** What became of a usage record. `failed`: every attempt was; `dropped`: for want of room, or of time at shutdown. */
+/** What became of a message to a webhook. `failed`: every attempt was; `dropped`: for want of room, or of time at shutdown. */
 export type DeliveryOutcome = 'delivered' | 'failed' | 'dropped';
 
 /** Who brought a session to its end. */
@@ -39,6 +39,8 @@ export const transcriptionCodes = new Set([
   'insufficient_quota',
   'server_error',
   'internal_error',
+  // Words that came when the transcript had gone on without them.
+  'late',
 ]);
 
 /** What backends do with live sessions. */

@@ -120,6 +120,11 @@ export function createMetrics(
   const usageRecords = counter('relay_usage_records_total', 'Usage records for the webhook by what became of them', [
     'outcome',
   ]);
+  const deliveries = counter('relay_webhook_deliveries_total', 'Messages for webhooks by what became of them', [
+    'outcome',
+  ]);
+  // There from the start, so that the first one that failed is an increase.
+  for (const outcome of ['delivered', 'failed', 'dropped']) deliveries.inc({ outcome }, 0);
   const violations = counter(
     'relay_call_violations_total',
     'Changes of a WebRTC session by its browser that the profile forbids',
@@ -278,6 +283,9 @@ export function createMetrics(
     },
     workerRestarted(): void {
       restarts.inc();
+    },
+    webhookDelivered(outcome: DeliveryOutcome): void {
+      deliveries.inc({ outcome });
     },
     usageRecord(outcome: DeliveryOutcome): void {
       usageRecords.inc({ outcome });

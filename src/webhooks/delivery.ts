@@ -1,11 +1,11 @@
 /** Sends usage records to the operator's webhook: at least once, signed, with a bounded queue and bounded patience. */
 
-import { request } from '../outbound/request.js';
-import { keyOf, signedHeaders } from '../outbound/sign.js';
+import { keyOf } from '../outbound/sign.js';
 import type { DeliveryOutcome } from '../telemetry/labels.js';
 import type { Log } from '../telemetry/log.js';
 import type { UsageRecord } from '../telemetry/usage.js';
 import { inTime } from '../wait.js';
+import { post } from './post.js';
 
 /** Where records go; the secret is base64, with or without the prefix `whsec_`. */
 export interface Webhook {
@@ -87,28 +87,10 @@ export class Delivery {
       if (!message) return;
       const stop = new AbortController();
       this.#sending.set(message, stop);
-      void this.#attempt(message, stop).then((problem) => this.#attempted(message, problem));
-    }
-  }
-
-  /** Resolves to why the message did not arrive, or to null. */
-  async #attempt(message: Message, stop: AbortController): Promise<unknown> {
-    message.attempts++;
-    try {
-      const { status } = await request({
-        url: this.#url,
-        method: 'POST',
-        headers: { 'content-type': 'application/json', ...signedHeaders([this.#key], message.id, message.body) },
-        body: message.body,
-        signal: stop.signal,
-        timeoutMs,
-        // Whatever it says is of no interest, and could be endless.
-        maxBytes: 0,
-        proxy: this.#options.proxy ?? null,
-      });
-      return status >= 200 && status <= 299 ? null : new Error(`the webhook answered ${status}`);
-    } catch (error) {
-      return error;
+      message.attempts++;
+      const { id, body } = message;
+      const letter = { url: this.#url, keys: [this.#key], id, body, proxy: this.#options.proxy ?? null };
+      void post({ ...letter, timeoutMs, signal: stop.signal }).then(({ problem }) => this.#attempted(message, problem));
     }
   }
 
