@@ -22,7 +22,6 @@ import { type DemoDesk, loadConsole } from './doors/console.js';
 import { addressOf, closeServer, connectionsOf, createListener, endIdle, listen, openOps } from './doors/listener.js';
 import { createGateway } from './doors/upgrade.js';
 import { upstreamLeg } from './legs/upstream.js';
-import { proxyFor } from './outbound/proxy.js';
 import { createGhosts } from './session/ghosts.js';
 import { dialObserver, storeObserver, tokenObserver } from './session/observers.js';
 import { Pressure } from './session/pressure.js';
@@ -42,8 +41,7 @@ import { createUpstreams } from './upstream/configured.js';
 import { probe, probeOptions } from './upstream/probe.js';
 import { createReadiness } from './upstream/readiness.js';
 import { createScopes } from './upstream/scopes.js';
-import { Delivery } from './webhooks/delivery.js';
-import { Webhooks } from './webhooks/webhooks.js';
+import { createMail } from './webhooks/mail.js';
 
 /** A running relay. */
 export interface Relay {
@@ -79,8 +77,6 @@ export interface Shared {
 
 /** Between the clocks of issuer and relay, at the most. */
 const leewaySeconds = 60;
-/** For messages to webhooks, however long the drain has taken. */
-const leastDeliveryMs = 5000;
 /** For calls to be hung up when nothing else is waited for. */
 const lastCallMs = 1000;
 
@@ -129,20 +125,7 @@ export async function startRelay(
   const peers = shared?.join(control) ?? createPeers(control, streams);
   const clock = createClock();
   const settlements = new Settlements(settings.limits.sessions, clock);
-  const { usageWebhook } = settings;
-  const delivery =
-    usageWebhook &&
-    new Delivery(usageWebhook, {
-      log,
-      counted: metrics.usageRecord,
-      proxy: proxyFor(new URL(usageWebhook.url), settings.proxy),
-    });
-  const webhooks = new Webhooks(settings.webhooks, {
-    clock,
-    log,
-    counted: metrics.webhookDelivered,
-    proxyFor: (url) => proxyFor(new URL(url), settings.proxy),
-  });
+  const mail = createMail(settings, { clock, log, metrics });
   const { origins, queryCredentials } = settings;
   const admission: AdmissionServices = {
     verifier,
@@ -182,7 +165,7 @@ export async function startRelay(
   const { workers } = settings;
   const pressure = new Pressure({ registry, metrics, log, workers, limits: () => current.limits });
   pressure.ledger.add({ name: 'log', bytes: () => backlogOf(log).bytes });
-  pressure.ledger.add({ name: 'webhooks', bytes: () => webhooks.bytes + (delivery?.bytes ?? 0) });
+  pressure.ledger.add({ name: 'webhooks', bytes: mail.bytes });
 
   /** Why it takes nobody although it could tell who they are and open sessions. */
   const keptFrom = (): string | null => (registry.isDraining ? 'draining' : pressure.isBusy ? 'busy' : null);
@@ -207,12 +190,12 @@ export async function startRelay(
     metrics,
     log,
     settlements,
-    webhooks,
+    webhooks: mail.webhooks,
     hasSeveralIssuers: home.hasSeveralIssuers,
     opened: () => readiness.proved(),
     used: (record: UsageRecord) => {
       log.info(record, 'session.usage');
-      delivery?.send(record);
+      mail.used(record);
     },
   };
   const gateway = createGateway({ admission, registry, reaches, metrics, log, session });
@@ -251,7 +234,7 @@ export async function startRelay(
     conceal(log, secretsOf(next));
     if (!isDeepStrictEqual(current.upstreams, next.upstreams)) upstreams.replace(next);
     toolbox.use(next.profiles.values());
-    if (!isDeepStrictEqual(current.webhooks, next.webhooks)) webhooks.use(next.webhooks);
+    if (!isDeepStrictEqual(current.webhooks, next.webhooks)) mail.webhooks.use(next.webhooks);
     current = next;
     registry.resize(next.limits.sessions);
     // The copies of several processes hold what the leader's list has room for.
@@ -285,20 +268,20 @@ export async function startRelay(
       const { drain_seconds: seconds } = current.limits;
       log.info({ sessions: registry.size, seconds }, 'relay.draining');
       endIdle(http.server);
-      webhooks.hurry();
+      mail.webhooks.hurry();
       const until = performance.now() + seconds * 1000;
       const left = () => Math.max(0, until - performance.now());
       // What sessions cost is told after they have ended, and within the same time.
       const reserveMs = Math.min(2000, seconds * 100);
       await registry.drain(seconds - reserveMs / 1000);
       await Promise.all([settlements.close(Math.max(0, left() - reserveMs / 2)), reaches.close(left())]);
-      await Promise.all([delivery?.close(left()), webhooks.close(Math.max(left(), leastDeliveryMs))]);
+      await mail.close(Math.max(1, left()));
       await stop();
     },
     async close() {
       await registry.drain(0);
       await Promise.all([settlements.close(0), reaches.close(lastCallMs)]);
-      await Promise.all([delivery?.close(0), webhooks.close(0)]);
+      await mail.close(0);
       await stop();
     },
   };

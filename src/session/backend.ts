@@ -27,8 +27,14 @@ const cancelMs = 5000;
 /**
  * Makes a backend's part of a session.
  * @param open the leg to upstream once that runs what was imposed
+ * @param put told of the id of each item that it puts in, where it is known
  */
-export function createBackend(taps: Taps, clock: Clock, open: () => Attachment | null): SayForBackend {
+export function createBackend(
+  taps: Taps,
+  clock: Clock,
+  open: () => Attachment | null,
+  put: (itemId: string) => void,
+): SayForBackend {
   /** By the id that an event has upstream. */
   const sent = new Bounded<{ readonly id: string; readonly failed: Failed }>(mostKept);
   let isListening = false;
@@ -43,7 +49,9 @@ export function createBackend(taps: Taps, clock: Clock, open: () => Attachment |
   }
 
   function say(attachment: Attachment, event: JsonObject, id: string, failed: Failed): void {
-    const { event_id: eventId } = attachment.say(event);
+    const { event_id: eventId, item } = attachment.say(event);
+    const { id: itemId } = objectOf(item);
+    if (typeof itemId === 'string') put(itemId);
     if (typeof eventId === 'string') sent.set(eventId, { id, failed });
   }
 

@@ -83,7 +83,7 @@ export class Session {
     this.#books = new Books(services.metrics);
     this.#chronicle = new Chronicle(admission, transport, this.#books, services, { taps: this.taps, client });
     const running = () => (this.#chronicle.isReady ? this.#attachment : null);
-    this.say = createBackend(this.taps, services.clock, running);
+    this.say = createBackend(this.taps, services.clock, running, (id) => this.#chronicle.injected(id));
     this.#account = new Account(admission.budget, {
       warn: (warning) => this.#front.notify('relay.quota_warning', warning),
       turns: () => this.#attachment?.turns ?? null,
