@@ -120,7 +120,7 @@ export const configFile = z.strictObject({
   webhooks: z
     .array(webhook)
     .max(20)
-    .default([])
+    .optional()
     .describe('Backends that are told of sessions, what was said in them, and calls of tools.'),
   limits: instanceLimits.prefault({}),
 });
