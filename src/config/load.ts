@@ -139,7 +139,11 @@ function usageWebhookOf({ usage: { webhook } }: ConfigFile, problems: string[]):
   return webhook;
 }
 
-function webhooksOf({ webhooks = [], profiles }: ConfigFile, problems: string[], warnings: string[]): Settings['webhooks'] {
+function webhooksOf(
+  { webhooks = [], profiles }: ConfigFile,
+  problems: string[],
+  warnings: string[],
+): Settings['webhooks'] {
   const isWanted = webhooks.some(({ events }) => events.includes('transcript.item'));
   for (const [name, { transcripts }] of Object.entries(profiles)) {
     if (!transcripts.webhook || isWanted) continue;

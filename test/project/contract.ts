@@ -38,7 +38,14 @@ export function metricTable(): object {
 const silent = ['emulator', 'explain', 'protocol', 'policy', 'console', 'client', 'talk', 'audio'];
 
 /** Texts of the source that look like the name of a line and are none. */
-const others = ['pino.metadata', 'transcript.item', 'relay.revoke', 'relay.session', 'relay.revocation', 'relay.authenticate'];
+const others = [
+  'pino.metadata',
+  'transcript.item',
+  'relay.revoke',
+  'relay.session',
+  'relay.revocation',
+  'relay.authenticate',
+];
 
 /** The names of log lines in the source: texts like `session.opened` that end the arguments of a call, or are chosen to. */
 export function logNames(): string[] {

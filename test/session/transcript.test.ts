@@ -201,7 +201,7 @@ describe('a transcript', () => {
   });
 
   it('counts that time from when the client has proved to have the sound', () => {
-    let read = () => undefined as void;
+    let read: () => void = () => undefined;
     const { speaks, done, truncated, records } = start(undefined, (callback) => {
       read = callback;
       return true;
