@@ -243,9 +243,13 @@ export class WebSocketLeg implements Leg {
     this.#sending.flush();
   }
 
-  readonly dropSpeech = (response: string | null): number => this.#sending.dropSpeech(response);
+  dropSpeech(response: string | null): number {
+    return this.#sending.dropSpeech(response);
+  }
 
-  readonly whenRead = (done: () => void): boolean => this.#sending.whenRead(this.#safely(done));
+  whenRead(done: () => void): boolean {
+    return this.#sending.whenRead(done);
+  }
 
   hold(why: Hold): void {
     this.#inbox.hold(why);

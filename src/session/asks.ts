@@ -1,7 +1,4 @@
-/**
- * Owns every `response.create` of a leg to upstream, whoever wants it, one at a time: what the client asks for passes, what the
- * relay wants waits until it is in nobody's way.
- */
+/** Owns every `response.create` of a leg to upstream: what the client asks for passes, what the relay wants waits its turn. */
 
 import type { Cancel, Clock } from '../clock.js';
 import { Bounded } from '../policy/bounded.js';
