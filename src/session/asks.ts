@@ -2,11 +2,10 @@
 
 import type { Cancel, Clock } from '../clock.js';
 import { Bounded } from '../policy/bounded.js';
-import { busyCode } from '../policy/faults.js';
 import { isObject, type JsonObject, objectOf, type RealtimeEvent } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
 import { createFloor } from './floor.js';
-import { isAside, take, Unanswered } from './unanswered.js';
+import { isAside, isPassing, take, Unanswered } from './unanswered.js';
 
 /** A response that is wanted beside those that the client asks for and those that upstream begins by itself. */
 export interface Want {
@@ -87,7 +86,7 @@ interface Asker {
 
 /** More than an honest session has at a time. */
 const most = 64;
-/** Upstream that says it is busy, and is not, is asked again, but not for ever. */
+/** Upstream that says it is busy, and is not, or has trouble that may pass, is asked again, but not for ever. */
 const mostTries = 5;
 const againMs = 1000;
 /** A client's comes before all of them. */
@@ -250,7 +249,7 @@ class LegAsks implements Asks {
     const owed = this.#asked.refused(error, (by) => by.owed !== null)?.by.owed;
     if (!owed) return;
     if (this.#current === owed) this.#current = null;
-    const isToWait = error.code === busyCode && owed.want.kind !== 'backend' && ++owed.tries <= mostTries;
+    const isToWait = isPassing(error) && owed.want.kind !== 'backend' && ++owed.tries <= mostTries;
     if (!isToWait || owed.isOvertaken) {
       owed.want.ended?.(owed.isOvertaken ? 'settled' : 'refused');
       return;

@@ -13,6 +13,8 @@ interface Asked<T> {
   waits: boolean;
 }
 
+/** What upstream says in trouble of its own, which passes. */
+const troubles: ReadonlySet<unknown> = new Set(['rate_limit_exceeded', 'server_error', 'internal_error']);
 /** More of a kind than an honest session has at a time. */
 const most = 64;
 const tagKey = relayPrefix.slice(0, -1);
@@ -69,6 +71,11 @@ export class Unanswered<T> {
     for (const one of this.#asked) one.waits = false;
     return null;
   }
+}
+
+/** Whether upstream may well give later what it refuses now. */
+export function isPassing({ type, code }: JsonObject): boolean {
+  return code === busyCode || type === 'server_error' || troubles.has(code);
 }
 
 /** Whether what is asked for is no part of the conversation. */

@@ -197,6 +197,21 @@ describe('a follow-up', () => {
     expect(ends).toEqual(['refused']);
   });
 
+  it.each(['rate_limit_exceeded', 'server_error', 'internal_error'])(
+    'is asked for again after a while when upstream has trouble that may pass: %s',
+    (code) => {
+      const { said, want, begin, end, refuse } = start();
+      const { ends } = want();
+      refuse('rly_1', code);
+      expect(said).toHaveLength(1);
+      vi.advanceTimersByTime(1000);
+      expect(said).toHaveLength(2);
+      begin('resp_2', 'r2');
+      end('resp_2');
+      expect(ends).toEqual(['answered']);
+    },
+  );
+
   it('is given up when upstream refuses it for another reason', () => {
     const { said, want, refuse, asks } = start();
     const { ends } = want();
