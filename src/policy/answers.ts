@@ -67,6 +67,11 @@ export class Answers {
     return this.#session();
   }
 
+  /** The session ends at another time, in seconds since 1970, than was said when it began. */
+  ends(expiresAt: number): void {
+    this.#expiresAt = expiresAt;
+  }
+
   /** A `session.updated` for an update of which nothing goes upstream; null when it has to wait for others before it. */
   local(): JsonObject | null {
     if (this.#memory.updates.size === 0) return this.#ack();

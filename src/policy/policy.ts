@@ -84,10 +84,13 @@ export class Policy {
     const body = event.body ?? { type: event.type };
     const clientId = clientEventId(fieldOf(body, 'event_id'));
     const { trusted, profile } = this.#memory;
-    const isLate = fieldOf(body, 'type') === 'response.create' && !this.#mayAsk();
+    const type = fieldOf(body, 'type');
+    const isLate = type === 'response.create' && !this.#mayAsk();
+    // What is meant for the relay may hold the user's token, and is never for upstream.
+    const isEnforced = !profile.client.report_only || isLate || (typeof type === 'string' && type.startsWith('relay.'));
     const judge = isLate ? notWhileDraining : trusted ? judgeTrusted : judgeEndUser;
     const ruling = judge(body, this.#memory);
-    if (profile.client.report_only && !isLate && ('fault' in ruling || !isWhole(ruling.body, body))) {
+    if (!isEnforced && ('fault' in ruling || !isWhole(ruling.body, body))) {
       this.#decided('up', body.type, 'report');
       this.#ports.reported(
         'fault' in ruling ? ruling.fault.message : 'Fields that this profile does not let through were sent.',
@@ -150,6 +153,11 @@ export class Policy {
    */
   sessionCreated(upstreamSession: JsonObject, sessionId: string, expiresAt: number): JsonObject {
     return this.#answers.created(upstreamSession, sessionId, expiresAt);
+  }
+
+  /** The session's end has moved: what the client is shown from now on says so. */
+  ends(expiresAt: number): void {
+    this.#answers.ends(expiresAt);
   }
 
   #decided(direction: Direction, type: Json | undefined, decision: Decision): void {

@@ -37,6 +37,8 @@ export interface Front {
   connect(parts: Parts): Connected;
   /** Upstream runs the session, whose end is at this time in seconds since 1970. */
   opened(session: JsonObject, expiresAt: number): void;
+  /** The session goes on with another token, and its end is at this time in seconds since 1970. */
+  renewed(expiresAt: number): void;
   /** An event of the client's that was let pass will never be sent. */
   withdrawn(eventId: string): void;
   /** From now on the client may ask for an answer only where `mayAsk`. */
@@ -140,6 +142,11 @@ class RelayingFront implements Front {
     this.#client.send(eventOf({ type: family.down.greeting, event_id: this.#replies.eventId(), session }));
   }
 
+  renewed(expiresAt: number): void {
+    this.#policy.ends(expiresAt);
+    this.notify('relay.authenticated', { expires_at: expiresAt });
+  }
+
   withdrawn(eventId: string): void {
     this.#policy.withdrawn(eventId);
   }
@@ -194,6 +201,7 @@ export function createFrontBeside({ admission, chronicle }: Pick<FrontPorts, 'ad
       return { ...beside({ ...parts, guard }), session: watch.imposed };
     },
     opened: nothing,
+    renewed: nothing,
     withdrawn: nothing,
     drain: nothing,
     refuse: nothing,

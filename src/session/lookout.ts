@@ -135,7 +135,7 @@ export class Lookout {
     this.#noticeMs = Math.min(expiryNoticeMs, this.#leftMs(at) / 2);
     const { expiresAt } = announced(this.#deadline, admission.principal.expiresAt * 1000);
     chronicle.renewed(expiresAt);
-    front.notify('relay.authenticated', { expires_at: expiresAt });
+    front.renewed(expiresAt);
   }
 
   #leftMs({ now, wall }: Moment): number {

@@ -61,6 +61,10 @@ describe('a session whose client sends another token', () => {
     const later = await renewed(client);
     expect(later).toBe(now() + 600);
     expect(await backend(relay, 'GET', 'sessions')).toMatchObject({ data: [{ expires_at: later }] });
+    for (const session of [{}, { type: 'realtime', instructions: 'mine' }]) {
+      client.send({ type: 'session.update', session });
+      expect((await client.next('session.updated')).session).toMatchObject({ expires_at: later });
+    }
     await pass(500);
     expect((await client.ask('still there?')).status).toBe('completed');
     expect(client.types().filter((type) => type === 'relay.session_expiring')).toHaveLength(1);
@@ -205,13 +209,22 @@ describe('renewal_refused: a session whose client sends', () => {
     expect(await renewed(client)).toBe(now() + 800);
   });
 
-  it('without ?relay_events=on: any token is refused as every unknown event', async () => {
-    const { relay } = await start();
-    const { client } = await join(relay, relay.token(), '/openai/v1/realtime?model=x');
-    authenticate(client, relay.token({ ttlSeconds: 1000 }));
-    expect(await refusal(client)).toMatchObject({ code: 'event_not_allowed', param: 'type' });
-    expect(JSON.stringify(relay.log)).not.toContain('eyJ');
-  });
+  it.each([
+    ['default', 'default: {}'],
+    ['trusted', 'default: { client: { trust: trusted } }'],
+    ['only reporting', 'default: { client: { report_only: true } }'],
+  ])(
+    'without ?relay_events=on: any token is refused as every unknown event, by a profile that is %s',
+    async (_, profile) => {
+      const { relay, emulator } = await start(`profiles: { ${profile} }`);
+      const { client } = await join(relay, relay.token(), '/openai/v1/realtime?model=x');
+      authenticate(client, relay.token({ ttlSeconds: 1000 }));
+      expect(await refusal(client)).toMatchObject({ code: 'event_not_allowed', param: 'type' });
+      expect((await client.ask('Hi')).status).toBe('completed');
+      expect(emulator.control.received.events('relay.authenticate')).toHaveLength(0);
+      expect(JSON.stringify(relay.log)).not.toContain('eyJ');
+    },
+  );
 });
 
 describe('revoked: a session that went on with another token', () => {
