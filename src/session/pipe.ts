@@ -162,6 +162,8 @@ export class Pipe {
     let event = first;
     for (let i = atStep; i < between.steps.length; i++) {
       const result = (between.steps[i] as Step)(event);
+      // As nearly all steps do with nearly all events.
+      if (result === event) continue;
       if (result === null) return;
       if (isSeveral(result)) {
         for (const each of result) this.#run(between, each, i + 1);
