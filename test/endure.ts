@@ -18,6 +18,7 @@ import { connectRaw } from './support/raw.js';
 import { jwt, startTestEmulator } from './support/relay.js';
 import { toolEntries } from './support/tools.js';
 import { startUpstream } from './support/upstream.js';
+import { startReceiver, webhookSecret } from './support/webhook.js';
 import { endpoint } from './tools/support.js';
 
 type Served = Running & { url: string; ops: string; address: string };
@@ -305,4 +306,52 @@ profiles: { default: { tools: [${toolEntries(url, crowdTools(20)).join(', ')}], 
   report('tools: latency that the relay adds (p99), without calls', calm.ms, '<=', 10, 'ms');
   report('tools: the same while they run', busy.ms, '<=', Math.max(10, calm.ms), 'ms');
   expect.soft(faults.slice(0, 10)).toEqual([]);
+});
+
+it('a thousand turns, a third of them cut, told to a webhook that fails half of the time, and a drain in the middle', async () => {
+  const [talkers, turns] = [20, 50];
+  const receiver = await startReceiver(() => (Math.random() < 0.5 ? 503 : 204));
+  const emulator = await startTestEmulator({ recordEvents: 0 });
+  const limits = 'responses_per_second: 1000, responses_burst: 1000, events_per_second: 10000';
+  const relay = await start(
+    emulator.url,
+    `
+webhooks: [{ url: "${receiver.url}", secret: "${webhookSecret}" }]
+limits: { busy_delay_ms: 0, busy_percent: 0, drain_seconds: 25 }
+profiles: { default: { limits: { ${limits} }, transcripts: { webhook: true } } }`,
+  );
+  const said = new Map<string, string[]>();
+  const speakOf = async (subject: string): Promise<void> => {
+    const client = await open(relay.address, subject);
+    const words: string[] = [];
+    said.set(subject, words);
+    for (let turn = 0; turn < turns; turn++) {
+      const text = `${subject} ${turn}`;
+      const content = [{ type: 'input_text', text }];
+      client.send({ type: 'conversation.item.create', item: { type: 'message', role: 'user', content } });
+      await client.next('conversation.item.done');
+      words.push(text);
+      client.send({ type: 'response.create' });
+      const { response } = await client.next('response.done');
+      const [{ id }] = (response as { output: [{ id: string }] }).output;
+      if (turn % 3 > 0) continue;
+      client.send({ type: 'conversation.item.truncate', item_id: id, content_index: 0, audio_end_ms: 300 });
+      await client.next('conversation.item.truncated');
+    }
+  };
+
+  await Promise.all(Array.from({ length: talkers }, (_, i) => speakOf(`talker-${i}`)));
+  // In the middle of what is on its way, and before most answers have had the time to be played.
+  relay.child.kill('SIGTERM');
+  await relay.exited;
+  let wrong = 0;
+  for (const [subject, words] of said) {
+    const mine = receiver.taken().filter(({ data }) => data.subject === subject);
+    const users = mine.filter(({ data }) => data.role === 'user').map(({ data }) => data.text);
+    const isWhole = mine.every(({ data }, index) => data.seq === index + 1) && mine.at(-1)?.type === 'session.ended';
+    if (!isWhole || users.join() !== words.join()) wrong++;
+  }
+  const items = receiver.taken('transcript.item').length;
+  report('transcripts: records that arrived of a thousand turns', items, '=', 2 * talkers * turns);
+  report('transcripts: sessions with a gap, or out of order', wrong, '=', 0);
 });
