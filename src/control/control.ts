@@ -70,7 +70,7 @@ export function createControl(services: ControlServices): Control {
     },
     say({ id, reach, ...what }) {
       const session = found(id, reach);
-      return session && services.say(session, what);
+      return session && services.say(session, { ...what, isBound: reach !== null });
     },
     end({ id, reach }) {
       const session = found(id, reach);

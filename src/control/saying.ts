@@ -2,7 +2,7 @@
 
 import { Buckets } from '../admission/buckets.js';
 import { type User, userKey } from '../auth/principal.js';
-import { isFault, judgeBackend } from '../policy/backend.js';
+import { isFault, judgeBackend, type Where } from '../policy/backend.js';
 import type { Fault } from '../policy/faults.js';
 import type { JsonObject } from '../protocol/event.js';
 import type { Registered } from '../session/registry.js';
@@ -11,6 +11,8 @@ import type { Log } from '../telemetry/log.js';
 /** Something to be said. */
 interface Saying {
   readonly by: User;
+  /** Whether it is of one tenant, and uses what is not the tenant's. */
+  readonly isBound: boolean;
   readonly events: readonly JsonObject[];
   /** Whether it came as one event, not as a list. */
   readonly isSingle: boolean;
@@ -47,7 +49,7 @@ export function createSaying(log: Log, now = () => performance.now()): Say {
   const placed = new WeakMap<Registered, Map<string, Remembered>>();
   const rates = new Buckets(now);
 
-  return (session, { by, events: list, isSingle, key, digest }) => {
+  return (session, { by, isBound, events: list, isSingle, key, digest }) => {
     const known = placed.get(session) ?? new Map<string, Remembered>();
     const own = key === null ? null : JSON.stringify([userKey(by), key]);
     const before = own === null ? undefined : known.get(own);
@@ -55,7 +57,7 @@ export function createSaying(log: Log, now = () => performance.now()): Say {
       if (before.digest !== digest) return { outcome: 'idempotency_mismatch' };
       return { outcome: 'placed', ids: before.ids, isReplayed: true };
     }
-    const judged = judgeBackend(list, { isCall: session.callId !== undefined }, isSingle);
+    const judged = judgeBackend(list, whereOf(session, isBound), isSingle);
     if (isFault(judged)) {
       const { code, message, param } = judged;
       return { outcome: 'refused', code, message, param };
@@ -63,8 +65,11 @@ export function createSaying(log: Log, now = () => performance.now()): Say {
     if (session.buffered.up > mostWaitingBytes) return { outcome: 'backed_up' };
     const waitMs = rates.add(session.id, events, list.length);
     if (waitMs > 0) return { outcome: 'too_often', waitMs };
-    const said = session.say(judged, (eventId, code) => {
-      log.warn({ session: session.id, by: by.subject, eventId, code }, 'control.event_failed');
+    const said = session.backend.say(judged, {
+      isJudged: true,
+      failed(eventId, error) {
+        log.warn({ session: session.id, by: by.subject, eventId, code: codeOf(error) }, 'control.event_failed');
+      },
     });
     if (said === null) return { outcome: 'not_open' };
     if (said === 'busy') return { outcome: 'busy' };
@@ -78,4 +83,18 @@ export function createSaying(log: Log, now = () => performance.now()): Say {
     }
     return { outcome: 'placed', ids, isReplayed: false };
   };
+}
+
+/** Where something is said, and by whom. */
+function whereOf({ callId, admission, backend }: Registered, isBound: boolean): Where {
+  return {
+    isCall: callId !== undefined,
+    mayUpdate: isBound ? admission.profile.control.may_update : null,
+    owns: (id) => backend.owns(id),
+  };
+}
+
+/** A name of upstream's that is fit for the log. */
+function codeOf({ code }: JsonObject): string {
+  return typeof code === 'string' && /^[a-z_]{1,64}$/.test(code) ? code : 'other';
 }

@@ -91,7 +91,7 @@ type Refused = Exclude<NonNullable<Answer<'say'>>, { outcome: 'placed' }>;
 function refusalOf(said: Refused): HttpRefusal {
   switch (said.outcome) {
     case 'refused':
-      return faulty(said.code, said.message, said.param);
+      return faulty(said.code, said.message, said.param, said.code === 'forbidden' ? 403 : 400);
     case 'not_open':
       return conflict('not_open', 'The session is still being opened; send it again in a moment.');
     case 'idempotency_mismatch':

@@ -84,8 +84,10 @@ export class Answers {
     const reported = fieldOf(body, 'session');
     if (isObject(reported)) this.#keep(reported);
     const settled = this.#memory.updates.next();
-    if (settled?.update.by !== 'client') return this.#locals(settled);
-    this.#memory.imposed.accepted(settled.update.fields);
+    const update = settled?.update;
+    if (update?.by === 'client') this.#memory.imposed.accepted(update.fields);
+    else if (update?.by === 'backend') update.settled(true);
+    else return this.#locals(settled);
     return [this.#ack(serverEventId(body, this.#nextEventId)), ...this.#locals(settled)];
   }
 
@@ -96,6 +98,7 @@ export class Answers {
     const error = isObject(given) ? given : {};
     const named = fieldOf(error, 'event_id');
     const settled = typeof named === 'string' ? updates.refused(named) : this.#unnamedRefusal(error);
+    if (settled?.update.by === 'backend') settled.update.settled(false);
     const key = settled === null || settled.update.by === 'local' ? named : settled.update.eventId;
     const cause = typeof key === 'string' ? this.#take(key) : undefined;
     cause?.undo();

@@ -1,8 +1,10 @@
 /** What a backend may say in a live session. It is the server: what it says is judged for its form, and shown to no client. */
 
+import type { ExitId } from '../errors.js';
 import { relayPrefix } from '../protocol/catalogue.js';
 import type { Json, JsonObject } from '../protocol/event.js';
 import { type Fault, invalid, missing, quoted } from './faults.js';
+import type { BackendField } from './profile.js';
 import { fieldOf, isObject } from './shape.js';
 
 /** A list that was let pass: the events, and beside each the id that its sender has given it, or null. */
@@ -13,6 +15,8 @@ export interface Judged {
 
 const eventId = /^[A-Za-z0-9_.:-]{1,512}$/;
 const itemId = /^[A-Za-z0-9_-]{1,64}$/;
+/** The exit of the same name: it is a matter of rights, not of form. */
+const beyondTenant: ExitId = 'forbidden';
 const roles: readonly unknown[] = ['user', 'assistant', 'system'];
 
 /** Looks at one event; `at` names a field of it as its sender does. */
@@ -22,6 +26,10 @@ type Judge = (event: JsonObject, at: (field: string) => string, where: Where) =>
 export interface Where {
   /** In a call, whose browser sees the items of the conversation itself. */
   readonly isCall: boolean;
+  /** What somebody may set who is of one tenant; null for who is not, and may set all. */
+  readonly mayUpdate: readonly BackendField[] | null;
+  /** Whether a call of the model's is for a backend to answer, and not answered yet. */
+  owns(callId: string): boolean;
 }
 
 const judges: ReadonlyMap<Json | undefined, Judge> = new Map<string, Judge>([
@@ -32,6 +40,7 @@ const judges: ReadonlyMap<Json | undefined, Judge> = new Map<string, Judge>([
     (event, at) => named(event, 'item_id', at) ?? count(event, 'content_index', at) ?? count(event, 'audio_end_ms', at),
   ],
   ['response.create', judgeResponse],
+  ['session.update', judgeUpdate],
   [
     'response.cancel',
     (event, at) => (fieldOf(event, 'response_id') === undefined ? null : named(event, 'response_id', at)),
@@ -55,12 +64,12 @@ export function judgeBackend(list: readonly Json[], where: Where, isSingle: bool
     if (type === undefined) return missing(at('type'));
     const judge = judges.get(type);
     if (!judge) return notAllowed(at('type'), `A backend cannot send ${quoted(type, 'an event of this type')}.`);
-    const fault = judge(rest, at, where);
+    const fault = judge(rest, at, where) ?? judgeAgain(rest, events, at);
     if (fault) return fault;
     const isOwn = typeof given === 'string' && eventId.test(given) && !given.startsWith(relayPrefix);
     if (isOwn && ids.includes(given)) return invalid(at('event_id'), 'an id that no other event of the list has');
     ids.push(isOwn ? given : null);
-    events.push(rest);
+    events.push(type === 'session.update' ? { ...rest, session: ofServer(rest.session) } : rest);
   }
   return { events, ids };
 }
@@ -70,7 +79,7 @@ export function isFault(judged: Judged | Fault): judged is Fault {
   return 'code' in judged;
 }
 
-function judgeItem(event: JsonObject, at: (field: string) => string, { isCall }: Where): Fault | null {
+function judgeItem(event: JsonObject, at: (field: string) => string, { isCall, owns }: Where): Fault | null {
   const item = fieldOf(event, 'item');
   if (item === undefined) return missing(at('item'));
   if (!isObject(item)) return invalid(at('item'), 'an object');
@@ -79,11 +88,9 @@ function judgeItem(event: JsonObject, at: (field: string) => string, { isCall }:
   if (typeof type !== 'string') return invalid(at('item.type'), 'a string');
   // Who answers a call of a tool is whose the tool is.
   if (type === 'function_call_output') {
-    return {
-      code: 'item_not_allowed',
-      message: 'This call is not for a backend to answer.',
-      param: at('item.call_id'),
-    };
+    const callId = fieldOf(item, 'call_id');
+    if (typeof callId !== 'string' || !owns(callId)) return notToAnswer(at);
+    return typeof fieldOf(item, 'output') === 'string' ? null : invalid(at('item.output'), 'a string');
   }
   const id = fieldOf(item, 'id');
   const isFree = id === undefined || id === null || (typeof id === 'string' && itemId.test(id));
@@ -120,6 +127,61 @@ function judgeResponse(event: JsonObject, at: (field: string) => string, { isCal
     );
   }
   return null;
+}
+
+/** What is true of an event only until another one of its list was sent. */
+function judgeAgain(event: JsonObject, before: readonly JsonObject[], at: (field: string) => string): Fault | null {
+  const callId = answeredBy(event);
+  return callId !== null && before.some((one) => answeredBy(one) === callId) ? notToAnswer(at) : null;
+}
+
+/** The call that an event answers, if it answers one. */
+export function answeredBy({ type, item }: JsonObject): string | null {
+  if (type !== 'conversation.item.create' || !isObject(item)) return null;
+  const callId = fieldOf(item, 'call_id');
+  return fieldOf(item, 'type') === 'function_call_output' && typeof callId === 'string' ? callId : null;
+}
+
+function notToAnswer(at: (field: string) => string): Fault {
+  const message = 'This call is not for a backend to answer, or it is answered.';
+  return { code: 'item_not_allowed', message, param: at('item.call_id') };
+}
+
+function judgeUpdate(event: JsonObject, at: (field: string) => string, where: Where): Fault | null {
+  const session = fieldOf(event, 'session');
+  if (session === undefined) return missing(at('session'));
+  if (!isObject(session)) return invalid(at('session'), 'an object');
+  if (where.isCall) return notAllowed(at('type'), 'The session of a call cannot be changed by a backend.');
+  const { mayUpdate } = where;
+  if (mayUpdate === null) return null;
+  const tools = fieldOf(session, 'tools');
+  const has: Readonly<Record<BackendField, boolean>> = {
+    prompt: isGiven(session, 'prompt'),
+    tracing: isGiven(session, 'tracing'),
+    mcp: Array.isArray(tools) && tools.some((tool) => isObject(tool) && fieldOf(tool, 'type') === 'mcp'),
+  };
+  // They would use what the operator has, and not what the tenant has.
+  const wrong = (Object.keys(has) as BackendField[]).find((field) => has[field] && !mayUpdate.includes(field));
+  if (wrong === undefined) return null;
+  const message = `A backend of one tenant may not set this, unless the profile lists "${wrong}" in control.may_update.`;
+  return { code: beyondTenant, message, param: at(wrong === 'mcp' ? 'session.tools' : `session.${wrong}`) };
+}
+
+function isGiven(session: JsonObject, field: string): boolean {
+  return (fieldOf(session, field) ?? null) !== null;
+}
+
+/** Without what belongs to the deployment, and to the client's own device. */
+function ofServer(given: Json | undefined): JsonObject {
+  const { model: _, type: __, ...session } = given as JsonObject;
+  const { audio } = session;
+  if (!isObject(audio)) return session;
+  const groups = Object.entries(audio).map(([name, group]): [string, Json | undefined] => {
+    if (!isObject(group)) return [name, group];
+    const { format: ___, ...rest } = group;
+    return [name, rest];
+  });
+  return { ...session, audio: Object.fromEntries(groups) };
 }
 
 function named(event: JsonObject, field: string, at: (field: string) => string): Fault | null {

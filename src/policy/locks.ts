@@ -22,6 +22,10 @@ export interface Imposed {
   readonly patched: ReadonlySet<string>;
   /** What the client has set and upstream has taken. */
   readonly clients: JsonObject;
+  /** Names of functions that a backend has added, and answers for. */
+  readonly added: ReadonlySet<string>;
+  /** A backend sets these fields: no client may set them from now on, unless what is returned is told that upstream did not take them. */
+  patching(fields: JsonObject): (isTaken: boolean) => void;
   /** Upstream has taken these fields from the client. */
   accepted(fields: JsonObject): void;
 }

@@ -68,6 +68,14 @@ export class Outgoing {
     return out;
   }
 
+  /** What a backend sets, as it goes upstream. */
+  backend(fields: JsonObject): JsonObject {
+    const { updates, imposed, profile } = this.#memory;
+    const eventId = this.#nextId('b');
+    updates.push({ by: 'backend', eventId, settled: imposed.patching(fields) });
+    return { type: 'session.update', event_id: eventId, session: { type: profile.session.type, ...fields } };
+  }
+
   #nextId(kind: string): string {
     return `${relayPrefix}${kind}${++this.#ids}`;
   }

@@ -139,6 +139,11 @@ export class Policy {
     return this.#outgoing.relay(body, after);
   }
 
+  /** What a backend sets in the session, as it is to be sent upstream at once; the client is told when upstream has taken it. */
+  updated(fields: JsonObject): JsonObject {
+    return this.#outgoing.backend(fields);
+  }
+
   /** An event that the client was allowed to send, by its id upstream, will never be sent. */
   withdrawn(eventId: string): void {
     const { sent } = this.#memory;

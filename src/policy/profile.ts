@@ -193,6 +193,17 @@ const webrtc = z.strictObject({
     .describe("Hands out upstream's own ephemeral keys, with which clients are out of the relay's control."),
 });
 
+/** What a backend of one tenant may set only where its profile says so, since it would be used at the operator's expense. */
+const backendFields = ['prompt', 'mcp', 'tracing'] as const;
+export type BackendField = (typeof backendFields)[number];
+
+const control = z.strictObject({
+  may_update: z
+    .array(z.enum(backendFields))
+    .default([])
+    .describe("What backends of one tenant may set in live sessions beside the rest: it uses the operator's resource."),
+});
+
 const anonymous = z.strictObject({
   origins: z
     .array(z.string())
@@ -238,6 +249,7 @@ export const profileSchema = z
     limits: limits.prefault({}),
     webrtc: webrtc.prefault({}),
     transcripts: transcripts.prefault({}),
+    control: control.prefault({}),
   })
   .superRefine(({ session, tools, client, anonymous }, context) => {
     const problem = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message });

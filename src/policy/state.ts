@@ -115,7 +115,8 @@ function judge(memory: Memory, item: JsonObject, kind: string, previous: Json | 
   const byClient = isEcho || kind === 'function_call_output';
   const callId = fieldOf(item, 'call_id');
   if (kind === 'function_call' && typeof callId === 'string' && !memory.calls.has(callId)) {
-    if (memory.servedTools.has(String(fieldOf(item, 'name')))) memory.served.set(callId, true);
+    const name = String(fieldOf(item, 'name'));
+    if (memory.servedTools.has(name) || memory.imposed.added.has(name)) memory.served.set(callId, true);
     memory.calls.set(callId, false);
   }
   return memory.items.show(id, { kind, byClient }, previous);

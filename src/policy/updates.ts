@@ -8,6 +8,7 @@ import type { JsonObject } from '../protocol/event.js';
 /** An update whose answer is awaited. `local` was answered by the relay alone and only waits for its turn. */
 type Update =
   | { readonly by: 'relay'; readonly eventId: string }
+  | { readonly by: 'backend'; readonly eventId: string; readonly settled: (isTaken: boolean) => void }
   | { readonly by: 'client'; readonly eventId: string; readonly fields: JsonObject }
   | { readonly by: 'local' };
 

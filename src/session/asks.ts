@@ -6,31 +6,7 @@ import { isObject, type JsonObject, objectOf, type RealtimeEvent } from '../prot
 import { family } from '../protocol/family.js';
 import { createFloor } from './floor.js';
 import { isAside, isPassing, take, Unanswered } from './unanswered.js';
-
-/** A response that is wanted beside those that the client asks for and those that upstream begins by itself. */
-export interface Want {
-  readonly kind: 'follow-up' | 'filler' | 'backend';
-  /** The response whose turn this one goes on with: it is asked for as that one was. */
-  readonly after?: string;
-  /** What is asked for; nothing: what the session says. */
-  readonly response?: JsonObject;
-  /** Told once what has become of it. */
-  ended?(how: WantEnd): void;
-}
-
-/**
- * `answered`: upstream has given it. `settled`: another response has answered the same. `dropped`: nobody waits for it any more.
- * `refused`: upstream will not.
- */
-type WantEnd = 'answered' | 'settled' | 'dropped' | 'refused';
-
-/** A want that was placed. */
-interface Placed {
-  /** Upstream has taken all that a follow-up is about: any response of the conversation that begins from now on settles it. */
-  acknowledged(): void;
-  /** It is not wanted any more; does nothing when it is asked for already. */
-  drop(): void;
-}
+import type { Placed, Want, WantEnd } from './wants.js';
 
 /** The asks of one leg to upstream. */
 export interface Asks {
@@ -212,7 +188,9 @@ class LegAsks implements Asks {
     const response = { ...wish, ...(kind === 'follow-up' && this.#choice()), ...own };
     const isBare = Object.values(response).every((value) => value === undefined);
     const body: JsonObject = { type: family.up.ask, ...(!isBare && { response }) };
-    this.#asked.note(this.#ports.say(body, kind === 'follow-up' ? after : null), { owed, wish });
+    const said = this.#ports.say(body, kind === 'follow-up' ? after : null);
+    this.#asked.note(said, { owed, wish });
+    owed.want.asked?.(said);
   }
 
   /** A choice that made the model call a tool would make it call again, and for ever; so would a model that calls without. */

@@ -1,90 +1,148 @@
 /** A backend's part in a session: what it says goes upstream in the order in which it came, and is shown to nobody. */
 
 import type { Cancel, Clock } from '../clock.js';
-import type { Judged } from '../policy/backend.js';
+import { answeredBy, type Judged } from '../policy/backend.js';
 import { Bounded } from '../policy/bounded.js';
 import { type JsonObject, objectOf, type RealtimeEvent } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
+import type { Runner } from '../tools/runner.js';
 import { orderedUuid } from '../uuid.js';
 import type { Attachment } from './attachment.js';
+import type { Front } from './front.js';
 import type { Taps } from './taps.js';
 import { isAside } from './unanswered.js';
 
-/** Told of an event that was placed and not carried out: its id as its sender knows it, and upstream's code. */
-type Failed = (eventId: string, code: string) => void;
+/** Told of an event that was placed and not carried out: its id as its sender knows it, and upstream's error. */
+type Failed = (eventId: string, error: JsonObject) => void;
+
+/** Somebody who says something, once or again and again; what was said before counts for what follows. */
+interface Sender {
+  /** Whether it is refused an answer while one runs; if not, upstream says so. */
+  readonly isJudged: boolean;
+  readonly failed: Failed;
+  /** Has ended what was running. */
+  hasCancelled?: boolean;
+  /** Has answered a call, and how an answer follows on that. */
+  answered?: 'by itself' | 'by request' | null;
+}
 
 /** What became of a list: the ids of its events; `busy` where an answer runs that the list does not end, and nothing was sent. */
 type PlacedEvents = { readonly ids: readonly string[] } | 'busy';
 
-/** Says what a backend wants said; null while there is nobody to say it to. */
-export type SayForBackend = (judged: Judged, failed: Failed) => PlacedEvents | null;
+/** The part of all backends of one session. */
+export interface Backend {
+  /** Says something; null while there is nobody to say it to. */
+  say(judged: Judged, sender: Sender): PlacedEvents | null;
+  /** Whether a call of the model's is for a backend to answer, and open. */
+  owns(callId: string): boolean;
+}
+
+/** What backends need of their session. */
+interface BackendPorts {
+  readonly taps: Taps;
+  readonly clock: Clock;
+  readonly front: Pick<Front, 'updated'>;
+  readonly tools: Runner['forBackends'];
+  /** The leg to upstream once that runs what was imposed. */
+  open(): Attachment | null;
+  /** Told of the id of each item that a backend puts in, where it is known. */
+  put(itemId: string): void;
+}
 
 /** Events whose answers upstream may still owe; more than one list. */
 const mostKept = 1000;
 /** For the answer that a list cancels to be over. */
 const cancelMs = 5000;
 
-/**
- * Makes a backend's part of a session.
- * @param open the leg to upstream once that runs what was imposed
- * @param put told of the id of each item that it puts in, where it is known
- */
-export function createBackend(
-  taps: Taps,
-  clock: Clock,
-  open: () => Attachment | null,
-  put: (itemId: string) => void,
-): SayForBackend {
+/** Makes the part of backends in a session. */
+export function createBackend({ taps, clock, front, tools, open, put }: BackendPorts): Backend {
   /** By the id that an event has upstream. */
   const sent = new Bounded<{ readonly id: string; readonly failed: Failed }>(mostKept);
   let isListening = false;
 
   function came({ type, body }: RealtimeEvent): void {
     if (type !== family.down.error) return;
-    const { event_id: eventId, code } = objectOf(body?.error);
+    const error = objectOf(body?.error);
+    const { event_id: eventId } = error;
     const known = typeof eventId === 'string' ? sent.get(eventId) : undefined;
     if (!known) return;
     sent.delete(eventId as string);
-    known.failed(known.id, typeof code === 'string' && /^[a-z_]{1,64}$/.test(code) ? code : 'other');
+    known.failed(known.id, error);
   }
 
-  function say(attachment: Attachment, event: JsonObject, id: string, failed: Failed): void {
-    const { event_id: eventId, item } = attachment.say(event);
+  function note({ event_id: eventId, item }: JsonObject, id: string, failed: Failed): void {
     const { id: itemId } = objectOf(item);
     if (typeof itemId === 'string') put(itemId);
     if (typeof eventId === 'string') sent.set(eventId, { id, failed });
   }
 
-  return ({ events, ids }, failed) => {
-    const attachment = open();
-    if (!attachment) return null;
-    const isAsk = ({ type, response }: JsonObject) => type === family.up.ask && !isAside(response);
-    const first = events.findIndex(isAsk);
-    const cancels = events.slice(0, Math.max(first, 0)).some(({ type }) => type === family.up.cancel);
-    if (first >= 0 && !cancels && attachment.asks.isBusy) return 'busy';
-    if (!isListening) isListening = taps.add({ came }) !== null;
-    const names = ids.map((id) => id ?? `event_${orderedUuid().replaceAll('-', '')}`);
-    for (const [index, event] of events.entries()) {
-      const id = names[index] as string;
-      if (isAsk(event)) ask(attachment, clock, event, () => failed(id, 'not_answered'));
-      else say(attachment, event, id, failed);
+  function ask(attachment: Attachment, event: JsonObject, id: string, sender: Sender): void {
+    const { asks } = attachment;
+    const { hasCancelled = false, answered = null, isJudged, failed } = sender;
+    sender.hasCancelled = false;
+    sender.answered = null;
+    // The relay asks already.
+    if (answered === 'by itself') return;
+    const waits = isJudged || hasCancelled || answered !== null || !asks.isBusy;
+    if (waits) want(attachment, event, id, failed);
+    else note(attachment.say(event), id, failed);
+  }
+
+  /** Asks for an answer, at once or when the one that was cancelled is over. */
+  function want({ asks }: Attachment, { response }: JsonObject, id: string, failed: Failed): void {
+    let isOver = false;
+    let wasAsked = false;
+    let stopWaiting: Cancel | null = null;
+    const { drop } = asks.want({
+      kind: 'backend',
+      ...(response !== undefined && response !== null && { response: objectOf(response) }),
+      asked(body) {
+        wasAsked = true;
+        note(body, id, failed);
+      },
+      ended(how) {
+        isOver = true;
+        stopWaiting?.();
+        if (wasAsked || (how !== 'refused' && how !== 'dropped')) return;
+        failed(id, { type: 'server_error', code: 'not_answered', message: 'No answer could be asked for in time.' });
+      },
+    });
+    if (!isOver) stopWaiting = clock.at(cancelMs, drop);
+  }
+
+  function answer(callId: string, item: JsonObject, sender: Sender): void {
+    const reply = tools.answer(callId, String(item.output));
+    sender.answered = reply === 'always' ? 'by itself' : 'by request';
+  }
+
+  function place(attachment: Attachment, event: JsonObject, id: string, sender: Sender): void {
+    const callId = answeredBy(event);
+    if (callId !== null) answer(callId, objectOf(event.item), sender);
+    else if (isAsk(event)) ask(attachment, event, id, sender);
+    else {
+      if (event.type === family.up.cancel) sender.hasCancelled = true;
+      const isUpdate = event.type === family.up.configure;
+      const body = isUpdate ? front.updated?.(objectOf(event.session)) : event;
+      if (body) note(attachment.say(body), id, sender.failed);
     }
-    return { ids: names };
+  }
+
+  return {
+    owns: (callId) => tools.isBackends(callId),
+    say({ events, ids }, sender) {
+      const attachment = open();
+      if (!attachment) return null;
+      const first = events.findIndex(isAsk);
+      const isEnded = events.slice(0, Math.max(first, 0)).some(({ type }) => type === family.up.cancel);
+      if (sender.isJudged && first >= 0 && !isEnded && attachment.asks.isBusy) return 'busy';
+      if (!isListening) isListening = taps.add({ came }) !== null;
+      const names = ids.map((id) => id ?? `event_${orderedUuid().replaceAll('-', '')}`);
+      for (const [index, event] of events.entries()) place(attachment, event, names[index] as string, sender);
+      return { ids: names };
+    },
   };
 }
 
-/** Asks for an answer, at once or when the one that was cancelled is over. */
-function ask({ asks }: Attachment, clock: Clock, { response }: JsonObject, failed: () => void): void {
-  let isOver = false;
-  let stopWaiting: Cancel | null = null;
-  const { drop } = asks.want({
-    kind: 'backend',
-    ...(response !== undefined && response !== null && { response: objectOf(response) }),
-    ended(how) {
-      isOver = true;
-      stopWaiting?.();
-      if (how === 'refused' || how === 'dropped') failed();
-    },
-  });
-  if (!isOver) stopWaiting = clock.at(cancelMs, drop);
+function isAsk({ type, response }: JsonObject): boolean {
+  return type === family.up.ask && !isAside(response);
 }

@@ -33,6 +33,8 @@ export interface Front {
   readonly refusals: number;
   /** Names what the relay says upstream. */
   readonly named: Say;
+  /** What a backend sets, as it is to be sent upstream; null where backends cannot set anything. */
+  readonly updated: ((fields: JsonObject) => JsonObject) | null;
   /** What happens to events with this leg to upstream, and what it is to be configured with. */
   connect(parts: Parts): Connected;
   /** Upstream runs the session, whose end is at this time in seconds since 1970. */
@@ -125,6 +127,8 @@ class RelayingFront implements Front {
 
   readonly named: Say = (body, after) => this.#policy.injected(body, after);
 
+  readonly updated = (fields: JsonObject): JsonObject => this.#policy.updated(fields);
+
   connect(parts: Parts): Connected {
     const { admission, attachment } = this.#ports;
     // From here on the client is read.
@@ -185,6 +189,7 @@ export function createFrontBeside({ admission, chronicle }: Pick<FrontPorts, 'ad
       return guard?.violations ?? 0;
     },
     named: createNames(),
+    updated: null,
     connect(parts) {
       const { reached, say } = parts.attachment;
       const watch = createWatch(imposed, reached.shared ?? {});

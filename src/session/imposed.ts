@@ -4,7 +4,7 @@ import { type Imposed, type Locks, lockedToo, locksOf, setFields } from '../poli
 import type { Profile } from '../policy/profile.js';
 import { renderSession } from '../policy/render.js';
 import { setAt, valueAt } from '../policy/shape.js';
-import type { JsonObject } from '../protocol/event.js';
+import { type JsonObject, objectOf } from '../protocol/event.js';
 
 /** What can be done about it. */
 export interface Impositions extends Imposed {
@@ -24,12 +24,18 @@ class SessionImpositions implements Impositions {
   session: JsonObject;
   locks: Locks;
   patched: ReadonlySet<string> = none;
+  added: ReadonlySet<string> = none;
   clients: JsonObject = nothing;
+
+  readonly #own: Locks;
+  /** Fields that upstream was told and has not answered for. */
+  #underway: readonly (readonly string[])[] = [];
 
   constructor(profile: Profile, session: JsonObject) {
     this.profile = profile;
     this.session = session;
-    this.locks = locksOf(profile, session);
+    this.#own = locksOf(profile, session);
+    this.locks = this.#own;
   }
 
   accepted(fields: JsonObject): void {
@@ -43,12 +49,36 @@ class SessionImpositions implements Impositions {
   patch(fields: JsonObject): void {
     this.session = over(this.session, fields, () => true);
     this.patched = new Set([...this.patched, ...setFields(fields)]);
-    this.locks = lockedToo(this.locks, this.patched);
+    if (Array.isArray(fields.tools)) this.added = addedTo(this.profile, fields.tools.map(objectOf));
+    this.#lock();
+  }
+
+  patching(fields: JsonObject): (isTaken: boolean) => void {
+    const paths = setFields(fields);
+    this.#underway = [...this.#underway, paths];
+    this.#lock();
+    return (isTaken) => {
+      this.#underway = this.#underway.filter((one) => one !== paths);
+      if (isTaken) this.patch(fields);
+      else this.#lock();
+    };
+  }
+
+  #lock(): void {
+    this.locks = lockedToo(this.#own, new Set([...this.patched, ...this.#underway.flat()]));
   }
 }
 
 const none: ReadonlySet<string> = new Set();
 const nothing: JsonObject = Object.freeze({});
+
+/** Functions that are nobody else's: neither of the profile nor, where it trusts its client, of that. */
+function addedTo({ tools, session, client }: Profile, given: readonly JsonObject[]): ReadonlySet<string> {
+  const others = client.trust === 'trusted' ? (session.tools ?? []) : [];
+  const known = new Set<unknown>([...tools.map(({ name }) => name), ...others.map(({ name }) => name)]);
+  const functions = given.filter(({ type, name }) => type === 'function' && !known.has(name));
+  return new Set(functions.map(({ name }) => name).filter((name) => typeof name === 'string'));
+}
 
 /** A copy of a session object with those of these fields that are meant. */
 function over(session: JsonObject, fields: JsonObject, isMeant: (path: string) => boolean): JsonObject {

@@ -7,7 +7,7 @@ import { type Moment, moment } from '../clock.js';
 import type { ExitId } from '../errors.js';
 import type { Initiator } from '../telemetry/labels.js';
 import { inTime } from '../wait.js';
-import type { SayForBackend } from './backend.js';
+import type { Backend } from './backend.js';
 import type { Overview } from './overview.js';
 
 /** A session, whichever way its client is connected. */
@@ -27,7 +27,7 @@ export interface Registered {
   quietMs(now: number): number;
   /** What can be told of it. */
   overview(): Overview;
-  readonly say: SayForBackend;
+  readonly backend: Backend;
   /** Asks the client for a sign of life. */
   ask(): void;
   /** Ends the session as soon as no answer is running. */

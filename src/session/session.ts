@@ -10,7 +10,7 @@ import type { Leg } from '../legs/leg.js';
 import type { JsonObject } from '../protocol/event.js';
 import type { Initiator } from '../telemetry/labels.js';
 import { Attachment } from './attachment.js';
-import { createBackend, type SayForBackend } from './backend.js';
+import { type Backend, createBackend } from './backend.js';
 import { Books } from './books.js';
 import { Chronicle, type ChronicleServices, type Ending } from './chronicle.js';
 import { createDrain, type Drain } from './drain.js';
@@ -56,7 +56,7 @@ export class Session {
   readonly callId: string | undefined;
   /** Who sees what passes. */
   readonly taps = createTaps();
-  readonly say: SayForBackend;
+  readonly backend: Backend;
   readonly #services: SessionServices;
   readonly #client: Leg | null;
   readonly #reach: Reach;
@@ -82,8 +82,6 @@ export class Session {
     this.#reach = reach;
     this.#books = new Books(services.metrics);
     this.#chronicle = new Chronicle(admission, transport, this.#books, services, { taps: this.taps, client });
-    const running = () => (this.#chronicle.isReady ? this.#attachment : null);
-    this.say = createBackend(this.taps, services.clock, running, (id) => this.#chronicle.injected(id));
     this.#account = new Account(admission.budget, {
       warn: (warning) => this.#front.notify('relay.quota_warning', warning),
       turns: () => this.#attachment?.turns ?? null,
@@ -103,6 +101,12 @@ export class Session {
     this.#tools = createTools({ ...inside, ...services, front, course: this.#books.course });
     const around = { ...inside, front };
     this.#hearing = { ...around, failures: createFailures(around) };
+    const backends = { taps: this.taps, clock: services.clock, front, tools: this.#tools.forBackends };
+    this.backend = createBackend({
+      ...backends,
+      open: () => (this.#chronicle.isReady ? this.#attachment : null),
+      put: (id) => this.#chronicle.injected(id),
+    });
     this.#lookout = new Lookout(around);
     client?.hold('opening');
     client?.start(fromClient(this.#hearing));

@@ -6,9 +6,12 @@ import type { Shares } from '../admission/shares.js';
 import { userKey } from '../auth/principal.js';
 import type { Clock } from '../clock.js';
 import { Bounded } from '../policy/bounded.js';
+import type { Imposed } from '../policy/locks.js';
 import type { Profile } from '../policy/profile.js';
 import { renderText } from '../policy/render.js';
+import { toolSchema } from '../policy/tools.js';
 import { isObject, type Json } from '../protocol/event.js';
+import { createLater } from '../tools/later.js';
 import { createRunner, type Runner } from '../tools/runner.js';
 import type { Tool } from '../tools/tool.js';
 import type { Attachment } from './attachment.js';
@@ -40,22 +43,26 @@ interface ToolParts {
 
 /** Hits of searches that may be cited. */
 const mostCitable = 200;
+/** For a backend to answer a call of a function that it has added, so that the model never waits for ever. */
+const addedSeconds = 30;
 const nothing = { acknowledged: () => undefined, drop: () => undefined };
 
-/** Makes the runner of a session; null for one whose model knows of no function. */
-export function createTools({
-  admission,
-  tooling,
-  clock,
-  chronicle,
-  course,
-  front,
-  attachment,
-}: ToolParts): Runner | null {
+/** Makes the runner of a session; where the model knows of no function it comes to be when a backend has added some. */
+export function createTools(parts: ToolParts): Runner {
+  const { imposed } = parts.front;
+  const knowsSome = Array.isArray(imposed.session.tools) || isObject(imposed.session.prompt);
+  return knowsSome
+    ? runnerOf(parts)
+    : createLater(
+        () => imposed.added.size > 0,
+        () => runnerOf(parts),
+      );
+}
+
+function runnerOf({ admission, tooling, clock, chronicle, course, front, attachment }: ToolParts): Runner {
   const { id, requestId, profile } = admission;
   const { limits, client } = profile;
   const { imposed } = front;
-  if (!Array.isArray(imposed.session.tools) && !isObject(imposed.session.prompt)) return null;
   const perMinute = limits.tool_calls_per_minute;
   const rate = { perSecond: perMinute / 60, burst: perMinute };
   const user = userKey(admission.principal);
@@ -69,7 +76,7 @@ export function createTools({
     traceparent: chronicle.traceparent,
   };
   return createRunner(
-    { tools: tooling.of(profile), trusted: client.trust === 'trusted', limits, caller },
+    { tools: withAdded(tooling.of(profile), imposed), trusted: client.trust === 'trusted', limits, caller },
     {
       clock,
       answering: {
@@ -92,6 +99,17 @@ export function createTools({
       },
     },
   );
+}
+
+/** The tools of a profile with those that backends have added, who answer for them. */
+function withAdded(tools: ReadonlyMap<string, Tool>, imposed: Pick<Imposed, 'added'>): Pick<typeof tools, 'get'> {
+  return { get: (name) => tools.get(name) ?? (imposed.added.has(name) ? addedTool(name) : undefined) };
+}
+
+function addedTool(name: string): Tool {
+  const configured = toolSchema.parse({ name, runs: 'backend', timeout_seconds: addedSeconds });
+  // Whoever added it judges what it is called with.
+  return { configured, judge: () => ({ arguments: {} }), run: null };
 }
 
 /** Instructions of one response replace those of the session, so they begin with them. */

@@ -2,9 +2,10 @@
 
 import type { Clock } from '../clock.js';
 import { Bounded } from '../policy/bounded.js';
-import { isServed, type ServedTool } from '../policy/tools.js';
+import { isServed, replyOf, type ServedTool } from '../policy/tools.js';
 import type { JsonObject } from '../protocol/event.js';
-import type { Round } from './round.js';
+import type { Reply, Round } from './round.js';
+import { brought } from './running.js';
 import { createRuns } from './runs.js';
 import { notAllowed, tooMany, wrongArguments } from './texts.js';
 import type { Tool, ToolCall, ToolResult } from './tool.js';
@@ -12,7 +13,7 @@ import type { Tool, ToolCall, ToolResult } from './tool.js';
 /** What calls are made with. */
 export interface CallSetup {
   /** The tools of the profile by name, those that clients run among them. */
-  readonly tools: ReadonlyMap<string, Tool>;
+  readonly tools: Pick<ReadonlyMap<string, Tool>, 'get'>;
   /** Whether a function that the profile does not list is the client's, and the tools that upstream runs are. */
   readonly trusted: boolean;
   readonly limits: { readonly tool_calls_per_response: number; readonly tools_at_once: number };
@@ -55,6 +56,10 @@ export interface Calls {
   begin(round: Round, item: JsonObject): void;
   /** Whether a `call_id` is that of a call the server answers for. */
   knows(callId: unknown): boolean;
+  /** Whether a call is for a backend to answer, and open. */
+  isBackends(callId: string): boolean;
+  /** A backend has answered a call that is its own; says what its tool wishes to follow. */
+  answer(callId: string, output: string): Reply | null;
   /** The user has interrupted: what is not to go on then is given up. */
   interrupt(): void;
   /** Gives up all that run. */
@@ -138,6 +143,13 @@ export function createCalls(
       }
       round.open.set(callId, configured);
       runs.start({ tool, configured, call: { ...caller, name: configured.name, callId, arguments: args }, ended });
+    },
+    isBackends: (callId) => runs.toolOf(callId)?.runs === 'backend',
+    answer(callId, output) {
+      const tool = runs.toolOf(callId);
+      if (tool?.runs !== 'backend') return null;
+      runs.bring(callId, () => brought(tool, output, { bytes: Buffer.byteLength(output) }));
+      return replyOf(tool);
     },
     knows: (callId) => typeof callId === 'string' && served.has(callId),
     interrupt: () => runs.giveUp('interrupted', ({ configured }) => configured.on_interrupt === 'abort'),

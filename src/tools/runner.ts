@@ -14,6 +14,7 @@ import { disapproval, isOver, longestCallMs } from './mcp.js';
 import { createOutputs, type Outputs } from './outputs.js';
 import { createPrompting } from './prompting.js';
 import { beginRound, finish, isUnanswered, mayFollow, type Round, wantsAnswer, wish } from './round.js';
+import type { ClientResult } from './tool.js';
 
 /** What a runner needs of its session. */
 export interface RunnerPorts extends CallPorts {
@@ -30,15 +31,6 @@ export interface RunnerPorts extends CallPorts {
   waited(ms: number): void;
 }
 
-/** What a client is told of a call that went well. */
-export interface ClientResult {
-  readonly tool: string;
-  readonly callId: string;
-  /** The item of the call. */
-  readonly itemId: string | null;
-  readonly result: Json;
-}
-
 /** The calls of one session. */
 export interface Runner {
   /** Sees every event of upstream. */
@@ -51,6 +43,8 @@ export interface Runner {
   isForged(item: JsonObject): boolean;
   /** Whether a `call_id` is that of a call that the server answers for. */
   isServed(callId: unknown): boolean;
+  /** What backends have to do with calls. */
+  readonly forBackends: Pick<Calls, 'isBackends' | 'answer'>;
   /** Whether an answer is to follow on a response that ends now. */
   awaits(responseId: unknown): boolean;
   /** The session has ended: what runs is given up, and nothing is said any more. */
@@ -109,6 +103,10 @@ class SessionRunner implements Runner {
 
   isServed(callId: unknown): boolean {
     return this.#calls.knows(callId);
+  }
+
+  get forBackends(): Pick<Calls, 'isBackends' | 'answer'> {
+    return this.#calls;
   }
 
   awaits(responseId: unknown): boolean {

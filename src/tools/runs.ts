@@ -19,6 +19,10 @@ export interface Runs {
   /** The calls that have begun and not ended, whether they run or wait. */
   readonly size: number;
   start(job: Job): void;
+  /** Somebody else has brought the result of an open call; false when there is none. */
+  bring(callId: string, result: (tool: ServedTool) => ToolResult): boolean;
+  /** The tool of an open call. */
+  toolOf(callId: string): ServedTool | null;
   /** Gives up the calls that are meant. */
   giveUp(why: 'interrupted' | 'ended', isMeant: (job: Job) => boolean): void;
 }
@@ -87,6 +91,8 @@ export function createRuns({ clock, atOnce, take }: Places): Runs {
     }
   }
 
+  const openOf = (callId: string) => [...open].find(({ job }) => job.call.callId === callId);
+
   return {
     get size() {
       return open.size;
@@ -99,6 +105,14 @@ export function createRuns({ clock, atOnce, take }: Places): Runs {
       one.cancel = clock.at(seconds * 1000, () => end(one, timedOut(`There was no result within ${seconds} s.`)));
       if (job.tool.run !== null && running >= atOnce) waiting.push(one);
       else run(one);
+    },
+    toolOf: (callId) => openOf(callId)?.job.configured ?? null,
+    bring(callId, result) {
+      const one = openOf(callId);
+      if (!one) return false;
+      one.hasRun = true;
+      end(one, result(one.job.configured));
+      return true;
     },
     giveUp(why, isMeant) {
       const meant = [...open].filter(({ job }) => isMeant(job));

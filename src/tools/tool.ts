@@ -79,6 +79,15 @@ export interface ToolResult {
   readonly azure?: AzureFacts | undefined;
 }
 
+/** What a client is told of a call that went well. */
+export interface ClientResult {
+  readonly tool: string;
+  readonly callId: string;
+  /** The item of the call. */
+  readonly itemId: string | null;
+  readonly result: Json;
+}
+
 /** The arguments of a call, or why they are none, in words for the model. */
 export type Judged = { readonly arguments: JsonObject } | { readonly problem: string };
 

@@ -44,7 +44,7 @@ function process(...digits: string[]) {
       quietMs: () => 0,
       ask: () => undefined,
       overview: () => null as never,
-      say: () => null,
+      backend: { say: () => null, owns: () => false },
       drain: () => undefined,
       end(id: string, initiator: string) {
         ends.push([one, id, initiator]);

@@ -13,9 +13,13 @@ function saying({ waiting = 0 } = {}) {
   const session = {
     id: 'sess_1',
     buffered: { up: waiting, down: 0 },
-    say: ({ events }: { events: readonly JsonObject[] }) => {
-      said += events.length;
-      return { ids: events.map(() => `event_${said}`) };
+    admission: { profile: { control: { may_update: [] } } },
+    backend: {
+      owns: () => false,
+      say: ({ events }: { events: readonly JsonObject[] }) => {
+        said += events.length;
+        return { ids: events.map(() => `event_${said}`) };
+      },
     },
   } as unknown as Registered;
   const say = createSaying(createLog('silent'), () => now);
@@ -23,7 +27,7 @@ function saying({ waiting = 0 } = {}) {
     pass: (ms: number) => (now += ms),
     said: () => said,
     say: (key: string | null, events: JsonObject[] = [clear], digest = 'd') =>
-      say(session, { by, events, isSingle: false, key, digest }),
+      say(session, { by, isBound: false, events, isSingle: false, key, digest }),
   };
 }
 

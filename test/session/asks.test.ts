@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createClock } from '../../src/clock.js';
 import { eventOf, type JsonObject } from '../../src/protocol/event.js';
-import { createAsks, type Want } from '../../src/session/asks.js';
+import { createAsks } from '../../src/session/asks.js';
+import type { Want } from '../../src/session/wants.js';
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });

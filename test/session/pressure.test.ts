@@ -36,7 +36,7 @@ function bench(limits: { busy_delay_ms: number; busy_percent: number; buffered_b
       quietMs: () => 0,
       ask: () => undefined,
       overview: () => null as never,
-      say: () => null,
+      backend: { say: () => null, owns: () => false },
       tick: () => undefined,
       drain: () => registry.remove(made),
       end(exit: string) {

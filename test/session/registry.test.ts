@@ -19,7 +19,7 @@ function session(registry: SessionRegistry, subject: string) {
     quietMs: () => 0,
     ask: () => undefined,
     overview: () => null as never,
-    say: () => null,
+    backend: { say: () => null, owns: () => false },
     drain: () => undefined,
     end(id: string) {
       ends.push(id);

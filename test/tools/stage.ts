@@ -6,8 +6,8 @@ import { Bounded } from '../../src/policy/bounded.js';
 import { type ProfileTool, toolSchema } from '../../src/policy/tools.js';
 import { eventOf, type JsonObject } from '../../src/protocol/event.js';
 import type { CallReport } from '../../src/tools/calls.js';
-import { type ClientResult, createRunner } from '../../src/tools/runner.js';
-import type { Tool, ToolCall, ToolResult } from '../../src/tools/tool.js';
+import { createRunner } from '../../src/tools/runner.js';
+import type { ClientResult, Tool, ToolCall, ToolResult } from '../../src/tools/tool.js';
 
 /** A call that runs until the test ends it. */
 interface Running {

@@ -1,0 +1,30 @@
+/** What the relay itself wants to be answered, whoever it is that wants it. */
+
+import type { JsonObject } from '../protocol/event.js';
+
+/** A response that is wanted beside those that the client asks for and those that upstream begins by itself. */
+export interface Want {
+  readonly kind: 'follow-up' | 'filler' | 'backend';
+  /** The response whose turn this one goes on with: it is asked for as that one was. */
+  readonly after?: string;
+  /** What is asked for; nothing: what the session says. */
+  readonly response?: JsonObject;
+  /** Told when it goes upstream, with what is sent. */
+  asked?(body: JsonObject): void;
+  /** Told once what has become of it. */
+  ended?(how: WantEnd): void;
+}
+
+/**
+ * `answered`: upstream has given it. `settled`: another response has answered the same. `dropped`: nobody waits for it any more.
+ * `refused`: upstream will not.
+ */
+export type WantEnd = 'answered' | 'settled' | 'dropped' | 'refused';
+
+/** A want that was placed. */
+export interface Placed {
+  /** Upstream has taken all that a follow-up is about: any response of the conversation that begins from now on settles it. */
+  acknowledged(): void;
+  /** It is not wanted any more; does nothing when it is asked for already. */
+  drop(): void;
+}

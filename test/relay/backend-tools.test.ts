@@ -1,0 +1,82 @@
+import { describe, expect, it } from 'vitest';
+import { objectOf } from '../../src/protocol/event.js';
+import type { Session } from '../../src/session/session.js';
+import { startToolRelay } from '../support/tools.js';
+
+const scope = 'relay.sessions.read relay.sessions.write';
+const answer = { type: 'response.create', response: { output_modalities: ['text'] } };
+const output = (callId: string, text = '{"ok":true}') => ({
+  type: 'conversation.item.create',
+  item: { type: 'function_call_output', call_id: callId, output: text },
+});
+
+async function called(reply = '', name = 'lookup', tools: object[] = []) {
+  const relay = await startToolRelay((_question, response) => response.end('{}'), {
+    tools: { other: '' },
+    others: [`{ name: lookup, runs: backend${reply} }`],
+  });
+  const client = await relay.connect();
+  const created = await client.next('session.created');
+  const id = (created.session as { id: string }).id;
+  const callId = new Promise<string>((resolve) => {
+    (relay.relay.sessions.find(id) as Session).taps.add({
+      before({ type, body }) {
+        const { type: kind, call_id } = objectOf(body?.item);
+        if (type === 'response.output_item.done' && kind === 'function_call') resolve(String(call_id));
+      },
+    });
+  });
+  const say = async (body: unknown) => {
+    const token = relay.token({ subject: 'backend', claims: { scope } });
+    const reply = await fetch(`${relay.relay.url}/v1/relay/sessions/${id}/events`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+      body: JSON.stringify(body),
+    });
+    // biome-ignore lint/suspicious/noExplicitAny: what is looked at differs from test to test
+    return { status: reply.status, body: (await reply.json()) as any };
+  };
+  if (tools.length > 0) {
+    expect((await say({ type: 'session.update', session: { tools } })).status).toBe(202);
+    await client.next('session.updated');
+  }
+  await client.ask(`Please ${name} {"order":7}`);
+  return { relay, client, say, callId: await callId };
+}
+
+describe('a backend answers calls', () => {
+  it('of its tools, once, and the answer that it asks for follows', async () => {
+    const { relay, client, say, callId } = await called();
+    expect((await say({ events: [output(callId), output(callId)] })).body.error).toMatchObject({
+      code: 'item_not_allowed',
+      param: 'events[1].item.call_id',
+    });
+    expect((await say({ events: [output(callId), answer] })).status).toBe(202);
+    expect((await client.next('response.done')).response).toMatchObject({ status: 'completed' });
+    expect(relay.outputs()).toMatchObject([{ call_id: callId, output: '{"ok":true}' }]);
+    expect(await say(output(callId))).toMatchObject({ status: 400, body: { error: { code: 'item_not_allowed' } } });
+    expect(client.raw.join()).not.toMatch(/function_call|"lookup"/);
+  });
+
+  it('and the answer is asked for once where the tool has one follow by itself', async () => {
+    const { relay, client, say, callId } = await called(', reply: always');
+    expect((await say({ events: [output(callId), answer] })).status).toBe(202);
+    expect((await client.next('response.done')).response).toMatchObject({ status: 'completed' });
+    expect((await client.ask('Hi')).status).toBe('completed');
+    expect(relay.said('response.create')).toHaveLength(3);
+  });
+
+  it('of functions that it has added itself, of which its client sees nothing', async () => {
+    const weigh = { type: 'function', name: 'weigh', parameters: { type: 'object', properties: {} } };
+    const { relay, client, say, callId } = await called('', 'weigh', [weigh]);
+    expect((await say({ events: [output(callId), answer] })).status).toBe(202);
+    expect((await client.next('response.done')).response).toMatchObject({ status: 'completed' });
+    expect(relay.outputs()).toMatchObject([{ call_id: callId }]);
+    expect(client.raw.join()).not.toMatch(/function_call|"weigh"/);
+  });
+
+  it('but none of a tool that the relay runs itself', async () => {
+    const { say, callId } = await called('', 'other');
+    expect(await say(output(callId))).toMatchObject({ status: 400, body: { error: { code: 'item_not_allowed' } } });
+  });
+});
