@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { Clock } from '../../src/clock.js';
 import { eventOf, type JsonObject } from '../../src/protocol/event.js';
+import { Notices } from '../../src/session/notices.js';
 import { Scribe } from '../../src/session/scribe.js';
 import { wordsBefore } from '../../src/session/utterance.js';
 import type { Utterance } from '../../src/telemetry/records.js';
@@ -349,5 +350,34 @@ describe('a cut', () => {
     ['我想知道我的订单在哪里', 6, '我想知道我的'],
   ])('of %j after %i characters is %j', (text, characters, kept) => {
     expect(wordsBefore(text, characters)).toBe(kept);
+  });
+});
+
+describe('notices', () => {
+  it('give a turn one number wherever it is told, and follow the calls that upstream makes', () => {
+    const transcripts = { webhook: true, log: true, sideband: true, include: [] };
+    const principal = { issuer: 'https://id.test', subject: 'alice', tenant: null };
+    const admission = { id: 'sess_1', principal, profile: { name: 'desk', transcripts } };
+    type Parts = ConstructorParameters<typeof Notices>;
+    const [sent, logged, told]: unknown[][] = [[], [], []];
+    const services = {
+      log: { info: (fields: object) => logged?.push(fields) },
+      webhooks: { wants: () => true, send: (notice: object) => sent?.push(notice) },
+      hasSeveralIssuers: true,
+    };
+    const taps = { step: () => (event: { body: unknown }) => void told?.push(event.body) };
+    const notices = new Notices(admission as never, services as unknown as Parts[1], taps as never, (at) => at);
+    notices.said({ item_id: 'i1', role: 'user', source: 'user', text: 'Hi!', status: 'completed' } as Utterance);
+    const record = { session: 'sess_1', seq: 1, issuer: 'https://id.test', tenant: null, profile: 'desk', text: 'Hi!' };
+    expect(sent).toMatchObject([{ type: 'transcript.item', seq: 1, data: record }]);
+    expect(logged).toMatchObject([record]);
+    expect(told).toMatchObject([{ type: 'relay.transcript_item', item: record }]);
+    const came = (type: string, fields: JsonObject) => notices.hosted?.came?.(eventOf({ type, ...fields }));
+    came('response.output_item.added', { item: { id: 'mcp_1', type: 'mcp_call', name: 'find' } });
+    came('response.mcp_call.failed', { item_id: 'mcp_1' });
+    expect(sent?.[1]).toMatchObject({
+      type: 'tool.called',
+      data: { seq: 2, call_id: 'mcp_1', name: 'find', runs: 'mcp', outcome: 'failed' },
+    });
   });
 });
