@@ -36,6 +36,20 @@ interface Entry {
   place: number;
 }
 
+/** A clock for somebody who must not end the process: what work that is due throws is told to `failed`. */
+export function guarded(clock: Clock, failed: (error: unknown) => void): Clock {
+  return {
+    at: (ms, work) =>
+      clock.at(ms, () => {
+        try {
+          work();
+        } catch (error) {
+          failed(error);
+        }
+      }),
+  };
+}
+
 /** The longest that a timer can be set to. Source: Node's `setTimeout`. */
 const longestMs = 2 ** 31 - 1;
 

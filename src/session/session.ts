@@ -4,7 +4,7 @@
  */
 
 import type { Admission } from '../admission/admission.js';
-import { type Moment, moment } from '../clock.js';
+import { guarded, type Moment, moment } from '../clock.js';
 import { type ExitId, exits, RelayError } from '../errors.js';
 import type { Leg } from '../legs/leg.js';
 import type { JsonObject } from '../protocol/event.js';
@@ -74,7 +74,9 @@ export class Session {
   #attachment: Attachment | null = null;
   #drain: Drain | null = null;
 
-  constructor(admission: Admission, { client, reach, callId, transport }: SessionParts, services: SessionServices) {
+  constructor(admission: Admission, { client, reach, callId, transport }: SessionParts, shared: SessionServices) {
+    // What is put off for later, and throws then, ends this session and no other.
+    const services = { ...shared, clock: guarded(shared.clock, (error) => this.#hearing.failures.unforeseen(error)) };
     this.admission = admission;
     this.callId = callId;
     this.#services = services;

@@ -63,10 +63,12 @@ export function createRuns({ clock, atOnce, take }: Places): Runs {
     running++;
     one.hasRun = true;
     const leftMs = job.configured.timeout_seconds * 1000 - (performance.now() - startedAt);
-    invoked(job.tool.run, { ...job.call, leftMs }, abort.signal).then(
-      (result) => end(one, result),
-      () => end(one, didFail('body', 'The tool itself broke.')),
-    );
+    const failed = () => didFail('body', 'The tool itself broke.');
+    invoked(job.tool.run, { ...job.call, leftMs }, abort.signal)
+      .catch(failed)
+      .then((result) => end(one, result))
+      // Thrown where the session catches it.
+      .catch((error: unknown) => clock.at(0, () => raise(error)));
   }
 
   function end(one: Open, result: ToolResult): void {
@@ -130,6 +132,10 @@ export function createRuns({ clock, atOnce, take }: Places): Runs {
 /** A rejection whatever it throws, and whenever. */
 async function invoked(run: NonNullable<Tool['run']>, call: ToolCall, signal: AbortSignal): Promise<ToolResult> {
   return run(call, signal);
+}
+
+function raise(error: unknown): never {
+  throw error;
 }
 
 function none(): void {}

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { createClock } from '../../src/clock.js';
+import { createClock, guarded } from '../../src/clock.js';
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
@@ -67,4 +67,21 @@ it('goes on with the others when one throws', () => {
   expect(() => vi.advanceTimersByTime(10)).toThrow('unforeseen');
   vi.advanceTimersByTime(1);
   expect(done).toEqual(['the other']);
+});
+
+it('tells whoever is guarded what was thrown, and goes on', () => {
+  const clock = createClock();
+  const failed: unknown[] = [];
+  const done: string[] = [];
+  const own = guarded(clock, (error) => failed.push(error));
+  const cause = new Error('broken');
+  own.at(10, () => {
+    throw cause;
+  });
+  own.at(20, () => done.push('own'));
+  own.at(20, () => done.push('taken back'))();
+  clock.at(20, () => done.push('another'));
+  vi.advanceTimersByTime(20);
+  expect(failed).toEqual([cause]);
+  expect(done).toEqual(['own', 'another']);
 });
