@@ -40,7 +40,7 @@ import { createToolbox } from './tools/making.js';
 import { createUpstreams } from './upstream/configured.js';
 import { probe, probeOptions } from './upstream/probe.js';
 import { createReadiness } from './upstream/readiness.js';
-import { createScopes } from './upstream/scopes.js';
+import { createScopes } from './upstream/scoped.js';
 import { createMail } from './webhooks/mail.js';
 
 /** A running relay. */

@@ -1,7 +1,7 @@
 /** For `check --dial`: whether the endpoints of tools can be asked. No HTTP tool is called: it might order something. */
 
 import type { Settings } from '../config/settings.js';
-import { reach } from '../outbound/reach.js';
+import { reach } from '../outbound/connect.js';
 import { RequestError } from '../outbound/request.js';
 import { Bounded } from '../policy/bounded.js';
 import { parseFilter } from '../policy/templates.js';
@@ -10,7 +10,7 @@ import { oneLine } from '../terminal.js';
 import { proxyOfTool } from '../tools/asking.js';
 import { createTool } from '../tools/making.js';
 import type { ToolCall, ToolResult } from '../tools/tool.js';
-import { createScopes, type Scopes } from '../upstream/scopes.js';
+import { createScopes, type Scopes } from '../upstream/scoped.js';
 import { keeping } from './print.js';
 
 /** What came of trying one tool. */

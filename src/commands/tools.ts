@@ -12,7 +12,7 @@ import { parseStrict } from '../protocol/json.js';
 import type { Question } from '../tools/asking.js';
 import { createTool } from '../tools/making.js';
 import type { ToolCall, ToolResult } from '../tools/tool.js';
-import { createScopes } from '../upstream/scopes.js';
+import { createScopes } from '../upstream/scoped.js';
 import { type CliCommand, exitCodes, options, UsageError } from './command.js';
 import { complain, print } from './print.js';
 

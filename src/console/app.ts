@@ -4,7 +4,7 @@ import { openCall, openWebSocket, RelayClient, type State } from '../client/rela
 import { createConversation } from './conversation.js';
 import { type ConsoleSettings, createConnectionForm, operatorMint, relayUrl } from './dialing.js';
 import { element, make } from './dom.js';
-import { createEventList } from './events.js';
+import { createEventList } from './event-list.js';
 import { showNumbers } from './numbers.js';
 import { createOperatorView } from './operator.js';
 import { adviceFor } from './remedies.js';

@@ -7,7 +7,7 @@ import { clientEvents } from '../protocol/catalogue.js';
 import type { ControlOutcome, ControlVerb } from '../telemetry/labels.js';
 import { audit, type Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
-import { isBackend } from './scopes.js';
+import { isBackend } from './rights.js';
 
 /** One request of somebody who is known. */
 interface Entry {

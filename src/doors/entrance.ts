@@ -7,7 +7,7 @@ import { checkOrigin } from '../admission/origin.js';
 import type { ControlVerb } from '../telemetry/labels.js';
 import { type Audit, begin } from './audit.js';
 import { guestOf, identify } from './guest.js';
-import { checkScope, isBackend, type Scope } from './scopes.js';
+import { checkScope, isBackend, type Scope } from './rights.js';
 
 /** Where the doors for backends are. */
 export const controlPath = '/v1/relay';

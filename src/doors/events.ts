@@ -13,7 +13,7 @@ import { countEvents } from './audit.js';
 import { jsonBody } from './body.js';
 import { type EntranceServices, entering } from './entrance.js';
 import { guestOf } from './guest.js';
-import { reachOf } from './scopes.js';
+import { reachOf } from './rights.js';
 
 const bodyBytes = 1024 * 1024;
 /** Strict, as events of clients are read. */

@@ -15,7 +15,7 @@ import {
 } from './minting.js';
 import { doorPaths } from './paths.js';
 import { revocationPath, withdrawal, withdrawn } from './revocations.js';
-import type { Scope } from './scopes.js';
+import type { Scope } from './rights.js';
 import { endedSession, listQuery, sessionList, sessionsPath } from './sessions.js';
 
 /** A body: JSON of a schema, or text of another type. */

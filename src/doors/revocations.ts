@@ -12,7 +12,7 @@ import type { Metrics } from '../telemetry/metrics.js';
 import { jsonBody } from './body.js';
 import { type EntranceServices, entering } from './entrance.js';
 import { guestOf } from './guest.js';
-import { reachOf } from './scopes.js';
+import { reachOf } from './rights.js';
 
 export const revocationPath = '/v1/relay/revocations';
 

@@ -11,7 +11,7 @@ import type { ControlVerb } from '../telemetry/labels.js';
 import { type EntranceServices, entering } from './entrance.js';
 import { sayEvents } from './events.js';
 import { guestOf, urlOf } from './guest.js';
-import { reachOf, type Scope } from './scopes.js';
+import { reachOf, type Scope } from './rights.js';
 
 export const sessionsPath = '/v1/relay/sessions';
 

@@ -13,7 +13,7 @@ import { offeredProtocols } from '../auth/credentials.js';
 import { errorBody, httpRefusal, RelayError } from '../errors.js';
 import { clientLeg, refusedLeg } from '../legs/client.js';
 import { ClientSocket } from '../legs/client-socket.js';
-import { eventBytesOf } from '../legs/read.js';
+import { eventBytesOf } from '../legs/readers.js';
 import { eventOf } from '../protocol/event.js';
 import type { Reaches } from '../session/reach.js';
 import type { SessionRegistry } from '../session/registry.js';

@@ -1,11 +1,11 @@
 /** What the emulated model says: as scripted, or something sensible of its own. */
 import type { Json, JsonObject } from '../protocol/event.js';
-import { citation, hitsIn, ownCall, scriptedCalls } from './calls.js';
-import type { Item } from './conversation.js';
+import { citation, hitsIn, ownCall, scriptedCalls } from './called.js';
 import { recalled, type Said } from './said.js';
 import type { Script } from './script.js';
 import type { AudioFormat } from './settings.js';
 import { bytesPerMs, type Clip, clipOf, type Recording, type Speech } from './speech.js';
+import type { Item } from './thread.js';
 
 /** One output item of a response. */
 export type Output =

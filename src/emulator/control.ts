@@ -1,13 +1,13 @@
 /** The strings an emulator is pulled by: faults, scripts and records, for programs and over HTTP under `/emulator/`. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { readBody } from './body.js';
-import type { Connection } from './connection.js';
 import { type Fault, type FaultList, type FaultName, faultNames } from './faults.js';
+import { readBody } from './payload.js';
 import type { Received, ReceivedConnection } from './received.js';
 import { type Complaint, number, object, oneOf, string } from './schema.js';
 import type { Script, ScriptList } from './script.js';
 import type { SearchService } from './search/service.js';
-import type { CallDesk } from './webrtc.js';
+import type { CallDesk } from './signalling.js';
+import type { Connection } from './socket.js';
 
 /** How a program steers an emulator and looks into it. */
 export interface EmulatorControl {

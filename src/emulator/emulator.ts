@@ -5,7 +5,6 @@ import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
-import { Connection, type House } from './connection.js';
 import { createControl, type EmulatorControl, serveControl } from './control.js';
 import { type Admission, type Deployment, type DoorRules, isRefusal, judge } from './doors.js';
 import { type Fault, FaultList, type FaultName, isFaultName, refusalOf } from './faults.js';
@@ -15,8 +14,9 @@ import { bodyOf, correlation, type Refusal, rawAnswer, refusals } from './refusa
 import { ScriptList } from './script.js';
 import { loadIndexes } from './search/folder.js';
 import { SearchService } from './search/service.js';
+import { CallDesk } from './signalling.js';
+import { Connection, type House } from './socket.js';
 import { loadSpeech } from './speech.js';
-import { CallDesk } from './webrtc.js';
 
 /** How an emulator is set up; every option has a default. */
 export interface EmulatorOptions extends RecordLimits {

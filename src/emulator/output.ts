@@ -1,9 +1,9 @@
 /** One item that a response brings forth: its events from `added` to `done`, in the order of the service. */
 import type { JsonObject } from '../protocol/event.js';
 import type { Output } from './answer.js';
-import type { Conversation, Item } from './conversation.js';
 import { newId } from './ids.js';
 import { padded, pieces } from './padding.js';
+import type { Conversation, Item } from './thread.js';
 
 /** Whose manners an emulator has, where the two services differ. */
 export type Personality = 'azure' | 'openai';

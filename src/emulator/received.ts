@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { JsonObject } from '../protocol/event.js';
-import { addUsage, noUsage, type UsageTotals } from './totals.js';
+import { addUsage, noUsage, type UsageTotals } from './sums.js';
 
 /** One event a client sent. Audio is reduced to its size and digest unless `keepAudio` was asked for. */
 export interface ReceivedEvent {

@@ -1,13 +1,13 @@
 /** One response while it is given: its events in the order of the service, paced, and what it cost. */
 import type { Json, JsonObject } from '../protocol/event.js';
 import type { Answer, Output } from './answer.js';
-import type { Conversation } from './conversation.js';
 import { newId } from './ids.js';
 import { OutputItem, type Personality, type Showing } from './output.js';
 import { pieces } from './padding.js';
 import type { AudioFormat } from './settings.js';
 import { bytesPerMs, wordsOf } from './speech.js';
-import { type Tokens, tokensOut, usageOf } from './usage.js';
+import type { Conversation } from './thread.js';
+import { type Tokens, tokensOut, usageOf } from './tokens.js';
 
 /** What holds for this response: the session's settings under the overrides of `response.create`. */
 export interface ResponseTerms {

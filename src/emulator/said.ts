@@ -1,9 +1,9 @@
 /** What the model has heard and read last, and what it remembers: nothing but what is in its items. */
 import type { JsonObject } from '../protocol/event.js';
-import { type Item, textOf } from './conversation.js';
 import { isObject } from './schema.js';
 import type { AudioFormat } from './settings.js';
 import { bytesPerMs, type Speech } from './speech.js';
+import { type Item, textOf } from './thread.js';
 
 /** What a response answers. */
 export type Said =

@@ -1,12 +1,11 @@
 /** One emulated session, natively GA: takes validated client events, emits server events. Knows no socket. */
 import type { JsonObject } from '../protocol/event.js';
 import { answer, flood, type Question } from './answer.js';
-import { Conversation, type Item } from './conversation.js';
+import { createItem, deleteItem, insertScripted, itemsToRead, retrieveItem, truncateItem } from './editing.js';
 import type { Fault } from './faults.js';
-import { Hearing } from './hearing.js';
 import { newId } from './ids.js';
-import { createItem, deleteItem, insertScripted, itemsToRead, retrieveItem, truncateItem } from './items.js';
-import { McpServers } from './mcp.js';
+import { Hearing } from './listening.js';
+import { McpServers } from './mcp-tools.js';
 import type { Personality } from './output.js';
 import { ResponseRun, type Stage } from './response.js';
 import { userWords, whatWasSaid } from './said.js';
@@ -24,7 +23,8 @@ import {
   updated,
 } from './settings.js';
 import type { Speech } from './speech.js';
-import { contextTokens, type Tokens } from './usage.js';
+import { Conversation, type Item } from './thread.js';
+import { contextTokens, type Tokens } from './tokens.js';
 
 /** What a session needs of the connection it runs on. */
 export interface Surroundings {

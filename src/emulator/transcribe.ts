@@ -4,7 +4,7 @@ import { padded, pieces } from './padding.js';
 import { textHeard } from './said.js';
 import type { AudioFormat } from './settings.js';
 import { bytesPerMs, type Speech, wordsOf } from './speech.js';
-import { audioTokensIn, textTokens } from './usage.js';
+import { audioTokensIn, textTokens } from './tokens.js';
 
 type Emit = (event: JsonObject) => void;
 

@@ -3,12 +3,12 @@ import type { WebSocket } from 'ws';
 import { decodeAlaw, decodeUlaw, encodeAlaw, encodeUlaw } from '../audio/g711.js';
 import { createResampler } from '../audio/resample.js';
 import type { Json, JsonObject } from '../protocol/event.js';
-import type { House } from './connection.js';
 import { newId } from './ids.js';
 import type { ReceivedConnection } from './received.js';
 import { type Complaint, complaint, isObject } from './schema.js';
 import { Session } from './session.js';
 import { type AudioFormat, formatOf, objectAt, type Settings } from './settings.js';
+import type { House } from './socket.js';
 import { validate } from './validate.js';
 import { answerOffer, type Peer } from './webrtc-peer.js';
 

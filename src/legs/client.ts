@@ -8,7 +8,7 @@ import type { ClientSocket } from './client-socket.js';
 import type { Leg } from './leg.js';
 import type { Heartbeats } from './liveness.js';
 import { asPreviewClient } from './preview.js';
-import { clientReader, eventBytesOf } from './read.js';
+import { clientReader, eventBytesOf } from './readers.js';
 import { WebSocketLeg } from './websocket.js';
 
 /** Who a client is, as far as its leg needs to know. */

@@ -5,7 +5,7 @@ import { type Dialed, mostMessageBytes } from '../upstream/dial.js';
 import type { Leg } from './leg.js';
 import type { Heartbeats } from './liveness.js';
 import { asPreviewUpstream } from './preview.js';
-import { upstreamReader } from './read.js';
+import { upstreamReader } from './readers.js';
 import { WebSocketLeg } from './websocket.js';
 
 /** Limits of the instance. */

@@ -7,8 +7,8 @@ import type { Initiator } from '../telemetry/labels.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Attachment } from './attachment.js';
 import type { Chronicle, Ending } from './chronicle.js';
-import type { Failures } from './failures.js';
 import type { Front } from './front.js';
+import type { Failures } from './mishaps.js';
 import type { Pipe } from './pipe.js';
 
 /** What hearing needs of its session. */

@@ -6,9 +6,9 @@ import type { Log } from '../telemetry/log.js';
 import { type LoopLook, watchLoop } from '../telemetry/loop.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { bytesByDefault, Ledger } from './ledger.js';
-import { calm, isBusy, judge, type Load, shareToShed, tellsBusy } from './load.js';
 import type { Registered, SessionRegistry } from './registry.js';
 import { type Choice, choose, chooseByBytes, type Weighed } from './shedding.js';
+import { calm, isBusy, judge, type Load, shareToShed, tellsBusy } from './strain.js';
 
 /** What it works with; limits are read anew each time. */
 export interface PressureServices {

@@ -6,11 +6,11 @@ import { parseTemplate } from '../policy/templates.js';
 import type { HttpTool } from '../policy/tools.js';
 import { written } from './arguments.js';
 import { bearerOf, commonHeaders, createAsk, type Question, type ToolPorts, textOf, userAgent } from './asking.js';
-import { claimsFor, headerFor } from './claims.js';
-import { fieldsOf, withQuery } from './query.js';
+import { claimsFor, headerFor } from './claimed.js';
 import { brought, running, type Span, ToolFailure } from './running.js';
 import { notAllowed, wrongArguments } from './texts.js';
 import type { Tool, ToolCall, ToolResult } from './tool.js';
+import { fieldsOf, withQuery } from './url.js';
 
 const maxBytes = 16 * 1024;
 const maxUrlBytes = 8 * 1024;

@@ -5,7 +5,7 @@ import type { SearchTool } from '../policy/tools.js';
 import type { JsonObject } from '../protocol/event.js';
 import type { ToolPorts } from './asking.js';
 import { createSearch, type Found, type Search } from './azure.js';
-import { filterFor } from './claims.js';
+import { filterFor } from './claimed.js';
 import { type Hit, hitsOf, readable } from './hits.js';
 import { brought, running } from './running.js';
 import { wrongArguments } from './texts.js';

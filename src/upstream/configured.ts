@@ -5,7 +5,7 @@ import type { Dialect } from '../protocol/catalogue.js';
 import { type Authorizer, authorizeWithEntra, authorizeWithKey } from './authorizer.js';
 import type { TokenCache } from './entra.js';
 import { type DialEvent, UpstreamPool } from './pool.js';
-import { cachesIn, type Identity, type OnToken } from './scopes.js';
+import { cachesIn, type Identity, type OnToken } from './scoped.js';
 import { parseEndpoint, type UpstreamTarget } from './target.js';
 
 /** What is set of upstreams; those of a relay hold more. */

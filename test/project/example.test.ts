@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { configFileSchema } from '../../src/config/file.js';
 import { loadConfig } from '../../src/config/load.js';
-import { eventBytesOf } from '../../src/legs/read.js';
+import { eventBytesOf } from '../../src/legs/readers.js';
 import { defaultMayUpdate } from '../../src/policy/profile.js';
 import { textOf } from './tables.js';
 

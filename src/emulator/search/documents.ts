@@ -3,7 +3,7 @@ import type { Json, JsonObject } from '../../protocol/event.js';
 import { isObject } from '../schema.js';
 import type { Definition, Field } from './definition.js';
 import { SearchError } from './error.js';
-import { wordsIn } from './words.js';
+import { wordsIn } from './terms.js';
 
 /** One document, and what is looked up in it. */
 export interface Entry {

@@ -1,7 +1,7 @@
 /** How well a document meets what a query asks for. */
 import type { Field } from './definition.js';
 import type { Entry } from './documents.js';
-import { type Wish, wordsIn } from './words.js';
+import { type Wish, wordsIn } from './terms.js';
 
 /** A document that was found. */
 export interface Hit {

@@ -6,8 +6,8 @@ import type { Entry, Index } from './documents.js';
 import { SearchError, unknownField } from './error.js';
 import { type Filter, filterOf } from './filter.js';
 import { type Hit, match, namesIn, sorted } from './match.js';
+import { fullWish, simpleWish, type Wish, wordsIn } from './terms.js';
 import { byVector, vectorQueriesOf } from './vectors.js';
-import { fullWish, simpleWish, type Wish, wordsIn } from './words.js';
 
 const text = string();
 const top = number(0, 1000, 'integer');

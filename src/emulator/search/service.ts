@@ -2,8 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Json, JsonObject } from '../../protocol/event.js';
-import { readBody } from '../body.js';
 import type { Fault, FaultList } from '../faults.js';
+import { readBody } from '../payload.js';
 import { isObject } from '../schema.js';
 import { definitionOf } from './definition.js';
 import { Index } from './documents.js';

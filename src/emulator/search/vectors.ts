@@ -4,7 +4,7 @@ import type { Definition, Field } from './definition.js';
 import type { Entry } from './documents.js';
 import { SearchError, unknownField } from './error.js';
 import { type Hit, namesIn, sorted } from './match.js';
-import { wordsIn } from './words.js';
+import { wordsIn } from './terms.js';
 
 /** How many neighbours are looked for where a query does not say. */
 const defaultNearest = 50;

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import type { TokenEvent } from '../../src/upstream/entra.js';
-import { createScopes } from '../../src/upstream/scopes.js';
+import { createScopes } from '../../src/upstream/scoped.js';
 import { type Identity, startIdentity } from '../support/identity.js';
 
 /** Managed identity keeps its service and its tokens for as long as the process lives: each test has scopes of its own. */

@@ -1,7 +1,7 @@
 /** Token counts that add up: what a response read and wrote, and how much of what it read was cached. */
 import type { JsonObject } from '../protocol/event.js';
-import { type Item, textOf } from './conversation.js';
 import { bytesPerMs } from './speech.js';
+import { type Item, textOf } from './thread.js';
 
 /** Tokens by modality. */
 export interface Tokens {

@@ -3,16 +3,16 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { WebSocket } from 'ws';
 import type { Json, JsonObject } from '../protocol/event.js';
-import { readBody } from './body.js';
-import type { House } from './connection.js';
 import { type DoorRules, mayEnter } from './doors.js';
 import { refusalOf } from './faults.js';
 import { gaShapes } from './ga.js';
 import { newId } from './ids.js';
+import { readBody } from './payload.js';
 import type { ReceivedConnection } from './received.js';
 import { bodyOf, correlation, type Refusal, refusals } from './refusals.js';
 import { isObject } from './schema.js';
 import { echo, type Settings, updated, vendorDefaults } from './settings.js';
+import type { House } from './socket.js';
 import { EmulatedCall, type Loss } from './webrtc-call.js';
 import { loadWerift } from './webrtc-peer.js';
 

@@ -1,11 +1,11 @@
 /** The input side of a session: audio in, turns found or committed, user items and their transcripts out. */
 import type { JsonObject } from '../protocol/event.js';
-import type { Conversation, Item } from './conversation.js';
+import { announce } from './editing.js';
 import { newId } from './ids.js';
-import { announce } from './items.js';
 import { base64Bytes, type Complaint, complaint, notAudio } from './schema.js';
 import type { Settings } from './settings.js';
 import type { Speech } from './speech.js';
+import type { Conversation, Item } from './thread.js';
 import { type Terms, Transcript } from './transcribe.js';
 import { Listener, type Turn, type Utterance } from './vad.js';
 

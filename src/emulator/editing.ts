@@ -1,11 +1,11 @@
 /** The client's own doings in a conversation: create, retrieve, truncate and delete items. */
 import type { Json, JsonObject } from '../protocol/event.js';
-import { type Conversation, type Item, textOf } from './conversation.js';
 import { newId } from './ids.js';
 import { type Complaint, complaint } from './schema.js';
 import type { Script } from './script.js';
 import type { AudioFormat } from './settings.js';
 import { bytesPerMs } from './speech.js';
+import { type Conversation, type Item, textOf } from './thread.js';
 
 type Emit = (event: JsonObject) => void;
 

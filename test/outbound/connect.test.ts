@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { reach } from '../../src/outbound/reach.js';
+import { reach } from '../../src/outbound/connect.js';
 import type { Outbound } from '../../src/outbound/request.js';
 import { RequestError } from '../../src/outbound/request.js';
 import { certificate, closedPort, proxy, tcp } from '../upstream/servers.js';

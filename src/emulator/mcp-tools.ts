@@ -1,9 +1,9 @@
 /** The tools of MCP servers, as the service finds them: it asks each server of a session once, and tells what it found. */
 import type { JsonObject } from '../protocol/event.js';
 import type { McpTool } from './answer.js';
-import type { Conversation, Item } from './conversation.js';
 import { newId } from './ids.js';
 import { isObject } from './schema.js';
+import type { Conversation, Item } from './thread.js';
 
 /** What it takes to look for tools. */
 export interface Search {

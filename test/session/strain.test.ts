@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { calm, isBusy, judge, type Load, shareToShed, tellsBusy } from '../../src/session/load.js';
 import { choose, chooseByBytes } from '../../src/session/shedding.js';
+import { calm, isBusy, judge, type Load, shareToShed, tellsBusy } from '../../src/session/strain.js';
 
 const limits = { busy_delay_ms: 200, busy_percent: 90 };
 
