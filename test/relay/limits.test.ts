@@ -227,7 +227,7 @@ describe('how much one session may send', () => {
     client.send(append(1, 'held'));
     const [session] = [...server.relay.sessions];
     await vi.waitFor(() => expect(session?.buffered.up).toBeGreaterThan(audio.length));
-    expect(emulator.control.received.events('conversation.item.create')).toHaveLength(2);
+    await vi.waitFor(() => expect(emulator.control.received.events('conversation.item.create')).toHaveLength(2));
     expect(emulator.control.received.connections[0]?.audioBytes).toBe(48_000);
     expect(await server.metric('relay_audio_seconds_total', { direction: 'up' })).toBe(3);
     expect(refusals(client)).toEqual([]);
