@@ -91,21 +91,24 @@ export class Session {
       end: ({ id, message, retryAfterMs }) => this.end(id, 'relay', { message, retryAfterMs }),
     });
     this.#up = new Pipe(this.#flow('up'));
-    const inside = {
-      ...{ admission, client, metrics: services.metrics },
-      ...{ up: this.#up, account: this.#account, chronicle: this.#chronicle },
-      state: () => this.#state,
-      attachment: () => this.#attachment,
-      end: (id: ExitId, initiator: Initiator, ending: Ending) => this.end(id, initiator, ending),
-    };
+    const [up, account, chronicle] = [this.#up, this.#account, this.#chronicle];
+    const { metrics, clock, tooling } = services;
+    const state = () => this.#state;
+    const attachment = () => this.#attachment;
+    const end = (id: ExitId, initiator: Initiator, ending: Ending) => this.end(id, initiator, ending);
+    const inside = { admission, client, metrics, up, account, chronicle, state, attachment, end };
     const front = client ? createFront(client, inside) : createFrontBeside(inside);
     this.#front = front;
-    this.#tools = createTools({ ...inside, ...services, front, course: this.#books.course });
-    const around = { ...inside, front };
-    this.#hearing = { ...around, failures: createFailures(around) };
-    const backends = { taps: this.taps, clock: services.clock, front, tools: this.#tools.forBackends };
+    const { course } = this.#books;
+    this.#tools = createTools({ admission, tooling, clock, chronicle, course, front, attachment });
+    const around = { admission, client, metrics, up, account, chronicle, state, attachment, end, front };
+    const failures = createFailures(around);
+    this.#hearing = { metrics, up, front, chronicle, failures, attachment, end };
     this.backend = createBackend({
-      ...backends,
+      taps: this.taps,
+      clock,
+      front,
+      tools: this.#tools.forBackends,
       open: () => (this.#chronicle.isReady ? this.#attachment : null),
       put: (id) => this.#chronicle.injected(id),
     });
@@ -169,12 +172,18 @@ export class Session {
   #attach(reached: Reached): void {
     const { metrics, clock } = this.#services;
     this.#state = 'configuring';
-    const attachment = new Attachment(reached, {
-      ...{ metrics, clock, admission: this.admission, books: this.#books, tools: this.#tools },
-      ...{ front: this.#front, account: this.#account, chronicle: this.#chronicle, taps: this.taps },
-      flow: this.#flow('down'),
-      ready: (session) => this.#ready(session),
-    });
+    const { admission, taps } = this;
+    const [books, tools, front, account, chronicle] = [
+      this.#books,
+      this.#tools,
+      this.#front,
+      this.#account,
+      this.#chronicle,
+    ];
+    const flow = this.#flow('down');
+    const ready = (session: JsonObject) => this.#ready(session);
+    const ports = { metrics, clock, admission, books, tools, front, account, chronicle, taps, flow, ready };
+    const attachment = new Attachment(reached, ports);
     this.#attachment = attachment;
     this.#chronicle.reached(reached, attachment.at);
     const expiry = createExpiry(() => this.end('session_expired', 'upstream'));
