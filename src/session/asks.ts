@@ -4,9 +4,10 @@ import type { Cancel, Clock } from '../clock.js';
 import { Bounded } from '../policy/bounded.js';
 import { isObject, type JsonObject, objectOf, type RealtimeEvent } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
+import type { Placed, WantEnd } from '../tools/answering.js';
 import { createFloor } from './floor.js';
 import { isAside, isPassing, take, Unanswered } from './unanswered.js';
-import type { Placed, Want, WantEnd } from './wants.js';
+import type { Want } from './wants.js';
 
 /** The asks of one leg to upstream. */
 export interface Asks {

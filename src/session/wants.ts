@@ -1,6 +1,7 @@
 /** What the relay itself wants to be answered, whoever it is that wants it. */
 
 import type { JsonObject } from '../protocol/event.js';
+import type { WantEnd } from '../tools/answering.js';
 
 /** A response that is wanted beside those that the client asks for and those that upstream begins by itself. */
 export interface Want {
@@ -13,18 +14,4 @@ export interface Want {
   asked?(body: JsonObject): void;
   /** Told once what has become of it. */
   ended?(how: WantEnd): void;
-}
-
-/**
- * `answered`: upstream has given it. `settled`: another response has answered the same. `dropped`: nobody waits for it any more.
- * `refused`: upstream will not.
- */
-export type WantEnd = 'answered' | 'settled' | 'dropped' | 'refused';
-
-/** A want that was placed. */
-export interface Placed {
-  /** Upstream has taken all that a follow-up is about: any response of the conversation that begins from now on settles it. */
-  acknowledged(): void;
-  /** It is not wanted any more; does nothing when it is asked for already. */
-  drop(): void;
 }

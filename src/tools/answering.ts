@@ -2,6 +2,12 @@
 
 import type { JsonObject } from '../protocol/event.js';
 
+/**
+ * `answered`: upstream has given it. `settled`: another response has answered the same. `dropped`: nobody waits for it any more.
+ * `refused`: upstream will not.
+ */
+export type WantEnd = 'answered' | 'settled' | 'dropped' | 'refused';
+
 /** An answer that is wanted because of what a response called. */
 interface Want {
   /** `follow-up`: to what its calls brought. `filler`: while they run; it answers nothing. */
@@ -10,11 +16,11 @@ interface Want {
   readonly after: string;
   readonly response?: JsonObject;
   /** Told once what has become of it. */
-  ended?(how: 'answered' | 'settled' | 'dropped' | 'refused'): void;
+  ended?(how: WantEnd): void;
 }
 
 /** A want that was placed. */
-interface Placed {
+export interface Placed {
   /** Upstream has taken all that a follow-up is about: any response of the conversation that begins from now on settles it. */
   acknowledged(): void;
   /** It is not wanted any more; does nothing when it is asked for already. */
