@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import type { Settings } from '../config/settings.js';
-import { command, revocation } from '../control/commands.js';
+import { address, command, revocation } from '../control/commands.js';
 import { streamMessage } from '../control/streams.js';
 import type { Snapshot } from '../telemetry/merge.js';
 
@@ -40,7 +40,7 @@ export const workerNotice = z.discriminatedUnion('say', [
   /** It lives; once a second. */
   z.strictObject({ say: z.literal('beat') }),
   /** For the worker at this address; it arrives as `passed`. */
-  z.strictObject({ say: z.literal('pass'), to: z.string().max(100), message: streamMessage }),
+  z.strictObject({ say: z.literal('pass'), to: address, message: streamMessage }),
 ]);
 export type WorkerNotice = z.input<typeof workerNotice>;
 
@@ -50,7 +50,8 @@ const control = z.strictObject({ about: z.literal('control'), command });
 /** What a worker asks. */
 export const workerQuestion = z.discriminatedUnion('about', [
   z.strictObject({ about: z.literal('store'), call: z.unknown() }),
-  control,
+  /** By the worker at this address; by all where that is null. */
+  control.extend({ to: address.nullable() }),
   /** Whether it may go: it has drained, and these are the last it counted. */
   z.strictObject({ about: z.literal('end'), metrics: z.unknown() }),
 ]);
@@ -68,7 +69,7 @@ export const primaryNotice = z.discriminatedUnion('say', [
   z.strictObject({ say: z.literal('revocations'), revocations: z.array(revocation) }),
   z.strictObject({ say: z.literal('passed'), message: streamMessage }),
   /** The worker at this address is no more. */
-  z.strictObject({ say: z.literal('gone'), address: z.string().max(100) }),
+  z.strictObject({ say: z.literal('gone'), address }),
   z.strictObject({ say: z.literal('drain') }),
 ]);
 export type PrimaryNotice = z.input<typeof primaryNotice>;

@@ -83,8 +83,8 @@ export async function startPrimary(
   const replica = nameReplica();
   const lines = new Map<number, Line>();
   const exchange = createExchange();
-  /** Those that have been told what was withdrawn before, and must be told what is from now on. */
-  const briefed = new Set<Line>();
+  /** By their addresses those that have been told what was withdrawn before, and must be told what is from now on. */
+  const briefed = new Map<string, Line>();
   const tellAll = (notice: PrimaryNotice) => {
     for (const line of lines.values()) line.tell(notice);
   };
@@ -118,7 +118,7 @@ export async function startPrimary(
       heard(received) {
         const notice = workerNotice.parse(received);
         if (notice.say === 'hello') {
-          briefed.add(line);
+          briefed.set(address, line);
           const first: PrimaryNotice[] = [
             { say: 'replica', replica },
             { say: 'revocations', revocations: [...revocations] },
@@ -139,7 +139,7 @@ export async function startPrimary(
       async asked(received) {
         const question = workerQuestion.parse(received);
         if (question.about === 'store') return answerCall(store, question.call);
-        if (question.about === 'control') return carryOut(question.command);
+        if (question.about === 'control') return carryOut(question.command, question.to);
         hasFinished = true;
         totals.note(owner, snapshot.parse(question.metrics));
         return null;
@@ -158,7 +158,7 @@ export async function startPrimary(
       handover.giveBack();
       line.close();
       lines.delete(number);
-      briefed.delete(line);
+      briefed.delete(address);
       exchange.remove(address);
       if (!hasFinished) isClean = false;
       Promise.all([store.forget(address), totals.remove(owner)]).catch(misunderstood);
@@ -166,8 +166,9 @@ export async function startPrimary(
   }
 
   /** Who has not been told what was withdrawn before has no sessions either. */
-  function carryOut(command: Command): Promise<Answer> {
-    const asks = [...briefed].map((line) => (due: Command, ms: number) => {
+  function carryOut(command: Command, to: string | null): Promise<Answer> {
+    const meant = [...briefed].filter(([address]) => to === null || address === to);
+    const asks = meant.map(([, line]) => (due: Command, ms: number) => {
       return line.ask({ about: 'control', command: due } satisfies PrimaryQuestion, ms);
     });
     if (command.verb !== 'revoke') return askAll(command, asks);

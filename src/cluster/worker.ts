@@ -85,7 +85,7 @@ export async function runWorker(number: number, beatMs: number): Promise<void> {
     streams,
     join(joining) {
       control = joining;
-      return createPeers(control, streams, (command) => ask({ about: 'control', command }));
+      return createPeers(control, streams, (command, to) => ask({ about: 'control', command, to }));
     },
   };
   const started = await startRelay(settings, log, { path: null, load }, null, shared);

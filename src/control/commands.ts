@@ -8,7 +8,7 @@ import { type Description, description } from './description.js';
 const name = z.string().max(4096);
 const user = z.strictObject({ issuer: name, subject: name, tenant: name.nullable() });
 /** By which a process is spoken to. */
-const address = z.string().max(100);
+export const address = z.string().max(100);
 /** One of a session's ids. */
 const sessionId = z.string().max(1000);
 
@@ -57,6 +57,8 @@ interface Row<Asks, Answer> {
   readonly merge: (answers: readonly Answer[]) => Answer;
   /** Of a verb on one session: whether it was there. Left out: every process is asked. */
   readonly isFound?: (answer: Answer) => boolean;
+  /** Too much to be told to processes that do not have the session: it is looked for before. */
+  readonly isLong?: boolean;
   /** Said when a process did not answer and nothing was found elsewhere; left out: then it had nothing to say. */
   readonly unanswered?: string;
   /** How long a process may take. */
@@ -125,6 +127,15 @@ const verbs = {
     unanswered,
     withinMs,
   }),
+  /** Says the address of the process that has a session; null where none has it. */
+  locate: row({
+    asks: z.strictObject({ verb: z.literal('locate'), id: sessionId, reach }),
+    answer: address.nullable(),
+    merge: (answers) => answers.find((one) => one !== null) ?? null,
+    isFound: (one) => one !== null,
+    unanswered,
+    withinMs,
+  }),
   /** Joins a way to a session; says the address of the process that has it, or null where there is none. */
   follow: row({
     asks: z.strictObject({ verb: z.literal('follow'), id: sessionId, reach, way: z.string().max(200), from: address }),
@@ -149,6 +160,7 @@ const verbs = {
     answer: said.nullable(),
     merge: (answers) => answers.find((one) => one !== null) ?? null,
     isFound: (one) => one !== null,
+    isLong: true,
     unanswered,
     withinMs,
   }),

@@ -62,6 +62,7 @@ export function createControl(services: ControlServices): Control {
       const session = found(id, reach);
       return session && describe(session, home);
     },
+    locate: ({ id, reach }) => (found(id, reach) ? streams.address : null),
     follow({ id, reach, way, from }) {
       const session = found(id, reach);
       if (!session || !follow) return null;

@@ -19,24 +19,30 @@ type Followed = Pick<Command<'follow'>, 'id' | 'reach'>;
 /** Asks one process and resolves to its answer, as it was received. */
 export type Ask = (command: Command, withinMs: number) => Promise<unknown>;
 
+/** Has a command carried out by the process at an address; by every process, this one included, where that is null. */
+export type AskOthers = (command: Command, to: string | null) => Promise<unknown>;
+
 /**
  * The peers of a process.
- * @param all has every process carry a command out, this one included; null where there is no other
+ * @param others null where there is no other process
  */
-export function createPeers(
-  control: Control,
-  streams: Streams,
-  all: ((command: Command) => Promise<unknown>) | null = null,
-): Peers {
+export function createPeers(control: Control, streams: Streams, others: AskOthers | null = null): Peers {
   async function ask<C extends Command>(command: C): Promise<Answer<C['verb']>> {
-    if (!all) return control(command);
-    const { answer, isFound } = rowOf<C['verb']>(command.verb);
-    if (isFound) {
-      const own = await control(command);
-      if (isFound(own)) return own;
-    }
-    return answer.parse(await all(command));
+    if (!others) return control(command);
+    const { answer, isFound, isLong } = rowOf<C['verb']>(command.verb);
+    if (!isFound) return answer.parse(await others(command, null));
+    const own = await control(command);
+    if (isFound(own)) return own;
+    const owner = isLong ? await whoHas(command) : null;
+    return isLong && owner === null ? own : answer.parse(await others(command, owner));
   }
+
+  /** What is not within reach takes the same time to be looked for as what does not exist. */
+  async function whoHas(command: Command): Promise<string | null> {
+    if (!('id' in command && 'reach' in command)) return null;
+    return ask({ verb: 'locate', id: command.id, reach: command.reach });
+  }
+
   return {
     ask,
     async stream(followed) {

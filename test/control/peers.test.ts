@@ -16,12 +16,26 @@ const revoke: Command<'revoke'> = {
   keep: true,
 };
 const home = { replica: 'here-abc123', hasSeveralIssuers: false };
+const say = (id: string, reach: Command<'say'>['reach'] = null): Command<'say'> => ({
+  verb: 'say',
+  id,
+  reach,
+  by: alice,
+  events: [{ type: 'input_audio_buffer.clear' }],
+  isSingle: false,
+  key: null,
+  digest: 'd',
+});
 const hangUp = (id: string): Command<'hang_up'> => ({ verb: 'hang_up', id, owner: alice });
+
+let processes = 0;
 
 /** A process with sessions of alice: calls of these ids. */
 function process(...digits: string[]) {
-  const streams = createLocalStreams();
+  const streams = createLocalStreams(`process-${++processes}`);
   const followed: string[] = [];
+  const said: string[] = [];
+  const asked: string[] = [];
   const follow = ({ id }: Registered, way: Stream) => {
     followed.push(id);
     way.send(Buffer.from(id));
@@ -61,20 +75,41 @@ function process(...digits: string[]) {
     home,
     streams,
     follow,
-    say: () => ({ outcome: 'not_open' }),
+    say: (session) => {
+      said.push(session.id);
+      return { outcome: 'not_open' };
+    },
   });
   /** Asks it as its leader does: over a line. */
-  const { near } = pair({}, { asked: (question) => control(command.parse(question)) });
-  return { control, streams, followed, revocations, ends, ask: (due: Command, ms: number) => near.ask(due, ms) };
+  const { near } = pair(
+    {},
+    {
+      asked(question) {
+        const due = command.parse(question);
+        asked.push(due.verb);
+        return control(due);
+      },
+    },
+  );
+  return {
+    control,
+    streams,
+    followed,
+    said,
+    asked,
+    revocations,
+    ends,
+    ask: (due: Command, ms: number) => near.ask(due, ms),
+  };
 }
 
 /** The first of several processes, with its peers. */
 function peersOf(all: ReturnType<typeof process>[]) {
   const own = all[0] as ReturnType<typeof process>;
-  const others = vi.fn((due: Command) =>
+  const others = vi.fn((due: Command, to: string | null) =>
     askAll(
       due,
-      all.map(({ ask }) => ask),
+      all.filter(({ streams }) => to === null || streams.address === to).map(({ ask }) => ask),
     ),
   );
   return { peers: createPeers(own.control, own.streams, others), others };
@@ -95,6 +130,36 @@ describe('a command', () => {
     const { peers, others } = peersOf([process('1'), process('2')]);
     expect(await peers.ask(hangUp('call_1'))).toBe(true);
     expect(others).not.toHaveBeenCalled();
+  });
+
+  it('that is long goes to the process that has its session, and to no other', async () => {
+    const all = [process('1'), process('2'), process('3')];
+    const { peers, others } = peersOf(all);
+    expect(await peers.ask(say('sess_1'))).toEqual({ outcome: 'not_open' });
+    expect(others).not.toHaveBeenCalled();
+    expect(await peers.ask(say('sess_3'))).toEqual({ outcome: 'not_open' });
+    expect(all.map(({ said }) => said)).toEqual([['sess_1'], [], ['sess_3']]);
+    expect(all.map(({ asked }) => asked)).toEqual([['locate'], ['locate'], ['locate', 'say']]);
+  });
+
+  it('that is long costs the same work for what is not there and for what is another tenant’s', async () => {
+    const works = [];
+    for (const due of [say('sess_9'), say('sess_2', { issuer: alice.issuer, tenant: 'acme' })]) {
+      const all = [process('1'), process('2')];
+      const { peers, others } = peersOf(all);
+      expect(await peers.ask(due)).toBe(null);
+      works.push([others.mock.calls.map(([{ verb }, to]) => [verb, to]), all.map(({ asked }) => asked)]);
+    }
+    expect(works[0]).toEqual(works[1]);
+    expect(works[0]).toEqual([[['locate', null]], [['locate'], ['locate']]]);
+  });
+
+  it('finds nothing where the session ends between two steps', async () => {
+    const all = [process(), process('2')];
+    const { peers, others } = peersOf(all);
+    others.mockImplementationOnce(async () => 'process-that-is-no-more');
+    expect(await peers.ask(say('sess_2'))).toBe(null);
+    expect(all.map(({ said }) => said)).toEqual([[], []]);
   });
 
   it.each([
