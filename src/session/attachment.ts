@@ -9,7 +9,7 @@ import type { JsonObject, RealtimeEvent, Step } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Runner } from '../tools/runner.js';
-import { type Asks, createAsks } from './asks.js';
+import type { Asks } from './asks.js';
 import type { Books } from './books.js';
 import type { Chronicle } from './chronicle.js';
 import { type Configuration, configureGreeted, configureShared, effective } from './configure.js';
@@ -32,10 +32,12 @@ interface AttachmentPorts {
   readonly flow: Flow;
   /** What the server answers for of what the model calls. */
   readonly tools: Pick<Runner, 'isServed' | 'awaits' | 'isWorking'> | null;
-  readonly front: Pick<Front, 'named' | 'withdrawn'>;
+  readonly front: Pick<Front, 'named'>;
   readonly account: Pick<Account, 'charge'>;
   readonly chronicle: Pick<Chronicle, 'untranscribed'>;
   readonly taps: Pick<Taps, 'step'>;
+  /** Of the session, whichever leg it has. */
+  readonly asks: Asks;
   /** Upstream runs what was imposed. */
   ready(session: JsonObject): void;
 }
@@ -73,13 +75,7 @@ export class Attachment {
       goesOn: (responseId) => ports.tools?.awaits(responseId) === true,
     });
     this.say = createSay(reached.leg, this.meter, ports.front.named);
-    this.asks = createAsks({
-      clock: ports.clock,
-      mostRounds: ports.admission.profile.limits.tool_rounds,
-      say: this.say,
-      pass: (event) => this.#pass(event),
-      withdrawn: (eventId) => ports.front.withdrawn(eventId),
-    });
+    this.asks = ports.asks;
   }
 
   get turns(): Turns {
@@ -128,7 +124,7 @@ export class Attachment {
   }
 
   /** What of the client's was kept goes on its way. */
-  #pass(event: RealtimeEvent): void {
+  pass(event: RealtimeEvent): void {
     this.meter.up(event);
     this.#ports.taps.step('passed')(event);
     this.reached.leg.send(event);
@@ -178,7 +174,6 @@ export class Attachment {
    */
   settle(settlements: Settlements | null, settled: (complete: boolean) => void): void {
     const { turns } = this;
-    this.asks.close();
     if (turns.isUnsettled()) {
       this.#settlement =
         settlements?.begin({

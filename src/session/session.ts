@@ -9,21 +9,21 @@ import { type ExitId, exits, RelayError } from '../errors.js';
 import type { Leg } from '../legs/leg.js';
 import type { JsonObject } from '../protocol/event.js';
 import type { Initiator } from '../telemetry/labels.js';
-import { Attachment } from './attachment.js';
+import type { Attachment } from './attachment.js';
 import { type Backend, createBackend } from './backend.js';
 import { Books } from './books.js';
 import { Chronicle, type ChronicleServices, type Ending } from './chronicle.js';
 import { createDrain, type Drain } from './drain.js';
 import { createFront, createFrontBeside, type Front } from './front.js';
-import { fromClient, fromUpstream, type HearingPorts } from './hearing.js';
+import { fromClient, type HearingPorts } from './hearing.js';
 import { Lookout } from './lookout.js';
 import { createFailures } from './mishaps.js';
 import type { Overview } from './overview.js';
 import { type Flow, Pipe } from './pipe.js';
-import type { Reach, Reached } from './reach.js';
+import type { Reach } from './reach.js';
 import type { Settlements } from './settlement.js';
 import { Account } from './spending.js';
-import { createExpiry } from './steps.js';
+import { Succession } from './succession.js';
 import { surely } from './surely.js';
 import { createTaps } from './taps.js';
 import { createTools, type Tooling } from './tooling.js';
@@ -59,7 +59,6 @@ export class Session {
   readonly backend: Backend;
   readonly #services: SessionServices;
   readonly #client: Leg | null;
-  readonly #reach: Reach;
   readonly #front: Front;
   readonly #up: Pipe;
   readonly #books: Books;
@@ -68,10 +67,8 @@ export class Session {
   readonly #tools;
   readonly #lookout: Lookout;
   readonly #hearing: HearingPorts;
+  readonly #succession: Succession;
   #state: State = 'dialing';
-  /** Ends what is under way to reach upstream. */
-  #reaching: AbortController | null = null;
-  #attachment: Attachment | null = null;
   #drain: Drain | null = null;
 
   constructor(admission: Admission, { client, reach, callId, transport }: SessionParts, shared: SessionServices) {
@@ -81,7 +78,6 @@ export class Session {
     this.callId = callId;
     this.#services = services;
     this.#client = client;
-    this.#reach = reach;
     this.#books = new Books(services.metrics);
     this.#chronicle = new Chronicle(admission, transport, this.#books, services, { taps: this.taps, client });
     this.#account = new Account(admission.budget, {
@@ -94,7 +90,7 @@ export class Session {
     const [up, account, chronicle] = [this.#up, this.#account, this.#chronicle];
     const { metrics, clock, tooling } = services;
     const state = () => this.#state;
-    const attachment = () => this.#attachment;
+    const attachment = () => this.#succession.current;
     const end = (id: ExitId, initiator: Initiator, ending: Ending) => this.end(id, initiator, ending);
     const inside = { admission, client, metrics, up, account, chronicle, state, attachment, end };
     const front = client ? createFront(client, inside) : createFrontBeside(inside);
@@ -113,12 +109,44 @@ export class Session {
       put: (id) => this.#chronicle.injected(id),
     });
     this.#lookout = new Lookout(around);
+    const { taps } = this;
+    const [hearing, { renewal }, books, tools] = [this.#hearing, this.#lookout, this.#books, this.#tools];
+    this.#succession = new Succession({
+      ...{
+        admission,
+        client,
+        reach,
+        metrics,
+        clock,
+        front,
+        up,
+        books,
+        tools,
+        chronicle,
+        account,
+        taps,
+        hearing,
+        renewal,
+      },
+      flow: this.#flow('down'),
+      isDialing: () => this.#state === 'dialing',
+      attached: () => {
+        this.#state = 'configuring';
+      },
+      ready: (session) => this.#ready(session),
+      expired: () => this.end('session_expired', 'upstream'),
+    });
     client?.hold('opening');
     client?.start(fromClient(this.#hearing));
   }
 
   get id(): string {
     return this.admission.id;
+  }
+
+  /** The leg to upstream, once there is one. */
+  get #attachment(): Attachment | null {
+    return this.#succession.current;
   }
 
   get isOpen(): boolean {
@@ -148,51 +176,9 @@ export class Session {
 
   readonly ask = (): void => this.#client?.ask();
 
-  /** Reaches upstream and goes on with what was reached; ends the session when that fails. */
+  /** Reaches upstream; ends the session when that fails. */
   async open(): Promise<void> {
-    const { admission } = this;
-    const { session } = this.#front.imposed;
-    this.#reaching = new AbortController();
-    const { signal } = this.#reaching;
-    try {
-      const reached = await this.#reach({ admission, session, signal, onDial: this.#chronicle.dialed });
-      if (this.#state === 'dialing') this.#attach(reached);
-      else {
-        reached.leg.terminate();
-        reached.leave();
-      }
-    } catch (error) {
-      this.#hearing.failures.unreached(error);
-    } finally {
-      this.#reaching = null;
-    }
-  }
-
-  /** Connects the legs and waits, as a step between them, for upstream to accept what is imposed. */
-  #attach(reached: Reached): void {
-    const { metrics, clock } = this.#services;
-    this.#state = 'configuring';
-    const { admission, taps } = this;
-    const [books, tools, front, account, chronicle] = [
-      this.#books,
-      this.#tools,
-      this.#front,
-      this.#account,
-      this.#chronicle,
-    ];
-    const flow = this.#flow('down');
-    const ready = (session: JsonObject) => this.#ready(session);
-    const ports = { metrics, clock, admission, books, tools, front, account, chronicle, taps, flow, ready };
-    const attachment = new Attachment(reached, ports);
-    this.#attachment = attachment;
-    this.#chronicle.reached(reached, attachment.at);
-    const expiry = createExpiry(() => this.end('session_expired', 'upstream'));
-    const parts = { attachment, expiry, taps: this.taps, tools: this.#tools, renewal: this.#lookout.renewal };
-    const { up, down, session } = this.#front.connect(parts);
-    if (this.#client) this.#up.connect({ from: this.#client, to: reached.leg, steps: up, limits: this.#front.limits });
-    attachment.down.connect({ from: reached.leg, to: this.#client, steps: down, limits: null });
-    attachment.configure(session);
-    reached.leg.start(fromUpstream(attachment, this.#hearing));
+    await this.#succession.open();
   }
 
   /** Upstream runs what was imposed: the client is told, and what it sent meanwhile goes first. */
@@ -263,7 +249,7 @@ export class Session {
     const wasConfiguring = this.#state === 'configuring';
     const now = performance.now();
     this.#state = 'closed';
-    this.#reaching?.abort();
+    this.#succession.abort();
     this.#drain?.stop();
     this.#up.close();
     const { message, cause, retryAfterMs } = ending;
@@ -293,6 +279,7 @@ export class Session {
         () => this.#chronicle.used(complete),
       );
     this.#account.stop(now);
+    this.#succession.close();
     if (attachment) attachment.settle(isSound ? this.#services.settlements : null, settled);
     else settled(true);
   }
