@@ -1,5 +1,6 @@
 /** What the model has heard and read last, and what it remembers: nothing but what is in its items. */
 import type { JsonObject } from '../protocol/event.js';
+import { recognised } from './recognise.js';
 import { isObject } from './schema.js';
 import type { AudioFormat } from './settings.js';
 import { bytesPerMs, type Speech } from './speech.js';
@@ -27,13 +28,10 @@ export function userWords(said: Said): string | null {
   return said.kind === 'text' || said.kind === 'speech' ? said.text : null;
 }
 
-/** What the emulator understands of speech: the bundled question when the length fits it, else a plausible sentence. */
+/** What the emulator understands of speech: the words of a recording that it knows; else that something was said, and for how long. */
 export function textHeard(bytes: Buffer, format: AudioFormat, speech: Speech): string {
   const seconds = bytes.length / bytesPerMs(format) / 1000;
-  const known = [...speech.values()].find(
-    ({ name, seconds: length }) => name.startsWith('question-') && Math.abs(seconds - length) < 0.6,
-  );
-  return known?.text ?? 'Hello, can you hear me?';
+  return recognised(bytes, format, speech)?.text ?? `(speech, ${seconds.toFixed(1)} s)`;
 }
 
 function isAnswer({ type }: JsonObject): boolean {

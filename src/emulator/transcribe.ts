@@ -11,8 +11,6 @@ type Emit = (event: JsonObject) => void;
 const family = 'conversation.item.input_audio_transcription';
 /** Of speech, before its first words are told. */
 const leastMs = 600;
-const charactersPerSecond = 15;
-const unknownSpeech = 'Hello, can you hear me?';
 
 /** How one utterance becomes words. */
 export interface Terms {
@@ -41,11 +39,10 @@ export class Transcript {
     if (!isLive || spokenMs < leastMs || isClassic(terms.model)) return;
     if (this.#words === null) {
       const known = [...speech.values()].find((recording) => recording.bytes(terms.format).includes(last));
-      // A recording that came through a microphone is only known by its length, once it is over.
-      if (!known && spokenMs < longestMs(speech)) return;
-      const text = known?.text ?? unknownSpeech;
-      this.#words = toldBy(terms.model, text);
-      this.#expectedMs = known ? known.seconds * 1000 : (text.length / charactersPerSecond) * 1000;
+      // A recording that came through a microphone is known once it is over, and a stranger's words never are.
+      if (!known) return;
+      this.#words = toldBy(terms.model, known.text);
+      this.#expectedMs = known.seconds * 1000;
     }
     // The last word is never understood before it is over.
     const due = Math.min(this.#words.length - 1, Math.floor((this.#words.length * spokenMs) / this.#expectedMs));
@@ -84,13 +81,6 @@ export class Transcript {
   #at(): JsonObject {
     return { item_id: this.#itemId, content_index: 0 };
   }
-}
-
-function longestMs(speech: Speech): number {
-  return (
-    Math.max(...[...speech.values()].map(({ name, seconds }) => (name.startsWith('question-') ? seconds : 0))) * 1000 +
-    600
-  );
 }
 
 /** The first model of all tells nothing before the end. */
