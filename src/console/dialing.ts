@@ -50,6 +50,7 @@ export function createConnectionForm({ demo, profiles }: ConsoleSettings): Conne
   const makesToken = () => demo && form.querySelector<HTMLInputElement>('[name=source]:checked')?.value === 'mint';
 
   element('source', HTMLFieldSetElement).hidden = !demo;
+  element('stand-in', HTMLElement).hidden = !demo;
   profile.append(...profiles.filter(({ name }) => name !== operator).map(({ name }) => make('option', '', name)));
   const refresh = () => {
     mint.hidden = !makesToken();

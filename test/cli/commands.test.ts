@@ -177,6 +177,24 @@ describe('realtime-relay', () => {
   });
 });
 
+describe('realtime-relay demo --azure', () => {
+  it('says what is missing where no resource is named', async () => {
+    const demo = run(['demo', '--azure']);
+    expect(await demo.exited).toBe(78);
+    expect(demo.lines.join('\n')).toContain('AZURE_OPENAI_ENDPOINT');
+  });
+
+  it('speaks through the resource of the environment', async () => {
+    const emulator = await startTestEmulator();
+    const demo = run(['demo', '--azure'], relayEnv(emulator.url));
+    await demo.line((line) => line.startsWith('Everything stays up'));
+    expect(demo.lines.join('\n')).not.toContain('stand-in');
+    expect(emulator.control.received.connections).toHaveLength(1);
+    demo.child.kill('SIGTERM');
+    expect(await demo.exited).toBe(0);
+  });
+});
+
 describe('realtime-relay demo', () => {
   it('speaks once through a relay, stays up, and ends well at a signal', async () => {
     const demo = run(['demo']);
