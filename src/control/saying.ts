@@ -89,8 +89,11 @@ export function createSaying(log: Log, now = () => performance.now()): Say {
 function whereOf({ callId, admission, backend }: Registered, isBound: boolean): Where {
   return {
     isCall: callId !== undefined,
+    isExposed: admission.profile.webrtc.injected === 'exposed',
     mayUpdate: isBound ? admission.profile.control.may_update : null,
     owns: (id) => backend.owns(id),
+    has: (id) => backend.has(id),
+    unsaid: (event) => backend.unsaid(event),
   };
 }
 

@@ -1,7 +1,7 @@
 /** What a session knows of a peer, whoever it is: events come from it, and events are sent to it; both are in GA always. */
 
 import type { ExitId, RelayError } from '../errors.js';
-import type { RealtimeEvent, Refusal } from '../protocol/event.js';
+import type { JsonObject, RealtimeEvent, Refusal } from '../protocol/event.js';
 
 /** Why a leg is held; each reason stands and falls by itself. */
 export type Hold = 'opening' | 'full' | 'rate' | 'memory' | 'swap' | 'detached';
@@ -52,6 +52,8 @@ export interface Leg {
   start(on: LegEvents): void;
   /** Sends an event: in its own frame where it stands in one, whose bytes are of no use to anyone afterwards. */
   send(event: RealtimeEvent): void;
+  /** What the peer has no words for in an event; null where there is nothing. Left out: it has words for everything. */
+  unsaid?(body: JsonObject): Refusal | null;
   /** Writes what was sent in this turn now, and not at its end. */
   flush(): void;
   /** Drops speech that the peer has yet to be sent: all of it, or that of one response. Gives the bytes of it. */

@@ -1,7 +1,7 @@
 /** Legs whose peers speak preview: what comes from them becomes GA, and what is sent to them preview. */
 
 import { relayPrefix } from '../protocol/catalogue.js';
-import { eventOf, type RealtimeEvent, type Refusal, type Step } from '../protocol/event.js';
+import { eventOf, type JsonObject, type RealtimeEvent, type Refusal, type Step } from '../protocol/event.js';
 import { errorOf } from '../protocol/refused.js';
 import { previewClient } from '../protocol/translate/client-end.js';
 import type { TranslationPorts } from '../protocol/translate/step.js';
@@ -12,6 +12,7 @@ import type { Farewell, Hold, Leg, LegEvents, Stretch } from './leg.js';
 interface Translation {
   readonly incoming: Step;
   readonly outgoing: Step;
+  readonly unsaid?: (body: JsonObject) => Refusal | null;
 }
 
 /** For a client of preview; `apiVersion` is the one that it names. */
@@ -25,8 +26,8 @@ export function asPreviewClient(leg: Leg, apiVersion: string | null): Leg {
 /** For an upstream of preview. */
 export function asPreviewUpstream(leg: Leg): Leg {
   return new PreviewLeg(leg, (ports) => {
-    const { fromUpstream, toUpstream } = previewUpstream(ports);
-    return { incoming: fromUpstream, outgoing: toUpstream };
+    const { fromUpstream, toUpstream, unsaid } = previewUpstream(ports);
+    return { incoming: fromUpstream, outgoing: toUpstream, unsaid };
   });
 }
 
@@ -34,6 +35,7 @@ class PreviewLeg implements Leg {
   readonly #leg: Leg;
   readonly #incoming: Step;
   readonly #outgoing: Step;
+  readonly #unsaid: ((body: JsonObject) => Refusal | null) | null;
   #on: LegEvents | null = null;
   /** Why nothing came of the event that is being translated. */
   #refusal: Refusal | null = null;
@@ -41,7 +43,11 @@ class PreviewLeg implements Leg {
 
   constructor(leg: Leg, translationFor: (ports: TranslationPorts) => Translation) {
     this.#leg = leg;
-    const { incoming, outgoing } = translationFor({
+    const {
+      incoming,
+      outgoing,
+      unsaid = null,
+    } = translationFor({
       refuse: (refusal) => {
         this.#refusal = refusal;
       },
@@ -49,6 +55,7 @@ class PreviewLeg implements Leg {
     });
     this.#incoming = incoming;
     this.#outgoing = outgoing;
+    this.#unsaid = unsaid;
   }
 
   /** Of events that the peer's dialect does not have, or that are ours. */
@@ -89,13 +96,17 @@ class PreviewLeg implements Leg {
 
   send(event: RealtimeEvent): void {
     const result = this.#outgoing(event);
-    if (result === null) this.#unsaid();
+    if (result === null) this.#untaken();
     else if ('type' in result) this.#leg.send(result);
     else for (const each of result) this.#leg.send(each);
   }
 
+  unsaid(body: JsonObject): Refusal | null {
+    return this.#unsaid?.(body) ?? null;
+  }
+
   /** Whoever sent it hears of it as of all that the peer does not take. */
-  #unsaid(): void {
+  #untaken(): void {
     const refusal = this.#taken();
     if (refusal !== null) this.#on?.event(eventOf(errorOf(refusal, this.#eventId())), 0, performance.now());
   }

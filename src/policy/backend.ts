@@ -2,8 +2,9 @@
 
 import type { ExitId } from '../errors.js';
 import { relayPrefix } from '../protocol/catalogue.js';
-import type { Json, JsonObject } from '../protocol/event.js';
+import type { Json, JsonObject, Refusal } from '../protocol/event.js';
 import { type Fault, invalid, missing, quoted } from './faults.js';
+import { root } from './leading.js';
 import type { BackendField } from './profile.js';
 import { fieldOf, isObject } from './shape.js';
 
@@ -18,18 +19,26 @@ const itemId = /^[A-Za-z0-9_-]{1,64}$/;
 /** The exit of the same name: it is a matter of rights, not of form. */
 const beyondTenant: ExitId = 'forbidden';
 const roles: readonly unknown[] = ['user', 'assistant', 'system'];
+/** Said to the model, not to the user. */
+const steering: readonly unknown[] = ['system', 'developer'];
 
 /** Looks at one event; `at` names a field of it as its sender does. */
 type Judge = (event: JsonObject, at: (field: string) => string, where: Where) => Fault | null;
 
 /** Where it is said. */
 export interface Where {
-  /** In a call, whose browser sees the items of the conversation itself. */
+  /** In a call, whose browser sees what is in the conversation itself. */
   readonly isCall: boolean;
+  /** Whether the browser of a call may see what is said to the model, and what the model says beside the conversation. */
+  readonly isExposed: boolean;
   /** What somebody may set who is of one tenant; null for who is not, and may set all. */
   readonly mayUpdate: readonly BackendField[] | null;
   /** Whether a call of the model's is for a backend to answer, and not answered yet. */
   owns(callId: string): boolean;
+  /** Whether an item is known to have this id. */
+  has(itemId: string): boolean;
+  /** What the upstream of the session cannot be told of an event; null where there is nothing. */
+  unsaid(event: JsonObject): Pick<Refusal, 'code' | 'message' | 'param'> | null;
 }
 
 const judges: ReadonlyMap<Json | undefined, Judge> = new Map<string, Judge>([
@@ -66,10 +75,13 @@ export function judgeBackend(list: readonly Json[], where: Where, isSingle: bool
     if (!judge) return notAllowed(at('type'), `A backend cannot send ${quoted(type, 'an event of this type')}.`);
     const fault = judge(rest, at, where) ?? judgeAgain(rest, events, at);
     if (fault) return fault;
+    const judged = type === 'session.update' ? { ...rest, session: ofServer(rest.session) } : rest;
+    const unsaid = where.unsaid(judged);
+    if (unsaid) return { ...unsaid, param: unsaid.param === null ? null : at(unsaid.param) };
     const isOwn = typeof given === 'string' && eventId.test(given) && !given.startsWith(relayPrefix);
     if (isOwn && ids.includes(given)) return invalid(at('event_id'), 'an id that no other event of the list has');
     ids.push(isOwn ? given : null);
-    events.push(type === 'session.update' ? { ...rest, session: ofServer(rest.session) } : rest);
+    events.push(judged);
   }
   return { events, ids };
 }
@@ -79,7 +91,7 @@ export function isFault(judged: Judged | Fault): judged is Fault {
   return 'code' in judged;
 }
 
-function judgeItem(event: JsonObject, at: (field: string) => string, { isCall, owns }: Where): Fault | null {
+function judgeItem(event: JsonObject, at: (field: string) => string, where: Where): Fault | null {
   const item = fieldOf(event, 'item');
   if (item === undefined) return missing(at('item'));
   if (!isObject(item)) return invalid(at('item'), 'an object');
@@ -89,14 +101,15 @@ function judgeItem(event: JsonObject, at: (field: string) => string, { isCall, o
   // Who answers a call of a tool is whose the tool is.
   if (type === 'function_call_output') {
     const callId = fieldOf(item, 'call_id');
-    if (typeof callId !== 'string' || !owns(callId)) return notToAnswer(at);
+    if (typeof callId !== 'string' || !where.owns(callId)) return notToAnswer(at);
     return typeof fieldOf(item, 'output') === 'string' ? null : invalid(at('item.output'), 'a string');
   }
   const id = fieldOf(item, 'id');
   const isFree = id === undefined || id === null || (typeof id === 'string' && itemId.test(id));
-  if (!isFree || (typeof id === 'string' && id.startsWith(relayPrefix))) {
+  if (!isFree || (typeof id === 'string' && (id.startsWith(relayPrefix) || id === root))) {
     return invalid(at('item.id'), 'at most 64 of A-Z a-z 0-9 _ -, not beginning as ids of the relay do');
   }
+  if (typeof id === 'string' && where.has(id)) return inUse(at);
   const previous = fieldOf(event, 'previous_item_id');
   if (previous !== undefined && previous !== null && typeof previous !== 'string') {
     return invalid(at('previous_item_id'), 'the id of an item');
@@ -104,15 +117,17 @@ function judgeItem(event: JsonObject, at: (field: string) => string, { isCall, o
   if (type !== 'message') return null;
   const role = fieldOf(item, 'role');
   if (role === undefined) return missing(at('item.role'));
-  if (!roles.includes(role)) return invalid(at('item.role'), 'user, assistant or system');
-  if (!Array.isArray(fieldOf(item, 'content'))) return missing(at('item.content'));
-  if (isCall && role === 'system') {
-    return notAllowed(at('item.role'), 'The browser of a call would see what is said to the model there.');
+  if (where.isCall && !where.isExposed && steering.includes(role)) {
+    return notAllowed(
+      at('item.role'),
+      `The browser of a call would see what is said to the model there.${unlessExposed}`,
+    );
   }
-  return null;
+  if (!roles.includes(role)) return invalid(at('item.role'), 'user, assistant or system');
+  return Array.isArray(fieldOf(item, 'content')) ? null : missing(at('item.content'));
 }
 
-function judgeResponse(event: JsonObject, at: (field: string) => string, { isCall }: Where): Fault | null {
+function judgeResponse(event: JsonObject, at: (field: string) => string, where: Where): Fault | null {
   const response = fieldOf(event, 'response');
   if (response === undefined || response === null) return null;
   if (!isObject(response)) return invalid(at('response'), 'an object');
@@ -120,19 +135,29 @@ function judgeResponse(event: JsonObject, at: (field: string) => string, { isCal
   if (metadata !== undefined && metadata !== null && !isObject(metadata)) {
     return invalid(at('response.metadata'), 'an object');
   }
-  if (isCall && fieldOf(response, 'conversation') === 'none') {
-    return notAllowed(
-      at('response.conversation'),
-      'The browser of a call would see an answer beside the conversation.',
-    );
+  if (where.isCall && !where.isExposed && fieldOf(response, 'conversation') === 'none') {
+    const message = `The browser of a call would see an answer beside the conversation.${unlessExposed}`;
+    return notAllowed(at('response.conversation'), message);
   }
   return null;
 }
 
+const unlessExposed = ' The profile may allow that (webrtc.injected: exposed).';
+
 /** What is true of an event only until another one of its list was sent. */
 function judgeAgain(event: JsonObject, before: readonly JsonObject[], at: (field: string) => string): Fault | null {
   const callId = answeredBy(event);
-  return callId !== null && before.some((one) => answeredBy(one) === callId) ? notToAnswer(at) : null;
+  if (callId !== null && before.some((one) => answeredBy(one) === callId)) return notToAnswer(at);
+  const id = itemIdOf(event);
+  return typeof id === 'string' && before.some((one) => itemIdOf(one) === id) ? inUse(at) : null;
+}
+
+function itemIdOf({ item }: JsonObject): Json | undefined {
+  return isObject(item) ? fieldOf(item, 'id') : undefined;
+}
+
+function inUse(at: (field: string) => string): Fault {
+  return invalid(at('item.id'), 'an id that is not in use');
 }
 
 /** The call that an event answers, if it answers one. */
@@ -151,7 +176,6 @@ function judgeUpdate(event: JsonObject, at: (field: string) => string, where: Wh
   const session = fieldOf(event, 'session');
   if (session === undefined) return missing(at('session'));
   if (!isObject(session)) return invalid(at('session'), 'an object');
-  if (where.isCall) return notAllowed(at('type'), 'The session of a call cannot be changed by a backend.');
   const { mayUpdate } = where;
   if (mayUpdate === null) return null;
   const tools = fieldOf(session, 'tools');

@@ -115,7 +115,7 @@ export function createWatch(rules: Imposed, echoed: JsonObject): Watch {
 }
 
 /** Whether upstream's word contains what is wanted: it may fill in what nobody set. Nothing, null and emptiness are one. */
-function holds(actual: Json | undefined, wanted: Json | undefined): boolean {
+export function holds(actual: Json | undefined, wanted: Json | undefined): boolean {
   if (isEmpty(wanted)) return isEmpty(actual);
   if (Array.isArray(wanted)) {
     return (

@@ -1,12 +1,15 @@
 /** Sends what was judged: gives it the id it goes upstream with, and remembers what its answer will need. */
 
 import { relayPrefix } from '../protocol/catalogue.js';
-import type { JsonObject } from '../protocol/event.js';
+import { type JsonObject, objectOf } from '../protocol/event.js';
 import { root } from './leading.js';
 import { setFields } from './locks.js';
 import { wordBytes } from './seeds.js';
 import { fieldOf, isObject } from './shape.js';
 import type { Memory } from './state.js';
+
+/** Whose words the parties of a conversation say. */
+const spoken: ReadonlySet<unknown> = new Set(['user', 'assistant']);
 
 /** Prepares events of one session for upstream. */
 export class Outgoing {
@@ -48,11 +51,10 @@ export class Outgoing {
     const out: JsonObject = { ...body, event_id: eventId };
     if (body.type === 'session.update') updates.push({ by: 'relay', eventId });
     if (body.type === 'conversation.item.create' && isObject(body.item)) {
-      const given = fieldOf(body.item, 'id');
-      const id = typeof given === 'string' ? given : this.#nextId('i');
+      const item = this.#named(body.item);
       // A trusted client sees what its tools return, but never what the relay says to the model.
-      if (!trusted || body.item.type === 'message') items.hide(id, fieldOf(body, 'previous_item_id'));
-      out.item = { ...body.item, id };
+      if (!trusted || item.type === 'message') items.hide(item.id, fieldOf(body, 'previous_item_id'));
+      out.item = item;
     }
     if (body.type === 'response.create') {
       const response = isObject(body.response) ? body.response : {};
@@ -66,6 +68,35 @@ export class Outgoing {
       sent.set(eventId, { by: 'relay', clientId: null, undo: () => responses.forget(ask.tag) });
     }
     return out;
+  }
+
+  /** An item that a backend puts in, as it goes upstream: kept from the client, unless its profile shows it what is said. */
+  put(body: JsonObject): JsonObject {
+    const { items, profile, sent } = this.#memory;
+    const given = objectOf(body.item);
+    const role = fieldOf(given, 'role');
+    const isShown = profile.client.injected === 'messages' && fieldOf(given, 'type') === 'message' && spoken.has(role);
+    const item = isShown ? this.#shown(given) : this.#named(given);
+    const previous = fieldOf(body, 'previous_item_id');
+    const eventId = this.#nextId('b');
+    if (isShown) items.show(item.id, { kind: String(role), byClient: false }, previous);
+    else items.hide(item.id, previous);
+    sent.set(eventId, { by: 'relay', clientId: null, undo: () => isShown && items.forget(item.id) });
+    return { ...body, event_id: eventId, item };
+  }
+
+  /** With an id by which it is known to be the relay's own, where it has none. */
+  #named(item: JsonObject): JsonObject & { id: string } {
+    const given = fieldOf(item, 'id');
+    return { ...item, id: typeof given === 'string' ? given : this.#nextId('i') };
+  }
+
+  /** With an id that says nothing, where it has none. */
+  #shown(item: JsonObject): JsonObject & { id: string } {
+    const given = fieldOf(item, 'id');
+    let id = typeof given === 'string' ? given : '';
+    while (id === '' || (id !== given && this.#memory.items.knows(id))) id = `item_b${++this.#ids}`;
+    return { ...item, id };
   }
 
   /** What a backend sets, as it goes upstream. */

@@ -139,6 +139,17 @@ export class Policy {
     return this.#outgoing.relay(body, after);
   }
 
+  /** An item that a backend puts in, as it is to be sent upstream at once. */
+  put(body: JsonObject): JsonObject {
+    this.#speechItem = null;
+    return this.#outgoing.put(body);
+  }
+
+  /** Whether an item of the conversation is known to have this id. */
+  has(itemId: string): boolean {
+    return this.#memory.items.knows(itemId);
+  }
+
   /** What a backend sets in the session, as it is to be sent upstream at once; the client is told when upstream has taken it. */
   updated(fields: JsonObject): JsonObject {
     return this.#outgoing.backend(fields);

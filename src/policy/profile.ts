@@ -127,6 +127,12 @@ const client = z.strictObject({
     .describe(
       'Whether a client may bring the history of its conversation: text of user and assistant, before the first response.',
     ),
+  injected: z
+    .enum(['hidden', 'messages'])
+    .default('hidden')
+    .describe(
+      'What a client is shown of what backends put into its conversation: nothing, or the messages of user and assistant.',
+    ),
   tool_results: z
     .enum(['voicerag'])
     .optional()
@@ -185,6 +191,12 @@ const webrtc = z.strictObject({
     .optional()
     .describe(
       'Lets calls and ephemeral keys be had although the profile has tools that the server runs: a browser then sees what they are called with and what comes of it.',
+    ),
+  injected: z
+    .literal('exposed')
+    .optional()
+    .describe(
+      'Lets backends say things to the model of a call, and ask it beside the conversation, although a browser then sees that.',
     ),
   violations: z.number().int().min(1).default(3).describe('Forbidden changes of the session that end a call.'),
   ephemeral_keys: z

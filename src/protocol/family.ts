@@ -17,6 +17,7 @@ export const family = {
     ask: 'response.create',
     cancel: 'response.cancel',
     truncate: 'conversation.item.truncate',
+    item: 'conversation.item.create',
   },
   /** What upstream tells. */
   down: {

@@ -3,11 +3,12 @@
 import type { Cancel, Clock } from '../clock.js';
 import { answeredBy, type Judged } from '../policy/backend.js';
 import { Bounded } from '../policy/bounded.js';
-import { type JsonObject, objectOf, type RealtimeEvent } from '../protocol/event.js';
+import { type JsonObject, objectOf, type RealtimeEvent, type Refusal } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
 import type { Runner } from '../tools/runner.js';
 import { orderedUuid } from '../uuid.js';
 import type { Attachment } from './attachment.js';
+import type { Chronicle } from './chronicle.js';
 import type { Front } from './front.js';
 import type { Taps } from './taps.js';
 import { isAside } from './unanswered.js';
@@ -35,18 +36,21 @@ export interface Backend {
   say(judged: Judged, sender: Sender): PlacedEvents | null;
   /** Whether a call of the model's is for a backend to answer, and open. */
   owns(callId: string): boolean;
+  /** Whether an item of the conversation is known to have this id. */
+  has(itemId: string): boolean;
+  /** What the upstream of the session cannot be told of an event; null where there is nothing. */
+  unsaid(event: JsonObject): Refusal | null;
 }
 
 /** What backends need of their session. */
 interface BackendPorts {
   readonly taps: Taps;
   readonly clock: Clock;
-  readonly front: Pick<Front, 'updated'>;
+  readonly front: Pick<Front, 'updated' | 'put' | 'has'>;
   readonly tools: Runner['forBackends'];
-  /** The leg to upstream once that runs what was imposed. */
-  open(): Attachment | null;
-  /** Told of the id of each item that a backend puts in, where it is known. */
-  put(itemId: string): void;
+  /** Told of the id of each item that a backend puts in. */
+  readonly chronicle: Pick<Chronicle, 'isReady' | 'injected'>;
+  attachment(): Attachment | null;
 }
 
 /** Events whose answers upstream may still owe; more than one list. */
@@ -55,10 +59,12 @@ const mostKept = 1000;
 const cancelMs = 5000;
 
 /** Makes the part of backends in a session. */
-export function createBackend({ taps, clock, front, tools, open, put }: BackendPorts): Backend {
+export function createBackend({ taps, clock, front, tools, chronicle, attachment }: BackendPorts): Backend {
   /** By the id that an event has upstream. */
   const sent = new Bounded<{ readonly id: string; readonly failed: Failed }>(mostKept);
   let isListening = false;
+  /** The leg to upstream once that runs what was imposed. */
+  const open = () => (chronicle.isReady ? attachment() : null);
 
   function came({ type, body }: RealtimeEvent): void {
     if (type !== family.down.error) return;
@@ -72,7 +78,7 @@ export function createBackend({ taps, clock, front, tools, open, put }: BackendP
 
   function note({ event_id: eventId, item }: JsonObject, id: string, failed: Failed): void {
     const { id: itemId } = objectOf(item);
-    if (typeof itemId === 'string') put(itemId);
+    if (typeof itemId === 'string') chronicle.injected(itemId);
     if (typeof eventId === 'string') sent.set(eventId, { id, failed });
   }
 
@@ -121,14 +127,20 @@ export function createBackend({ taps, clock, front, tools, open, put }: BackendP
     else if (isAsk(event)) ask(attachment, event, id, sender);
     else {
       if (event.type === family.up.cancel) sender.hasCancelled = true;
-      const isUpdate = event.type === family.up.configure;
-      const body = isUpdate ? front.updated?.(objectOf(event.session)) : event;
-      if (body) note(attachment.say(body), id, sender.failed);
+      note(attachment.say(prepared(event)), id, sender.failed);
     }
+  }
+
+  /** As it is to be sent upstream. */
+  function prepared(event: JsonObject): JsonObject {
+    if (event.type === family.up.configure) return front.updated(objectOf(event.session));
+    return event.type === family.up.item ? front.put(event) : event;
   }
 
   return {
     owns: (callId) => tools.isBackends(callId),
+    has: (itemId) => front.has(itemId),
+    unsaid: (event) => open()?.reached.leg.unsaid?.(event) ?? null,
     say({ events, ids }, sender) {
       const attachment = open();
       if (!attachment) return null;

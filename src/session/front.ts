@@ -3,12 +3,15 @@
  * client talks to upstream and the relay sits beside.
  */
 
+import { randomBytes } from 'node:crypto';
 import type { Admission } from '../admission/admission.js';
-import type { ExitId } from '../errors.js';
+import type { Clock } from '../clock.js';
+import { type ExitId, RelayError } from '../errors.js';
 import type { Leg } from '../legs/leg.js';
+import { Bounded } from '../policy/bounded.js';
 import { createWatch } from '../policy/conformance.js';
 import { Policy } from '../policy/policy.js';
-import { eventOf, type JsonObject, type RealtimeEvent, type Refusal } from '../protocol/event.js';
+import { eventOf, type JsonObject, objectOf, type RealtimeEvent, type Refusal } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
 import type { Initiator } from '../telemetry/labels.js';
 import type { Metrics } from '../telemetry/metrics.js';
@@ -19,6 +22,7 @@ import { createImposed, type Impositions } from './imposed.js';
 import { createInterruption, type Interruption } from './interruption.js';
 import { createLimits, type Limits } from './limits.js';
 import type { Facts } from './overdue.js';
+import { createPatches } from './patches.js';
 import { Replies } from './replies.js';
 import { createNames, type Say } from './speak.js';
 import { beside, type Lists, type Parts, relayed } from './steps.js';
@@ -33,8 +37,12 @@ export interface Front {
   readonly refusals: number;
   /** Names what the relay says upstream. */
   readonly named: Say;
-  /** What a backend sets, as it is to be sent upstream; null where backends cannot set anything. */
-  readonly updated: ((fields: JsonObject) => JsonObject) | null;
+  /** What a backend sets, as it is to be sent upstream. */
+  readonly updated: (fields: JsonObject) => JsonObject;
+  /** An item that a backend puts in, as it is to be sent upstream. */
+  readonly put: (body: JsonObject) => JsonObject;
+  /** Whether an item of the conversation is known to have this id. */
+  has(itemId: string): boolean;
   /** What happens to events with this leg to upstream, and what it is to be configured with. */
   connect(parts: Parts): Connected;
   /** Upstream runs the session, whose end is at this time in seconds since 1970. */
@@ -53,6 +61,8 @@ export interface Front {
   tell(type: string, fields: JsonObject): void;
   /** The last thing the client hears; null for nothing. */
   farewell(id: ExitId, message: string | undefined, retryAfterMs: number | undefined): RealtimeEvent | null;
+  /** The session is over. */
+  close(): void;
 }
 
 /** What happens to events, and what upstream is to be configured with. */
@@ -129,6 +139,12 @@ class RelayingFront implements Front {
 
   readonly updated = (fields: JsonObject): JsonObject => this.#policy.updated(fields);
 
+  readonly put = (body: JsonObject): JsonObject => this.#policy.put(body);
+
+  has(itemId: string): boolean {
+    return this.#policy.has(itemId);
+  }
+
   connect(parts: Parts): Connected {
     const { admission, attachment } = this.#ports;
     // From here on the client is read.
@@ -175,32 +191,61 @@ class RelayingFront implements Front {
   farewell(id: ExitId, message: string | undefined, retryAfterMs: number | undefined): RealtimeEvent | null {
     return this.#replies.farewell(id, message, retryAfterMs);
   }
+
+  readonly close = nothing;
 }
 
+type BesidePorts = Pick<FrontPorts, 'admission' | 'chronicle' | 'end'> & { readonly clock: Clock };
+
+/** Items whose ids are remembered. */
+const mostKnown = 4096;
+
 /** For a client that talks to upstream. */
-export function createFrontBeside({ admission, chronicle }: Pick<FrontPorts, 'admission' | 'chronicle'>): Front {
+export function createFrontBeside({ admission, chronicle, clock, end }: BesidePorts): Front {
   const { profile, principal } = admission;
   const imposed = createImposed(profile, principal.claims);
+  const patches = createPatches(imposed, clock, again);
+  const named = createNames();
+  const known = new Bounded<true>(mostKnown);
   let guard: Guard | null = null;
+
+  function again(session: JsonObject): void {
+    try {
+      guard?.look(session);
+    } catch (error) {
+      const { id, message, cause } = RelayError.from(error);
+      end(id, 'client', { message, cause });
+    }
+  }
+
   return {
     imposed,
     limits: null,
     get refusals() {
       return guard?.violations ?? 0;
     },
-    named: createNames(),
-    updated: null,
+    named,
+    updated: patches.send,
+    put(body) {
+      const item = objectOf(body.item);
+      const id = typeof item.id === 'string' ? item.id : `item_${randomBytes(12).toString('hex')}`;
+      known.set(id, true);
+      return named({ ...body, item: { ...item, id } });
+    },
+    has: (itemId) => known.has(itemId),
     connect(parts) {
       const { reached, say } = parts.attachment;
       const watch = createWatch(imposed, reached.shared ?? {});
       const rules = {
         watch,
+        patches,
         violations: profile.webrtc.violations,
         reportOnly: profile.client.report_only,
         isForged: (item: JsonObject) => parts.tools?.isForged(item) ?? false,
       };
       guard = createGuard(rules, {
         say,
+        added: (itemId) => known.set(itemId, true),
         violated: (fields, times) => chronicle.violated(fields, times),
       });
       return { ...beside({ ...parts, guard }), session: watch.imposed };
@@ -213,6 +258,7 @@ export function createFrontBeside({ admission, chronicle }: Pick<FrontPorts, 'ad
     notify: nothing,
     tell: nothing,
     farewell: () => null,
+    close: patches.close,
   };
 }
 

@@ -92,7 +92,7 @@ export class Session {
     const state = () => this.#state;
     const attachment = () => this.#succession.current;
     const end = (id: ExitId, initiator: Initiator, ending: Ending) => this.end(id, initiator, ending);
-    const inside = { admission, client, metrics, up, account, chronicle, state, attachment, end };
+    const inside = { admission, client, metrics, up, account, chronicle, state, attachment, end, clock };
     const front = client ? createFront(client, inside) : createFrontBeside(inside);
     this.#front = front;
     const { course } = this.#books;
@@ -100,16 +100,10 @@ export class Session {
     const around = { admission, client, metrics, up, account, chronicle, state, attachment, end, front };
     const failures = createFailures(around);
     this.#hearing = { metrics, up, front, chronicle, failures, attachment, end };
-    this.backend = createBackend({
-      taps: this.taps,
-      clock,
-      front,
-      tools: this.#tools.forBackends,
-      open: () => (this.#chronicle.isReady ? this.#attachment : null),
-      put: (id) => this.#chronicle.injected(id),
-    });
-    this.#lookout = new Lookout(around);
     const { taps } = this;
+    const { forBackends } = this.#tools;
+    this.backend = createBackend({ taps, clock, front, tools: forBackends, chronicle, attachment });
+    this.#lookout = new Lookout(around);
     const [hearing, { renewal }, books, tools] = [this.#hearing, this.#lookout, this.#books, this.#tools];
     this.#succession = new Succession({
       ...{
@@ -256,6 +250,7 @@ export class Session {
     const [up, down, { refusals }] = [this.#up, this.#attachment?.down, this.#front];
     surely(
       () => this.#client?.close({ id, event: this.#front.farewell(id, message, retryAfterMs) }),
+      () => this.#front.close(),
       () => this.admission.release(),
       () => this.#services.ended(this, new RelayError(id, message ?? exits[id].meaning, { retryAfterMs, cause })),
       () => this.#tools?.close(),

@@ -58,7 +58,7 @@ function process(...digits: string[]) {
       quietMs: () => 0,
       ask: () => undefined,
       overview: () => null as never,
-      backend: { say: () => null, owns: () => false },
+      backend: { say: () => null, owns: () => false, has: () => false, unsaid: () => null },
       drain: () => undefined,
       end(id: string, initiator: string) {
         ends.push([one, id, initiator]);

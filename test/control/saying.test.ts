@@ -13,9 +13,11 @@ function saying({ waiting = 0 } = {}) {
   const session = {
     id: 'sess_1',
     buffered: { up: waiting, down: 0 },
-    admission: { profile: { control: { may_update: [] } } },
+    admission: { profile: { control: { may_update: [] }, webrtc: {} } },
     backend: {
       owns: () => false,
+      has: () => false,
+      unsaid: () => null,
       say: ({ events }: { events: readonly JsonObject[] }) => {
         said += events.length;
         return { ids: events.map(() => `event_${said}`) };

@@ -10,15 +10,22 @@ const system = (text: string) => ({
 const answer = { type: 'response.create', response: { output_modalities: ['text'] } };
 const slow = { speed: 1 };
 
-async function opened(options: { speed?: number } = {}) {
-  const emulator = await startTestEmulator(options);
-  return { emulator, relay: await startTestRelay({ upstream: emulator.url }) };
+async function opened({ speed, yaml, dialect = 'ga' }: { speed?: number; yaml?: string; dialect?: string } = {}) {
+  const emulator = await startTestEmulator(speed === undefined ? {} : { speed });
+  const upstream = `{ name: main, endpoint: "${emulator.url}", deployment: gpt-realtime, dialect: ${dialect}, api_key: emulator-key }`;
+  const text = `upstreams: [${upstream}]\n${yaml ?? ''}`;
+  return { emulator, relay: await startTestRelay({ upstream: emulator.url, yaml: text }) };
 }
 
 async function talking(relay: TestRelay, who: Parameters<TestRelay['token']>[0] = {}) {
   const client = await relay.connect({ token: relay.token(who) });
   const created = await client.next('session.created');
   return { client, id: (created.session as { id: string }).id };
+}
+
+interface Item {
+  id: string;
+  role: string;
 }
 
 interface Answer {
@@ -138,6 +145,8 @@ describe('a backend says something in a live session', () => {
     ['__proto__', { events: [{ type: '__proto__' }] }, 400, 'event_not_allowed', 'events[0].type'],
     ['a role that is none', { events: [system('a'), roled('developer')] }, 400, 'invalid_value', 'events[1].item.role'],
     ['an id of the relay', withId('rly_i1'), 400, 'invalid_value', 'item.id'],
+    ['an id that stands for the beginning', withId('root'), 400, 'invalid_value', 'item.id'],
+    ['an item’s id twice', { events: [withId('a'), withId('a')] }, 400, 'invalid_value', 'events[1].item.id'],
     ['an id twice', { events: [named('a'), named('a')] }, 400, 'invalid_value', 'events[1].event_id'],
     ['an answer to a call', output(), 400, 'item_not_allowed', 'item.call_id'],
   ])('and %s is refused whole', async (_, body, status, code, param) => {
@@ -148,6 +157,54 @@ describe('a backend says something in a live session', () => {
     expect(refused).toMatchObject({ status, body: { error: { code, param, retryable: false } } });
     expect((await client.ask('Hi')).status).toBe('completed');
     expect(emulator.control.received.events()).toHaveLength(count + 2);
+  });
+
+  it('with no id that an item of the conversation has, whoever put it in', async () => {
+    const { relay } = await opened();
+    const { client, id } = await talking(relay);
+    client.send({
+      type: 'conversation.item.create',
+      item: { id: 'mine', type: 'message', role: 'user', content: [{ type: 'input_text', text: 'Hi' }] },
+    });
+    await client.next('conversation.item.added');
+    await client.ask('Hi');
+    expect((await say(relay, id, withId('own'))).status).toBe(202);
+    const answered = client.events
+      .map(({ item }) => item as Item | undefined)
+      .find((item) => item?.role === 'assistant');
+    for (const used of ['mine', 'own', answered?.id]) {
+      const refused = await say(relay, id, { events: [answer, withId(used ?? '')] });
+      expect(refused.body.error).toMatchObject({ code: 'invalid_value', param: 'events[1].item.id' });
+    }
+  });
+
+  it('that its preview upstream has no words for is refused whole', async () => {
+    const { emulator, relay } = await opened({ dialect: 'preview' });
+    const { client, id } = await talking(relay);
+    const count = emulator.control.received.events().length;
+    for (const [event, param] of [
+      [{ type: 'session.update', session: { prompt: { id: 'p' } } }, 'session.prompt'],
+      [{ type: 'session.update', session: { tools: [{ type: 'mcp', server_label: 'x' }] } }, 'session.tools[0]'],
+      [{ type: 'response.create', response: { reasoning: { effort: 'low' } } }, 'response.reasoning'],
+      [
+        {
+          type: 'conversation.item.create',
+          item: { type: 'message', role: 'user', content: [{ type: 'input_image', image_url: 'data:,' }] },
+        },
+        'item.content[0].type',
+      ],
+    ] as const) {
+      expect(await say(relay, id, event)).toMatchObject({
+        status: 400,
+        body: { error: { code: 'unsupported_by_upstream', param } },
+      });
+      const listed = await say(relay, id, { events: [system('x'), event] });
+      expect(listed.body.error).toMatchObject({ code: 'unsupported_by_upstream', param: `events[1].${param}` });
+    }
+    expect(emulator.control.received.events()).toHaveLength(count);
+    // What both can say goes through.
+    expect((await say(relay, id, { events: [system('Be brief.'), answer] })).status).toBe(202);
+    await client.next('response.done');
   });
 
   it('and nobody who has not the right, or the session', async () => {
@@ -194,8 +251,124 @@ describe('a backend says something in a live session', () => {
     });
     const aside = { type: 'response.create', response: { conversation: 'none' } };
     expect((await say(relay, id, aside)).body.error).toMatchObject({ param: 'response.conversation' });
+    const developer = await say(relay, id, { events: [roled('developer')] });
+    expect(developer.body.error).toMatchObject({ code: 'event_not_allowed', param: 'events[0].item.role' });
     expect((await say(relay, id, { type: 'response.create' })).status).toBe(202);
   });
+
+  it('in a call whose profile lets its browser see that: what is said to the model', async () => {
+    const { emulator, relay } = await opened({ yaml: 'profiles: { default: { webrtc: { injected: exposed } } }' });
+    const { caller, id } = await call(relay);
+    await relay.logged('session.opened');
+    expect((await say(relay, id, system('Offer help.'))).status).toBe(202);
+    await caller.event('conversation.item.added');
+    const aside = { type: 'response.create', response: { conversation: 'none', output_modalities: ['text'] } };
+    expect((await say(relay, id, aside)).status).toBe(202);
+    await emulator.control.received.waitFor(() => emulator.control.received.events('response.create').length > 0);
+  });
+});
+
+describe('a backend changes the session of a call', () => {
+  const update = (session: object) => ({ type: 'session.update', session });
+
+  it('and what it has set stays, whatever the browser makes of it', async () => {
+    const { emulator, relay } = await opened({
+      yaml: 'profiles: { default: { session: { instructions: Be brief. } } }',
+    });
+    const { caller, id } = await call(relay);
+    await relay.logged('session.opened');
+    const { received } = emulator.control;
+    const sessions = () => received.events('session.update').map(({ body }) => body.session);
+    const updates = async (count: number) => {
+      await received.waitFor(() => sessions().length >= count);
+      return sessions();
+    };
+    const before = (await updates(1)).length;
+    const said = await say(
+      relay,
+      id,
+      update({ instructions: 'Offer help.', model: 'x', audio: { input: { format: {} } } }),
+    );
+    expect(said.status).toBe(202);
+    expect((await updates(before + 1)).at(-1)).toEqual({
+      type: 'realtime',
+      instructions: 'Offer help.',
+      audio: { input: {} },
+    });
+    expect(await relay.metric('relay_call_violations_total')).toBe(0);
+    caller.send({ type: 'session.update', session: { type: 'realtime', instructions: 'Do anything.' } });
+    expect((await updates(before + 2)).at(-1)).toEqual({ type: 'realtime', instructions: 'Offer help.' });
+    expect(await relay.metric('relay_call_violations_total')).toBe(1);
+    expect(caller.isClosed).toBe(false);
+  });
+
+  it('and what upstream refuses of it is in the log and changes nothing', async () => {
+    const { relay } = await opened();
+    const { caller, id } = await call(relay);
+    await relay.logged('session.opened');
+    expect((await say(relay, id, { ...update({ nonsense: 1 }), event_id: 'odd' })).status).toBe(202);
+    expect(await relay.logged('control.event_failed')).toMatchObject({ eventId: 'odd', code: 'unknown_parameter' });
+    expect(caller.isClosed).toBe(false);
+  });
+
+  it('within what a backend of one tenant may set', async () => {
+    const { relay } = await opened();
+    const { id } = await call(relay, { authorization: `Bearer ${relay.token({ tenant: 'acme' })}` });
+    await relay.logged('session.opened');
+    const refused = await say(relay, id, update({ tracing: 'auto' }), { tenant: 'acme' });
+    expect(refused).toMatchObject({ status: 403, body: { error: { code: 'forbidden', param: 'session.tracing' } } });
+    expect((await say(relay, id, update({ instructions: 'x' }), { tenant: 'acme' })).status).toBe(202);
+  });
+});
+
+describe('an item that a backend puts in', () => {
+  const message = (role: string, text: string, id?: string) => ({
+    type: 'conversation.item.create',
+    item: {
+      ...(id !== undefined && { id }),
+      type: 'message',
+      role,
+      content: [{ type: role === 'assistant' ? 'output_text' : 'input_text', text }],
+    },
+  });
+  const all = [
+    message('system', 'Quietly.', 'item_s'),
+    message('user', 'I am a user.', 'item_u'),
+    message('assistant', 'I said so.', 'item_a'),
+  ];
+
+  it.each(['end_user', 'trusted'])('is kept from a client of trust %s, with its id and its place', async (trust) => {
+    const { relay } = await opened({ yaml: `profiles: { default: { client: { trust: ${trust} } } }` });
+    const { client, id } = await talking(relay);
+    const before = client.events.length;
+    expect((await say(relay, id, { events: all })).status).toBe(202);
+    expect((await client.ask('Hi')).status).toBe('completed');
+    expect(JSON.stringify(client.events.slice(before))).not.toMatch(/Quietly|I am a user|I said so|item_[sua]\b|rly_i/);
+    if (trust === 'trusted') return;
+    client.send({ type: 'conversation.item.delete', item_id: 'item_u' });
+    expect((await client.next('error')).error).toMatchObject({ code: 'unknown_item' });
+  });
+
+  it.each(['end_user', 'trusted'])(
+    'is shown to a client of trust %s where the profile says so, if somebody says it',
+    async (trust) => {
+      const yaml = `profiles: { default: { client: { trust: ${trust}, injected: messages } } }`;
+      const { relay } = await opened({ yaml });
+      const { client, id } = await talking(relay);
+      const before = client.events.length;
+      const events = [...all, message('user', 'Nameless.')];
+      expect((await say(relay, id, { events })).status).toBe(202);
+      expect((await client.ask('Hi')).status).toBe('completed');
+      const shown = client.events.slice(before).filter(({ type }) => type === 'conversation.item.added');
+      const seen = shown.map(({ item }) => item as { id: string; role: string });
+      expect(seen.map(({ role }) => role)).toEqual(['user', 'assistant', 'user', 'user', 'assistant']);
+      expect(seen.slice(0, 2).map((one) => one.id)).toEqual(['item_u', 'item_a']);
+      expect(seen[2]?.id).not.toMatch(/^rly_/);
+      // Behind the one that is hidden the conversation begins.
+      expect(shown[0]?.previous_item_id ?? null).toBe(null);
+      expect(JSON.stringify(client.events.slice(before))).not.toMatch(/Quietly|item_s\b/);
+    },
+  );
 });
 
 describe('an Idempotency-Key', () => {

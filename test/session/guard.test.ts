@@ -1,31 +1,37 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createClock } from '../../src/clock.js';
 import { createWatch } from '../../src/policy/conformance.js';
 import { profileSchema } from '../../src/policy/profile.js';
 import { eventOf, type JsonObject } from '../../src/protocol/event.js';
-import { createGuard } from '../../src/session/guard.js';
+import { createGuard, type Guard } from '../../src/session/guard.js';
 import { createImposed } from '../../src/session/imposed.js';
+import { createPatches } from '../../src/session/patches.js';
 
-const imposed = { type: 'realtime', instructions: 'Be brief.', tool_choice: 'none' };
+const own = { type: 'realtime', instructions: 'Be brief.', tool_choice: 'none' };
 const audio = { input: { turn_detection: { type: 'server_vad' } }, output: { voice: 'marin', speed: 1 } };
 /** The session as upstream runs it. */
-const clean = { ...imposed, output_modalities: ['audio'], max_output_tokens: 'inf', truncation: 'auto', audio };
+const clean = { ...own, output_modalities: ['audio'], max_output_tokens: 'inf', truncation: 'auto', audio };
 
 function guarded({ violations = 3, reportOnly = false, trust = 'end_user' } = {}) {
-  const profile = { ...profileSchema.parse({ session: imposed, client: { trust } }), name: 'default' };
+  const profile = { ...profileSchema.parse({ session: own, client: { trust } }), name: 'default' };
   const said: JsonObject[] = [];
   const told: (readonly [readonly string[], number])[] = [];
-  const watch = createWatch(createImposed(profile, {}), clean);
-  const guard = createGuard(
-    { watch, violations, reportOnly, isForged: ({ id }) => id === 'item_forged' },
+  const imposed = createImposed(profile, {});
+  const watch = createWatch(imposed, clean);
+  const clock = createClock();
+  const patches = createPatches(imposed, clock, (session) => guard.look(session));
+  const guard: Guard = createGuard(
+    { watch, patches, violations, reportOnly, isForged: ({ id }) => id === 'item_forged' },
     {
       say: (body) => said[said.push(body) - 1] as JsonObject,
+      added: () => undefined,
       violated: (fields, times) => void told.push([fields, times]),
     },
   );
   const hear = (body: JsonObject) => guard.step(eventOf(body));
   const updated = (session: JsonObject) => hear({ type: 'session.updated', session: { ...clean, ...session } });
   const idOf = (index: number) => String(said[index]?.event_id);
-  return { guard, said, told, hear, updated, idOf };
+  return { guard, patches, said, told, hear, updated, idOf };
 }
 
 describe('a session that a browser changes', () => {
@@ -33,7 +39,7 @@ describe('a session that a browser changes', () => {
     const { updated, said, told } = guarded();
     updated({ instructions: 'Say anything.', tool_choice: 'auto' });
     expect(told).toEqual([[['instructions', 'tool_choice'], 1]]);
-    expect(said).toEqual([{ type: 'session.update', event_id: expect.stringMatching(/^rly_/), session: imposed }]);
+    expect(said).toEqual([{ type: 'session.update', event_id: expect.stringMatching(/^rly_/), session: own }]);
   });
 
   it('is left alone as it was made, and where a client may change it', () => {
@@ -58,7 +64,7 @@ describe('a session that a browser changes', () => {
     updated({ instructions: 'One.' });
     updated({ tool_choice: 'auto' });
     expect(told.map(([, times]) => times)).toEqual([1, 2]);
-    expect(said[1]?.session).toEqual(imposed);
+    expect(said[1]?.session).toEqual(own);
     // Which of the two was put back by then nobody knows.
     expect(said).toHaveLength(2);
   });
@@ -120,5 +126,56 @@ describe('an answer in place of the server', () => {
     const { hear, told } = guarded({ reportOnly: true });
     hear({ type: 'conversation.item.added', item: { id: 'item_forged' } });
     expect(told).toEqual([[['the output of a call that the server answers for'], 1]]);
+  });
+});
+
+describe('what a backend sets in a session that a browser can change', () => {
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+
+  it('is no violation, and is put back when the browser changes it', () => {
+    const { patches, updated, said, told } = guarded();
+    const { event_id, session } = patches.send({ instructions: 'Offer help.', tool_choice: 'auto' });
+    expect([event_id, session]).toEqual([
+      expect.stringMatching(/^rly_/),
+      { type: 'realtime', instructions: 'Offer help.', tool_choice: 'auto' },
+    ]);
+    // What upstream ran before is told in between.
+    updated({ max_output_tokens: 7 });
+    updated({ instructions: 'Offer help.', tool_choice: 'auto' });
+    expect(told).toEqual([[['max_output_tokens'], 1]]);
+    updated({ instructions: 'Mine.', tool_choice: 'auto' });
+    expect(told[1]).toEqual([['instructions'], 2]);
+    expect(said[1]).toMatchObject({ session: { type: 'realtime', instructions: 'Offer help.' } });
+  });
+
+  it('hides nothing of the browser’s where upstream refuses it', () => {
+    const { patches, updated, hear, said, told } = guarded();
+    const { event_id } = patches.send({ instructions: 'Offer help.' });
+    updated({ instructions: 'Mine.' });
+    expect(told).toEqual([]);
+    hear({ type: 'error', error: { event_id, code: 'invalid_value' } });
+    expect(told).toEqual([[['instructions'], 1]]);
+    expect(said).toMatchObject([{ session: { instructions: 'Be brief.' } }]);
+  });
+
+  it('hides nothing of the browser’s where upstream does not say that it runs it', () => {
+    const { patches, updated, said, told } = guarded();
+    patches.send({ instructions: 'Offer help.' });
+    updated({ instructions: 'Mine.' });
+    vi.advanceTimersByTime(4999);
+    expect(told).toEqual([]);
+    vi.advanceTimersByTime(1);
+    expect(told).toEqual([[['instructions'], 1]]);
+    expect(said).toMatchObject([{ session: { instructions: 'Be brief.' } }]);
+  });
+
+  it('is waited for no longer than the session', () => {
+    const { patches } = guarded();
+    patches.send({ instructions: 'Offer help.' });
+    patches.send({ tool_choice: 'auto' });
+    patches.close();
+    expect(vi.getTimerCount()).toBe(0);
+    expect(patches.has('instructions')).toBe(false);
   });
 });

@@ -36,7 +36,7 @@ function bench(limits: { busy_delay_ms: number; busy_percent: number; buffered_b
       quietMs: () => 0,
       ask: () => undefined,
       overview: () => null as never,
-      backend: { say: () => null, owns: () => false },
+      backend: { say: () => null, owns: () => false, has: () => false, unsaid: () => null },
       tick: () => undefined,
       drain: () => registry.remove(made),
       end(exit: string) {

@@ -19,7 +19,7 @@ function session(registry: SessionRegistry, subject: string) {
     quietMs: () => 0,
     ask: () => undefined,
     overview: () => null as never,
-    backend: { say: () => null, owns: () => false },
+    backend: { say: () => null, owns: () => false, has: () => false, unsaid: () => null },
     drain: () => undefined,
     end(id: string) {
       ends.push(id);

@@ -1,6 +1,6 @@
 /** The upstream's end of a session whose upstream speaks preview. */
 
-import type { Json, JsonObject, Step } from '../event.js';
+import type { Json, JsonObject, Refusal, Step } from '../event.js';
 import { itemToGa, itemToPreview, responseRequestToPreview, responseToGa } from './items.js';
 import { errorToGa } from './params.js';
 import { forget, idIn, idOf, remember } from './seen.js';
@@ -9,8 +9,16 @@ import { gaNames, type Rule, type Rules, refusalOf, stepOf, type TranslationPort
 import { isObject } from './tables.js';
 import { unsupportedByPreview } from './unsupported.js';
 
+/** Both ways. */
+interface PreviewUpstream {
+  readonly toUpstream: Step;
+  readonly fromUpstream: Step;
+  /** What of an event in GA cannot be said; null where there is nothing. */
+  unsaid(body: JsonObject): Refusal | null;
+}
+
 /** For an upstream that speaks preview: GA client events become preview, and its events become GA. */
-export function previewUpstream(ports: TranslationPorts): { toUpstream: Step; fromUpstream: Step } {
+export function previewUpstream(ports: TranslationPorts): PreviewUpstream {
   const items = new Map<string, { previousItemId: Json | undefined; done: boolean }>();
   const functionNames = new Map<string, string>();
   let kind: SessionKind = 'realtime';
@@ -56,11 +64,16 @@ export function previewUpstream(ports: TranslationPorts): { toUpstream: Step; fr
     };
   }
 
+  function unsaid(body: JsonObject): Refusal | null {
+    const found = unsupportedByPreview(body, kind);
+    return found && refusalOf(body, found);
+  }
+
   function refusing(rule: Rule): Rule {
     return (body) => {
-      const found = unsupportedByPreview(body, kind);
-      if (!found) return rule(body);
-      ports.refuse(refusalOf(body, found));
+      const refusal = unsaid(body);
+      if (!refusal) return rule(body);
+      ports.refuse(refusal);
       return null;
     };
   }
@@ -119,7 +132,7 @@ export function previewUpstream(ports: TranslationPorts): { toUpstream: Step; fr
     },
   };
 
-  return { toUpstream: stepOf(toUpstream), fromUpstream: stepOf(fromUpstream, gaNames) };
+  return { toUpstream: stepOf(toUpstream), fromUpstream: stepOf(fromUpstream, gaNames), unsaid };
 }
 
 function withResponseToGa(body: JsonObject): JsonObject {
