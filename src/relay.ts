@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { Buckets } from './admission/buckets.js';
 import type { AdmissionServices } from './admission/candidate.js';
 import { createConnects } from './admission/connects.js';
+import { createControls } from './admission/controls.js';
 import { createAddressOf } from './admission/forwarded.js';
 import { createShares } from './admission/shares.js';
 import { createTokenVerifier } from './admission/verifier.js';
@@ -12,17 +13,18 @@ import { createClock } from './clock.js';
 import { secretsOf } from './config/redact.js';
 import { followSettings, type SettingsSource } from './config/reload.js';
 import type { Settings } from './config/settings.js';
-import { type Control, createControl } from './control/control.js';
+import type { Control } from './control/control.js';
+import { createLocalControl } from './control/local.js';
 import { createPeers, type Peers } from './control/peers.js';
 import { nameReplica } from './control/replica.js';
-import { createSaying } from './control/saying.js';
 import { createLocalStreams, type Streams } from './control/streams.js';
 import { createApp, type Health } from './doors/app.js';
+import { createAudit } from './doors/audit.js';
 import { type DemoDesk, loadConsole } from './doors/console.js';
 import { addressOf, closeServer, connectionsOf, createListener, endIdle, listen, openOps } from './doors/listener.js';
+import { Sidebands } from './doors/sidebands.js';
 import { createGateway } from './doors/upgrade.js';
 import { upstreamLeg } from './legs/upstream.js';
-import { createGhosts } from './session/ghosts.js';
 import { dialObserver, storeObserver, tokenObserver } from './session/observers.js';
 import { Pressure } from './session/pressure.js';
 import { Reaches } from './session/reach.js';
@@ -114,16 +116,10 @@ export async function startRelay(
     hasSeveralIssuers: settings.auth.issuers.flatMap(({ names }) => [...names.keys()]).length > 1,
   };
   const streams = shared?.streams ?? createLocalStreams();
-  const control = createControl({
-    registry,
-    ghosts: createGhosts(registry),
-    revocations,
-    home,
-    streams,
-    say: createSaying(log),
-  });
-  const peers = shared?.join(control) ?? createPeers(control, streams);
   const clock = createClock();
+  const limits = () => current.limits;
+  const control = createLocalControl({ registry, revocations, home, streams, clock, log, limits });
+  const peers = shared?.join(control) ?? createPeers(control, streams);
   const settlements = new Settlements(settings.limits.sessions, clock);
   const mail = createMail(settings, { clock, log, metrics });
   const { origins, queryCredentials } = settings;
@@ -155,6 +151,7 @@ export async function startRelay(
     isReady: () => !keptFrom() && readiness.known().ready,
     bufferedBytes: (direction) => [...registry].reduce((sum, session) => sum + session.buffered[direction], 0),
     tokenSeconds: () => upstreams.tokenSeconds(),
+    sidebands: () => sidebands.size,
     revocations: () => revocations.size,
     certificateSeconds: () => {
       const end = certificateEndsAt();
@@ -163,7 +160,7 @@ export async function startRelay(
   });
 
   const { workers } = settings;
-  const pressure = new Pressure({ registry, metrics, log, workers, limits: () => current.limits });
+  const pressure = new Pressure({ registry, metrics, log, workers, limits });
   pressure.ledger.add({ name: 'log', bytes: () => backlogOf(log).bytes });
   pressure.ledger.add({ name: 'webhooks', bytes: mail.bytes });
 
@@ -198,14 +195,18 @@ export async function startRelay(
       mail.used(record);
     },
   };
-  const gateway = createGateway({ admission, registry, reaches, metrics, log, session });
+  const [controls, audit] = [createControls(), createAudit({ log, metrics })];
+  const sidebands = new Sidebands({ admission, peers, controls, audit, clock, log, workers });
+  pressure.ledger.add({ name: 'sidebands', bytes: () => sidebands.bufferedBytes });
+  const gateway = createGateway({ sidebands, admission, registry, reaches, metrics, log, session });
   const app = createApp({
     admission,
     metrics,
     log,
     health,
     calls: { session, reaches, registry, upstreams },
-    control: { peers, tokenSeconds: settings.auth.maxSeconds + leewaySeconds },
+    control: { peers, controls, tokenSeconds: settings.auth.maxSeconds + leewaySeconds },
+    audit,
     hsts: settings.tls ? settings.hsts : 'off',
     console: settings.console ? { files: await loadConsole(), desk } : null,
   });
@@ -247,6 +248,7 @@ export async function startRelay(
 
   async function stop(): Promise<void> {
     flushRepeated(log);
+    sidebands.close();
     follower?.close();
     pressure.close();
     readiness.close();

@@ -17,10 +17,17 @@ export interface Bearer {
   authenticate(token: unknown): Promise<void>;
 }
 
-/** Begins with whoever was admitted. */
+/** Throws for a token with which somebody cannot go on. */
+type Check = (now: Principal, next: Principal) => void;
+
+/**
+ * Begins with whoever was admitted.
+ * @param check what must be the same; left out: what makes a session what it is
+ */
 export function createBearer(
   admitted: Principal,
   { verifier, revocations }: Pick<Recognition, 'verifier' | 'revocations'>,
+  check: Check = checkSame,
 ): Bearer {
   let principal = admitted;
   return {
@@ -31,7 +38,7 @@ export function createBearer(
       const next = await verifier.verify(appTokenIn(token));
       // From here on nothing waits: a withdrawal that came meanwhile is in the list, and one that comes later finds the new token.
       checkStillGood(next, revocations);
-      checkSame(principal, next);
+      check(principal, next);
       principal = next;
     },
   };
@@ -48,13 +55,23 @@ function appTokenIn(token: unknown): string {
 
 /** A session stays what it was opened as: of this user, in this tenant, with this profile. */
 function checkSame(now: Principal, next: Principal): void {
-  if (userKey(now) !== userKey(next)) {
-    throw new RelayError(
-      'forbidden',
-      'The token is not of the user of this session: issuer, subject and tenant must be the same.',
-    );
-  }
+  checkSameUser(now, next);
   if (now.profile !== next.profile) {
     throw new RelayError('forbidden', 'The token names another profile than the one of this session.');
   }
+}
+
+/** Somebody who follows a session may do so as before. */
+export function checkSameRights(now: Principal, next: Principal): void {
+  checkSameUser(now, next);
+  if (now.scopes.every((scope) => next.scopes.includes(scope))) return;
+  throw new RelayError('forbidden', 'The token lacks a scope of the one before.');
+}
+
+function checkSameUser(now: Principal, next: Principal): void {
+  if (userKey(now) === userKey(next)) return;
+  throw new RelayError(
+    'forbidden',
+    'The token is not of the user who had the one before: issuer, subject and tenant must be the same.',
+  );
 }

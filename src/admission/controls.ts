@@ -10,6 +10,8 @@ export interface Controls {
   ask(principal: Principal, isBackend: boolean): void;
   /** What somebody asks has a body of so many bytes; throws `rate_limited` over the rate of bytes. */
   carry(principal: Principal, bytes: number): void;
+  /** The milliseconds until somebody may send so many bytes; 0 where they may now, and then they count. */
+  carries(principal: Principal, bytes: number): number;
 }
 
 const backends: Rate = { perSecond: 100, burst: 500 };
@@ -26,7 +28,9 @@ export function createControls(now?: () => number): Controls {
   const orRefuse = (waitMs: number, what: string) => {
     if (waitMs > 0) throw limitedError(`Too ${what} about live sessions; wait before you send others.`, waitMs);
   };
+  const carries = (principal: Principal, size: number) => bytes.add(userKey(principal), bodies, size);
   return {
+    carries,
     ask(principal, isBackend) {
       const tenant = tenantKey(principal);
       const waitMs =
@@ -36,7 +40,7 @@ export function createControls(now?: () => number): Controls {
       orRefuse(waitMs, 'many requests');
     },
     carry(principal, size) {
-      orRefuse(bytes.add(userKey(principal), bodies, size), 'large requests');
+      orRefuse(carries(principal, size), 'large requests');
     },
   };
 }

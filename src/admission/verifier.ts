@@ -31,8 +31,22 @@ export function createTokenVerifier({ auth, proxy }: Settings): Verifier {
 /** What the users of an issuer may have together, or null where nothing is said of it. */
 export function issuerLimitsOf(issuers: Settings['auth']['issuers'], iss: string, all: number): IssuerLimits | null {
   const issuer = issuers.find(({ names }) => names.has(iss));
-  if (!issuer || Object.values(issuer.limits).every((limit) => limit === undefined)) return null;
-  const { sessions, connects_per_second, tokens_per_day } = issuer.limits;
-  const most = sessions === 'half' ? Math.ceil(all / 2) : (sessions ?? all);
-  return { key: issuer.issuer, sessions: most, connects_per_second, tokens_per_day };
+  const { sessions, connects_per_second, tokens_per_day } = issuer?.limits ?? {};
+  const isFree = [sessions, connects_per_second, tokens_per_day].every((limit) => limit === undefined);
+  if (!issuer || isFree) return null;
+  return { key: issuer.issuer, sessions: partOf(sessions, all), connects_per_second, tokens_per_day };
+}
+
+/** Which issuer's a token is, and how many sidebands of all there may be its backends may have. */
+export function sidebandsOf(
+  issuers: Settings['auth']['issuers'],
+  iss: string,
+  all: number,
+): { readonly key: string; readonly most: number } {
+  const issuer = issuers.find(({ names }) => names.has(iss));
+  return { key: issuer?.issuer ?? iss, most: partOf(issuer?.limits.sidebands, all) };
+}
+
+function partOf(limit: number | 'half' | undefined, all: number): number {
+  return limit === 'half' ? Math.ceil(all / 2) : Math.min(limit ?? all, all);
 }

@@ -73,6 +73,14 @@ const instanceLimits = z.strictObject({
     .max(100_000)
     .default(1024)
     .describe('Calls of tools that run at the same time, over all sessions; others are refused.'),
+  sidebands: z
+    .number()
+    .int()
+    .min(0)
+    .max(100_000)
+    .default(1000)
+    .describe('Sidebands by which backends follow sessions at the same time.'),
+  sidebands_per_session: z.number().int().min(1).max(32).default(32).describe('Sidebands of one session.'),
   revocations: z.number().int().min(1).max(100_000).default(20_000).describe('Withdrawn users and tokens remembered.'),
 });
 

@@ -63,6 +63,14 @@ const issuer = z.strictObject({
         .min(1)
         .optional()
         .describe('Sessions of all its users at the same time. Left out: of several issuers half of limits.sessions.'),
+      sidebands: z
+        .number()
+        .int()
+        .min(1)
+        .optional()
+        .describe(
+          'Sidebands of all its backends at the same time. Left out: of several issuers half of limits.sidebands.',
+        ),
       connects_per_second: z
         .number()
         .positive()
@@ -104,9 +112,10 @@ export interface IssuerSettings {
   readonly profiles: { readonly map: ReadonlyMap<string, string> | null; readonly default: string };
   readonly scopes: ReadonlyMap<string, string>;
   readonly control: 'none' | 'tenant' | 'all';
-  /** Of all its users together. `sessions` may be a half of what the instance has. */
+  /** Of all its users together. The first two may be a half of what the instance has. */
   readonly limits: {
     readonly sessions?: number | 'half' | undefined;
+    readonly sidebands?: number | 'half' | undefined;
     readonly connects_per_second?: number | undefined;
     readonly tokens_per_day?: number | undefined;
   };
@@ -251,7 +260,7 @@ function fromEntry(entry: IssuerEntry, at: string, isOneOfSeveral: boolean, prob
     profiles: { map: map && new Map(Object.entries(map)), default: profiles.default },
     scopes: new Map(Object.entries(entry.scopes.map)),
     control: entry.control ?? controlOf(entry, isOneOfSeveral),
-    limits: { sessions: isOneOfSeveral ? 'half' : undefined, ...entry.limits },
+    limits: { ...(isOneOfSeveral && { sessions: 'half', sidebands: 'half' }), ...entry.limits },
   };
 }
 

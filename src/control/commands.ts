@@ -22,6 +22,22 @@ export const longestPage = 100;
 /** The most events that can be said at once. */
 export const longestList = 50;
 
+/** How somebody wants to follow a session. */
+const wishes = z.strictObject({
+  /** With sound. */
+  audio: z.boolean(),
+  /** With what the client sends. */
+  clientEvents: z.boolean(),
+  /** Whether it is of one tenant, and uses what is not the tenant's. */
+  isBound: z.boolean(),
+});
+
+/** What became of that: the address of the process that has the session, or that as many follow it as may. */
+const following = z.discriminatedUnion('outcome', [
+  z.strictObject({ outcome: z.literal('joined'), address }),
+  z.strictObject({ outcome: z.literal('full') }),
+]);
+
 const said = z.discriminatedUnion('outcome', [
   z.strictObject({
     outcome: z.literal('placed'),
@@ -136,10 +152,19 @@ const verbs = {
     unanswered,
     withinMs,
   }),
-  /** Joins a way to a session; says the address of the process that has it, or null where there is none. */
+  /** Joins a way to a session for a backend; null where there is none. */
   follow: row({
-    asks: z.strictObject({ verb: z.literal('follow'), id: sessionId, reach, way: z.string().max(200), from: address }),
-    answer: address.nullable(),
+    asks: z.strictObject({
+      verb: z.literal('follow'),
+      id: sessionId,
+      reach,
+      way: z.string().max(200),
+      from: address,
+      wishes,
+      by: user,
+      requestId: z.string().max(200),
+    }),
+    answer: following.nullable(),
     merge: (answers) => answers.find((one) => one !== null) ?? null,
     isFound: (one) => one !== null,
     unanswered,

@@ -6,8 +6,9 @@ import type { Registered } from '../session/registry.js';
 import { concerns, type Revocations } from '../store/revocations.js';
 import { type Answer, type Command, newestFirst, type Reach, type Verb } from './commands.js';
 import { describe, type Home } from './description.js';
+import type { Following } from './following.js';
 import type { Say } from './saying.js';
-import type { Stream, Streams } from './streams.js';
+import type { Streams } from './streams.js';
 
 /** What commands are carried out on. */
 export interface ControlServices {
@@ -23,8 +24,8 @@ export interface ControlServices {
   /** Says something in a session. */
   readonly say: Say;
   readonly streams: Streams;
-  /** Lets somebody follow a session over a way that has been joined. Left out: nobody may, as if there were no session. */
-  readonly follow?: (session: Registered, way: Stream) => void;
+  /** Who follows sessions. Left out: nobody may, as if there were no session. */
+  readonly following?: Following;
 }
 
 /** Carries out one command on the sessions of this process. */
@@ -32,7 +33,8 @@ export type Control = <C extends Command>(command: C) => Promise<Answer<C['verb'
 
 /** Makes what carries commands out. */
 export function createControl(services: ControlServices): Control {
-  const { registry, ghosts, revocations, home, streams, follow } = services;
+  const { registry, ghosts, revocations, home, streams, following } = services;
+  const described = (session: Registered) => describe(session, home, following?.count(session) ?? 0);
   const found = (id: string, reach: Reach): Registered | null => {
     const session = registry.find(id);
     return session?.isOpen && isWithin(reach, session) ? session : null;
@@ -56,18 +58,18 @@ export function createControl(services: ControlServices): Control {
         (session) => (before === null || session.id < before) && isWithin(reach, session) && isWanted(wanted, session),
       );
       const page = newestFirst(meant).slice(0, limit + 1);
-      return page.map((session) => describe(session, home));
+      return page.map(described);
     },
     inspect({ id, reach }) {
       const session = found(id, reach);
-      return session && describe(session, home);
+      return session && described(session);
     },
     locate: ({ id, reach }) => (found(id, reach) ? streams.address : null),
-    follow({ id, reach, way, from }) {
+    follow({ id, reach, way, from, ...follow }) {
       const session = found(id, reach);
-      if (!session || !follow) return null;
-      follow(session, streams.join(way, from));
-      return streams.address;
+      if (!session || !following) return null;
+      const isJoined = following.follow(session, follow, () => streams.join(way, from));
+      return isJoined ? { outcome: 'joined', address: streams.address } : { outcome: 'full' };
     },
     say({ id, reach, ...what }) {
       const session = found(id, reach);

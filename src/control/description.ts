@@ -43,7 +43,7 @@ export interface Home {
 }
 
 /** Describes a session of this process. */
-export function describe(session: Registered, { replica, hasSeveralIssuers }: Home): Description {
+export function describe(session: Registered, { replica, hasSeveralIssuers }: Home, sidebands: number): Description {
   const { issuer, subject, tenant } = session.admission.principal;
   const { azure, audioSecondsUp, audioSecondsDown, ...seen } = session.overview();
   return {
@@ -67,7 +67,7 @@ export function describe(session: Registered, { replica, hasSeveralIssuers }: Ho
     output_audio_seconds: audioSecondsDown,
     azure: { session_id: azure.sessionId, request_ids: [...azure.requestIds] },
     taken_over: false,
-    sidebands: 0,
+    sidebands,
     replica,
   };
 }

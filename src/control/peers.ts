@@ -14,7 +14,10 @@ export interface Peers {
 }
 
 /** What somebody wants to follow. */
-type Followed = Pick<Command<'follow'>, 'id' | 'reach'>;
+type Followed = Pick<Command<'follow'>, 'id' | 'reach' | 'wishes' | 'by' | 'requestId'>;
+
+/** The first word of who has asked: until it comes the other end does not know that the answer was heard. */
+const hello = new Uint8Array(0);
 
 /** Asks one process and resolves to its answer, as it was received. */
 export type Ask = (command: Command, withinMs: number) => Promise<unknown>;
@@ -48,9 +51,13 @@ export function createPeers(control: Control, streams: Streams, others: AskOther
     async stream(followed) {
       const { name, stream, to } = streams.open();
       try {
-        const address = await ask({ verb: 'follow', ...followed, way: name, from: streams.address });
-        if (address !== null) {
-          to(address);
+        const answer = await ask({ verb: 'follow', ...followed, way: name, from: streams.address });
+        if (answer?.outcome === 'full') {
+          throw new RelayError('rate_limited', 'Too many sidebands follow this session.', { retryAfterMs: 1000 });
+        }
+        if (answer !== null) {
+          to(answer.address);
+          stream.send(hello);
           return stream;
         }
       } catch (error) {

@@ -1,6 +1,6 @@
 /** What backends say in the sessions of this process: judged, placed once however often it is sent, and at a bounded pace. */
 
-import { Buckets } from '../admission/buckets.js';
+import type { Buckets } from '../admission/buckets.js';
 import { type User, userKey } from '../auth/principal.js';
 import { isFault, judgeBackend, type Where } from '../policy/backend.js';
 import type { Fault } from '../policy/faults.js';
@@ -40,14 +40,14 @@ interface Remembered {
 
 const keptMs = 10 * 60_000;
 const mostKept = 1000;
-const events = { perSecond: 100, burst: 1000 };
+/** How fast all backends together may send events to one session. */
+export const eventRate = { perSecond: 100, burst: 1000 };
 /** More than this on its way to upstream is not added to. */
 const mostWaitingBytes = 4 * 1024 * 1024;
 
 /** Makes what says things in the sessions of one process. */
-export function createSaying(log: Log, now = () => performance.now()): Say {
+export function createSaying(log: Log, rates: Buckets, now = () => performance.now()): Say {
   const placed = new WeakMap<Registered, Map<string, Remembered>>();
-  const rates = new Buckets(now);
 
   return (session, { by, isBound, events: list, isSingle, key, digest }) => {
     const known = placed.get(session) ?? new Map<string, Remembered>();
@@ -62,8 +62,8 @@ export function createSaying(log: Log, now = () => performance.now()): Say {
       const { code, message, param } = judged;
       return { outcome: 'refused', code, message, param };
     }
-    if (session.buffered.up > mostWaitingBytes) return { outcome: 'backed_up' };
-    const waitMs = rates.add(session.id, events, list.length);
+    if (isBackedUp(session)) return { outcome: 'backed_up' };
+    const waitMs = rates.add(session.id, eventRate, list.length);
     if (waitMs > 0) return { outcome: 'too_often', waitMs };
     const said = session.backend.say(judged, {
       isJudged: true,
@@ -86,7 +86,7 @@ export function createSaying(log: Log, now = () => performance.now()): Say {
 }
 
 /** Where something is said, and by whom. */
-function whereOf({ callId, admission, backend }: Registered, isBound: boolean): Where {
+export function whereOf({ callId, admission, backend }: Registered, isBound: boolean): Where {
   return {
     isCall: callId !== undefined,
     isExposed: admission.profile.webrtc.injected === 'exposed',
@@ -100,4 +100,9 @@ function whereOf({ callId, admission, backend }: Registered, isBound: boolean): 
 /** A name of upstream's that is fit for the log. */
 function codeOf({ code }: JsonObject): string {
   return typeof code === 'string' && /^[a-z_]{1,64}$/.test(code) ? code : 'other';
+}
+
+/** Whether so much is on its way to upstream that nothing is added to it. */
+export function isBackedUp({ buffered }: Registered): boolean {
+  return buffered.up > mostWaitingBytes;
 }

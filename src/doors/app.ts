@@ -9,7 +9,6 @@ import express, {
 } from 'express';
 import helmet from 'helmet';
 import type { AdmissionServices } from '../admission/candidate.js';
-import { createControls } from '../admission/controls.js';
 import { checkOrigin } from '../admission/origin.js';
 import { whoOf } from '../admission/recognise.js';
 import { httpRefusal, notServed, RelayError } from '../errors.js';
@@ -17,7 +16,7 @@ import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { logRepeated } from '../telemetry/repeats.js';
 import { orderedUuid } from '../uuid.js';
-import { type Audit, createAudit } from './audit.js';
+import type { Audit } from './audit.js';
 import { bodyError, isBodyError, jsonBody } from './body.js';
 import { type CallServices, callPaths, callRoutes } from './calls.js';
 import { type ConsoleFiles, consoleRoutes, type DemoDesk } from './console.js';
@@ -51,7 +50,8 @@ export interface AppServices {
   /** Left out: no WebRTC, as without `control`. */
   readonly calls?: Pick<CallServices, 'session' | 'reaches' | 'registry'> & Pick<KeyServices, 'upstreams'>;
   /** Left out: nobody has a say in sessions that run. */
-  readonly control?: Pick<RevocationServices, 'peers' | 'tokenSeconds'>;
+  readonly control?: Pick<RevocationServices, 'peers' | 'tokenSeconds' | 'controls'>;
+  readonly audit: Audit;
 }
 
 /** What the health routes report; the reason on the operations listener only. */
@@ -96,7 +96,7 @@ export function createApp(services: AppServices): Express {
   app.use(readdress);
   healthRoutes(app, services.health, false);
   if (services.console) consoleRoutes(app, services.console.files, services.console.desk);
-  const { admission, calls, control } = services;
+  const { admission, calls, control, audit } = services;
   // Origin and credential come before the body, so that nobody's costs anything.
   const minting = [identify(admission, 'mint'), jsonBody(bodyBytes)];
   const keys = calls && { ...services, ...calls };
@@ -105,10 +105,9 @@ export function createApp(services: AppServices): Express {
     app.use(previewKeyPath, cors(services));
     app.post(previewKeyPath, minting, mintEphemeralKey(keys, 'preview'));
   }
-  const audit = createAudit(services);
   app.use(controlPath, threshold(admission));
   if (control) {
-    const doors = { ...services, ...control, audit, controls: createControls() };
+    const doors = { ...services, ...control };
     app.post(revocationPath, withdraw(doors));
     sessionRoutes(app, doors);
   }

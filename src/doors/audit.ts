@@ -10,7 +10,7 @@ import type { Metrics } from '../telemetry/metrics.js';
 import { isBackend } from './rights.js';
 
 /** One request of somebody who is known. */
-interface Entry {
+export interface Entry {
   readonly verb: ControlVerb;
   readonly by: Principal;
   /** The session that it names, as it was written. */
@@ -21,6 +21,8 @@ interface Entry {
 
 /** Keeps account of the requests that were begun. */
 export interface Audit {
+  /** What became of a request that is not answered by a response of HTTP; `code` is null where all went well. */
+  note(entry: Entry, requestId: string, outcome: ControlOutcome, code: string | null): void;
   done(response: Response): void;
   /** It was answered with a refusal that is no end of a session. */
   refused(response: Response, outcome: 'refused' | 'conflict', code: string): void;
@@ -53,9 +55,8 @@ const mostUsers = 10_000;
 export function createAudit({ log, metrics }: { log: Log; metrics: Metrics }, now = () => performance.now()): Audit {
   const intruders = new Map<string, { readonly since: number; count: number }>();
 
-  function note({ locals }: Response, outcome: ControlOutcome, code: string | null): void {
-    const { verb, by, session, events } = locals.entry as Entry;
-    const { requestId } = locals as { requestId: string };
+  function note(entry: Entry, requestId: string, outcome: ControlOutcome, code: string | null): void {
+    const { verb, by, session, events } = entry;
     metrics.controlled(verb, outcome);
     const who = { by: by.subject, ...(by.tenant !== null && { byTenant: by.tenant }) };
     const what = { verb, outcome, ...who, requestId, ...(code !== null && { code }) };
@@ -77,19 +78,25 @@ export function createAudit({ log, metrics }: { log: Log; metrics: Metrics }, no
     log.warn({ ...what, ...(known && { repeated: known.count }) }, 'control.refused');
   }
 
+  function answered({ locals }: Response, outcome: ControlOutcome, code: string | null): void {
+    note(locals.entry as Entry, String(locals.requestId), outcome, code);
+  }
+
   return {
-    done: (response) => note(response, 'done', null),
-    refused: note,
+    note,
+    done: (response) => answered(response, 'done', null),
+    refused: answered,
     failed(response, { id, cause }) {
       if (!response.locals.entry) return false;
-      note(response, outcomeOf(id), id);
+      answered(response, outcomeOf(id), id);
       if (id === 'internal') log.error({ requestId: response.locals.requestId, error: cause }, 'control.failed');
       return true;
     },
   };
 }
 
-function outcomeOf(id: ExitId): ControlOutcome {
+/** What a refusal is on account. */
+export function outcomeOf(id: ExitId): ControlOutcome {
   const { http } = exits[id];
   if (http === 404) return 'not_found';
   return http !== null && http >= 500 ? 'failed' : 'refused';

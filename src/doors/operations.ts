@@ -64,6 +64,8 @@ export const named = {
   About: z.strictObject({ name: z.string(), message: z.string(), paths: z.array(z.string()) }),
 } as const satisfies Readonly<Record<string, z.ZodType>>;
 
+const onOff = z.enum(['on', 'off']);
+
 const backends: readonly Operation[] = [
   {
     method: 'get',
@@ -98,6 +100,18 @@ const backends: readonly Operation[] = [
     body: { schema: saying, isRequired: true },
     success: { status: 202, meaning: 'They are placed in the order of the session.', content: { schema: placing } },
     refusals: [400, 404, 409, 413, 429, 503],
+  },
+  {
+    method: 'get',
+    path: `${sessionsPath}/{id}/sideband`,
+    summary: 'Follow a live session on a WebSocket, and speak in it',
+    for: 'relay.sessions.read',
+    query: z.object({
+      audio: onOff.optional().describe('Whether sound is shown.'),
+      client_events: onOff.optional().describe('Whether what the client sends is shown.'),
+    }),
+    success: { status: 101, meaning: 'A WebSocket of Realtime events.' },
+    refusals: [400, 404, 426, 429, 503],
   },
   {
     method: 'post',

@@ -81,6 +81,10 @@ export function sessionRoutes(app: Express, services: ControlServices): void {
     )
     .all(only('GET, HEAD, DELETE'));
   app.route(`${sessionsPath}/:id/events`).post(sayEvents(services)).all(only('POST'));
+  app.route(`${sessionsPath}/:id/sideband`).all((_request, response) => {
+    const { status, headers, body } = notServed(426, 'A sideband is a WebSocket.');
+    response.status(status).set(headers).json(body);
+  });
 }
 
 async function list(peers: Peers, principal: Principal, url: URL): Promise<z.output<typeof sessionList>> {

@@ -26,6 +26,7 @@ import { mostPendingPongs } from '../upstream/dial.js';
 import { orderedUuid } from '../uuid.js';
 import { dialectOf, isDoor, noSuchPath, targetOf } from './paths.js';
 import { answerPlainly } from './plain.js';
+import { followedBy, type Sidebands, sidebandBytes, type Visit } from './sidebands.js';
 
 /** One upgrade request, as the HTTP server hands it over, and the id it is known by from here on. */
 interface Upgrade {
@@ -43,6 +44,7 @@ export interface GatewayServices {
   readonly session: Omit<SessionServices, 'ended'>;
   readonly reaches: Pick<Reaches, 'bySocket'>;
   readonly registry: SessionRegistry;
+  readonly sidebands: Sidebands;
   readonly metrics: Metrics;
   readonly log: Log;
 }
@@ -145,9 +147,9 @@ export function createGateway(services: GatewayServices) {
     logRepeated(log, id === 'internal' ? 'error' : 'warn', line, 'session.refused');
   }
 
-  function refuse(error: RelayError, browser: boolean, asked: Upgrade): void {
+  function refuse(error: RelayError, browser: boolean, asked: Upgrade, isNoted = false): void {
     surely(
-      () => note(error, asked),
+      () => (isNoted ? undefined : note(error, asked)),
       () => {
         // A page cannot read the status of a failed handshake, so it learns the reason on an open socket.
         const ws = browser ? upgrade(asked, refusedBytes) : null;
@@ -165,11 +167,19 @@ export function createGateway(services: GatewayServices) {
       refuse(new RelayError('idle_timeout', 'The handshake took too long; try again.'), false, asked);
     }, services.admission.settings().limits.handshake_seconds * 1000);
     let browser = false;
+    let visit: Visit | null = null;
     try {
       const { admission } = services;
       const url = targetOf(message);
       checkHandshake(message);
       browser = checkOrigin(message, originsOfAll(admission.origins, admission.settings().profiles)) !== null;
+      const followed = url && followedBy(url, isDoor(url.pathname));
+      if (url && followed) {
+        visit = { message, url, socket, requestId: asked.requestId };
+        asked.request = visit;
+        await services.sidebands.attach(visit, followed, () => upgrade(asked, sidebandBytes));
+        return;
+      }
       if (!url || !isDoor(url.pathname)) {
         throw new RelayError('not_found', noSuchPath);
       }
@@ -187,7 +197,7 @@ export function createGateway(services: GatewayServices) {
       };
       open(await admit(request, wishes, admission), url, asked);
     } catch (error) {
-      if (socket.writable) refuse(RelayError.from(error), browser, asked);
+      if (socket.writable) refuse(RelayError.from(error), browser, asked, visit?.isOnAccount);
     } finally {
       clearTimeout(slow);
     }

@@ -8,7 +8,7 @@ import type { ClientSocket } from './client-socket.js';
 import type { Leg } from './leg.js';
 import type { Heartbeats } from './liveness.js';
 import { asPreviewClient } from './preview.js';
-import { clientReader, eventBytesOf } from './readers.js';
+import { clientReader, eventBytesOf, trustedTree } from './readers.js';
 import { WebSocketLeg } from './websocket.js';
 
 /** Who a client is, as far as its leg needs to know. */
@@ -26,6 +26,9 @@ interface ClientLimits {
   readonly ping_seconds: number;
   readonly silence_seconds: number;
 }
+
+/** Together with what may be on the way to it, one MiB: over it events are left out. */
+const sidebandBufferBytes = 768 * 1024;
 
 /** Makes the leg of a client that was let in. */
 export function clientLeg(
@@ -49,6 +52,17 @@ export function clientLeg(
 function heartbeatOf({ ping_seconds, silence_seconds }: ClientLimits): Heartbeats {
   const beat = { pingMs: ping_seconds * 1000, pongMs: 0, silenceMs: silence_seconds * 1000 };
   return { idle: beat, due: beat };
+}
+
+/** Makes the leg of a backend that follows a session; it may send messages of so many bytes. */
+export function sidebandLeg(socket: ClientSocket, stream: Duplex, limits: ClientLimits, bytes: number): Leg {
+  return new WebSocketLeg(socket, stream, {
+    read: createReader({ direction: 'up', dialect: 'ga', slowBytes: bytes, eventBytes: bytes, tree: trustedTree }),
+    bufferBytes: sidebandBufferBytes,
+    masked: false,
+    messageBytes: bytes,
+    heartbeat: heartbeatOf(limits),
+  });
 }
 
 /** Makes the leg of a client that is only told why it was not let in, and may send no more than so many bytes before it reads that. */

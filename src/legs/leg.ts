@@ -17,6 +17,8 @@ export interface Farewell {
   readonly id: ExitId;
   /** The last thing it hears; null where there is nothing to say. */
   readonly event: RealtimeEvent | null;
+  /** What the close frame of a client says; left out: the exit. */
+  readonly reason?: string;
 }
 
 /** What a leg tells its session. Nothing of the first three is told while the leg is held. */

@@ -14,7 +14,7 @@ const endUserSlowBytes = 256 * 1024;
 /** Above the largest legal event: an item that upstream hands back with 15 MiB of audio, which is 20 MiB of base64. */
 const upstreamBytes = 24 * 1024 * 1024;
 /** A backend may send whole tool schemas. */
-const trustedTree = { depth: 32, keys: 20_000, elements: 100_000 };
+export const trustedTree = { depth: 32, keys: 20_000, elements: 100_000 };
 
 /** The largest event a profile's clients may send, in bytes. */
 export function eventBytesOf(profile: Profile): number {

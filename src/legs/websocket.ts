@@ -276,13 +276,13 @@ export class WebSocketLeg implements Leg {
   }
 
   /** Reads on only to see the peer's own close frame; `ws` cuts the socket after its close time-out. */
-  close({ id, event }: Farewell): void {
+  close({ id, event, reason: said = id }: Farewell): void {
     if (event !== null) this.send(event);
     this.#inbox.clear();
     this.#on = null;
     this.#sending.end();
     // A client is told why; upstream is not concerned.
-    const reason = this.#options.masked ? '' : id;
+    const reason = this.#options.masked ? '' : said;
     if (this.#violation) this.#violation.reason = reason;
     else this.#ws.close(exits[id].close, reason);
     this.#ws.resume();

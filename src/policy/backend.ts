@@ -43,6 +43,7 @@ export interface Where {
 
 const judges: ReadonlyMap<Json | undefined, Judge> = new Map<string, Judge>([
   ['conversation.item.create', judgeItem],
+  ['conversation.item.retrieve', (event, at) => named(event, 'item_id', at)],
   ['conversation.item.delete', (event, at) => named(event, 'item_id', at)],
   [
     'conversation.item.truncate',

@@ -5,7 +5,7 @@
 
 import type { Admission } from '../admission/admission.js';
 import type { Clock } from '../clock.js';
-import type { JsonObject, RealtimeEvent, Step } from '../protocol/event.js';
+import { isObject, type JsonObject, type RealtimeEvent, type Step } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Runner } from '../tools/runner.js';
@@ -32,7 +32,7 @@ interface AttachmentPorts {
   readonly flow: Flow;
   /** What the server answers for of what the model calls. */
   readonly tools: Pick<Runner, 'isServed' | 'awaits' | 'isWorking'> | null;
-  readonly front: Pick<Front, 'named'>;
+  readonly front: Pick<Front, 'named' | 'imposed'>;
   readonly account: Pick<Account, 'charge'>;
   readonly chronicle: Pick<Chronicle, 'untranscribed'>;
   readonly taps: Pick<Taps, 'step'>;
@@ -41,6 +41,8 @@ interface AttachmentPorts {
   /** Upstream runs what was imposed. */
   ready(session: JsonObject): void;
 }
+
+const bulky: ReadonlySet<string> = new Set(['instructions', 'tools', 'prompt']);
 
 export class Attachment {
   readonly reached: Reached;
@@ -55,6 +57,8 @@ export class Attachment {
   #isConfigured = false;
   #settlement: Settlement | null = null;
   #silentSince = 0;
+  /** What upstream has said of the session it runs; null before. */
+  #effective: JsonObject | null = null;
   /** Upstream's own id of the session. */
   azureId: unknown = null;
   /** Whether pings were answered at the last look. */
@@ -118,9 +122,26 @@ export class Attachment {
     // On a leg that is shared, upstream may object however late.
     if (this.reached.shared === null) this.#configuration = null;
     this.azureId = session.id;
+    this.#keep(session);
     this.meter.configured(session);
     this.asks.configured(session);
     this.#ports.ready(session);
+  }
+
+  /** What upstream echoes is as imposed, and much: it is not kept a second time, unless somebody else may have set it. */
+  #keep(session: JsonObject): void {
+    if (this.reached.shared !== null) {
+      this.#effective = session;
+      return;
+    }
+    const own = this.#ports.front.imposed.session;
+    const isKept = (field: string) => !bulky.has(field) || (own[field] ?? null) === null;
+    this.#effective = Object.fromEntries(Object.entries(session).filter(([field]) => isKept(field)));
+  }
+
+  /** The session as upstream runs it; null before it does. */
+  get session(): JsonObject | null {
+    return this.#effective && { ...this.#ports.front.imposed.whole(), ...this.#effective };
   }
 
   /** What of the client's was kept goes on its way. */
@@ -133,6 +154,8 @@ export class Attachment {
   /** Counts and follows what comes from upstream. */
   readonly see: Step = (event) => {
     if (event.body) {
+      const { session } = event.body;
+      if (event.type === family.down.configured && isObject(session)) this.#keep(session);
       this.asks.down(event);
       if (this.onPassed) queueMicrotask(this.onPassed);
     }

@@ -17,7 +17,7 @@ import { isAside } from './unanswered.js';
 type Failed = (eventId: string, error: JsonObject) => void;
 
 /** Somebody who says something, once or again and again; what was said before counts for what follows. */
-interface Sender {
+export interface Sender {
   /** Whether it is refused an answer while one runs; if not, upstream says so. */
   readonly isJudged: boolean;
   readonly failed: Failed;
@@ -34,12 +34,22 @@ type PlacedEvents = { readonly ids: readonly string[] } | 'busy';
 export interface Backend {
   /** Says something; null while there is nobody to say it to. */
   say(judged: Judged, sender: Sender): PlacedEvents | null;
+  /** The session as upstream runs it; null while it does not. */
+  session(): JsonObject | null;
+  /** Who sent the event that upstream objects to by this id, if that is what has just come. */
+  whose(eventId: unknown): Known | null;
   /** Whether a call of the model's is for a backend to answer, and open. */
   owns(callId: string): boolean;
   /** Whether an item of the conversation is known to have this id. */
   has(itemId: string): boolean;
   /** What the upstream of the session cannot be told of an event; null where there is nothing. */
   unsaid(event: JsonObject): Refusal | null;
+}
+
+/** An event that was sent: its id as its sender knows it. */
+interface Known {
+  readonly id: string;
+  readonly sender: Sender;
 }
 
 /** What backends need of their session. */
@@ -61,7 +71,8 @@ const cancelMs = 5000;
 /** Makes the part of backends in a session. */
 export function createBackend({ taps, clock, front, tools, chronicle, attachment }: BackendPorts): Backend {
   /** By the id that an event has upstream. */
-  const sent = new Bounded<{ readonly id: string; readonly failed: Failed }>(mostKept);
+  const sent = new Bounded<Known>(mostKept);
+  let objected: { readonly eventId: unknown; readonly known: Known } | null = null;
   let isListening = false;
   /** The leg to upstream once that runs what was imposed. */
   const open = () => (chronicle.isReady ? attachment() : null);
@@ -73,29 +84,30 @@ export function createBackend({ taps, clock, front, tools, chronicle, attachment
     const known = typeof eventId === 'string' ? sent.get(eventId) : undefined;
     if (!known) return;
     sent.delete(eventId as string);
-    known.failed(known.id, error);
+    objected = { eventId, known };
+    known.sender.failed(known.id, error);
   }
 
-  function note({ event_id: eventId, item }: JsonObject, id: string, failed: Failed): void {
+  function note({ event_id: eventId, item }: JsonObject, id: string, sender: Sender): void {
     const { id: itemId } = objectOf(item);
     if (typeof itemId === 'string') chronicle.injected(itemId);
-    if (typeof eventId === 'string') sent.set(eventId, { id, failed });
+    if (typeof eventId === 'string') sent.set(eventId, { id, sender });
   }
 
   function ask(attachment: Attachment, event: JsonObject, id: string, sender: Sender): void {
     const { asks } = attachment;
-    const { hasCancelled = false, answered = null, isJudged, failed } = sender;
+    const { hasCancelled = false, answered = null, isJudged } = sender;
     sender.hasCancelled = false;
     sender.answered = null;
     // The relay asks already.
     if (answered === 'by itself') return;
     const waits = isJudged || hasCancelled || answered !== null || !asks.isBusy;
-    if (waits) want(attachment, event, id, failed);
-    else note(attachment.say(event), id, failed);
+    if (waits) want(attachment, event, id, sender);
+    else note(attachment.say(event), id, sender);
   }
 
   /** Asks for an answer, at once or when the one that was cancelled is over. */
-  function want({ asks }: Attachment, { response }: JsonObject, id: string, failed: Failed): void {
+  function want({ asks }: Attachment, { response }: JsonObject, id: string, sender: Sender): void {
     let isOver = false;
     let wasAsked = false;
     let stopWaiting: Cancel | null = null;
@@ -104,13 +116,17 @@ export function createBackend({ taps, clock, front, tools, chronicle, attachment
       ...(response !== undefined && response !== null && { response: objectOf(response) }),
       asked(body) {
         wasAsked = true;
-        note(body, id, failed);
+        note(body, id, sender);
       },
       ended(how) {
         isOver = true;
         stopWaiting?.();
         if (wasAsked || (how !== 'refused' && how !== 'dropped')) return;
-        failed(id, { type: 'server_error', code: 'not_answered', message: 'No answer could be asked for in time.' });
+        sender.failed(id, {
+          type: 'server_error',
+          code: 'not_answered',
+          message: 'No answer could be asked for in time.',
+        });
       },
     });
     if (!isOver) stopWaiting = clock.at(cancelMs, drop);
@@ -127,7 +143,7 @@ export function createBackend({ taps, clock, front, tools, chronicle, attachment
     else if (isAsk(event)) ask(attachment, event, id, sender);
     else {
       if (event.type === family.up.cancel) sender.hasCancelled = true;
-      note(attachment.say(prepared(event)), id, sender.failed);
+      note(attachment.say(prepared(event)), id, sender);
     }
   }
 
@@ -138,6 +154,8 @@ export function createBackend({ taps, clock, front, tools, chronicle, attachment
   }
 
   return {
+    session: () => open()?.session ?? null,
+    whose: (eventId) => (objected !== null && objected.eventId === eventId ? objected.known : null),
     owns: (callId) => tools.isBackends(callId),
     has: (itemId) => front.has(itemId),
     unsaid: (event) => open()?.reached.leg.unsaid?.(event) ?? null,

@@ -14,7 +14,7 @@ import { createHeldWatch } from './held.js';
 import { announced, type Deadline, deadlineOf, type Facts, noDeadline, overdue } from './overdue.js';
 import { type Overview, overviewOf, stateOf } from './overview.js';
 import type { Pipe } from './pipe.js';
-import { createRenewal } from './renewal.js';
+import { authenticateType, createRenewal } from './renewal.js';
 import type { Account } from './spending.js';
 
 /** What a lookout needs of its session. */
@@ -50,7 +50,8 @@ export class Lookout {
     this.#lastActiveAt = chronicle.started.now;
     const refuse = (refusal: Refusal) => front.refuse(refusal, true);
     const renewed = () => this.#renewed(moment());
-    this.renewal = admission.relayEvents ? createRenewal({ admission, metrics, refuse, renewed }) : null;
+    const decided = (decision: 'answer' | 'refuse') => metrics.traffic.up.event(authenticateType, decision);
+    this.renewal = admission.relayEvents ? createRenewal({ bearer: admission, decided, refuse, renewed }) : null;
     // The client may want to know, and so may the operator.
     this.#watchHeld = createHeldWatch((why, seconds) => {
       front.notify('relay.held', { why, seconds });

@@ -8,7 +8,9 @@ import type { ExitId } from '../errors.js';
 import type { Initiator } from '../telemetry/labels.js';
 import { inTime } from '../wait.js';
 import type { Backend } from './backend.js';
+import type { Buffered } from './buffered.js';
 import type { Overview } from './overview.js';
+import type { Taps } from './taps.js';
 
 /** A session, whichever way its client is connected. */
 export interface Registered {
@@ -18,7 +20,7 @@ export interface Registered {
   readonly admission: Pick<Admission, 'renew' | 'principal' | 'profile'>;
   readonly isOpen: boolean;
   /** Bytes waiting to be written, by the direction they travel. */
-  readonly buffered: { readonly up: number; readonly down: number };
+  readonly buffered: Buffered;
   /** Milliseconds that its events have taken of the process. */
   readonly workMs?: number;
   /** Called about once a second. */
@@ -28,6 +30,8 @@ export interface Registered {
   /** What can be told of it. */
   overview(): Overview;
   readonly backend: Backend;
+  /** Who sees what passes. */
+  readonly taps: Pick<Taps, 'add'>;
   /** Asks the client for a sign of life. */
   ask(): void;
   /** Ends the session as soon as no answer is running. */

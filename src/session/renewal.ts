@@ -1,32 +1,33 @@
 /** Renewal in band: the client of a session sends another token, so that the session outlives the one it came with. */
 
-import type { Admission } from '../admission/admission.js';
+import type { Bearer } from '../admission/bearer.js';
 import { RelayError } from '../errors.js';
 import { clientEventId } from '../policy/end-user.js';
 import { objectOf, type Refusal, type Step } from '../protocol/event.js';
-import type { Metrics } from '../telemetry/metrics.js';
 
 /** What a renewal needs of its session. */
 interface RenewalPorts {
-  readonly admission: Pick<Admission, 'authenticate'>;
-  readonly metrics: Pick<Metrics, 'traffic'>;
+  readonly bearer: Pick<Bearer, 'authenticate'>;
+  /** Told of each token, whether it was taken. */
+  decided(decision: 'answer' | 'refuse'): void;
   refuse(refusal: Refusal): void;
   /** The session is the new token's. */
   renewed(): void;
 }
 
-const type = 'relay.authenticate';
+/** The event that brings a token. */
+export const authenticateType = 'relay.authenticate';
 /** Each attempt may cost a look at a signature. */
 const everyMs = 1000;
 
 /** The step that takes tokens out of what the client sends, before anybody else can see them. */
-export function createRenewal({ admission, metrics, refuse, renewed }: RenewalPorts): Step {
+export function createRenewal({ bearer, decided, refuse, renewed }: RenewalPorts): Step {
   let triedAt = Number.NEGATIVE_INFINITY;
   let isTrying = false;
 
   async function attempt(token: unknown, eventId: string | null): Promise<void> {
     const fail = (message: string) => {
-      metrics.traffic.up.event(type, 'refuse');
+      decided('refuse');
       refuse({ code: 'renewal_refused', message, param: null, eventId });
     };
     const now = performance.now();
@@ -37,8 +38,8 @@ export function createRenewal({ admission, metrics, refuse, renewed }: RenewalPo
     triedAt = now;
     isTrying = true;
     try {
-      await admission.authenticate(token);
-      metrics.traffic.up.event(type, 'answer');
+      await bearer.authenticate(token);
+      decided('answer');
       renewed();
     } catch (error) {
       fail(RelayError.from(error).message);
@@ -48,7 +49,7 @@ export function createRenewal({ admission, metrics, refuse, renewed }: RenewalPo
   }
 
   return (event) => {
-    if (event.type !== type) return event;
+    if (event.type !== authenticateType) return event;
     const { token, event_id } = objectOf(event.body);
     void attempt(token, clientEventId(event_id));
     return null;

@@ -12,6 +12,7 @@ import type { Initiator } from '../telemetry/labels.js';
 import type { Attachment } from './attachment.js';
 import { type Backend, createBackend } from './backend.js';
 import { Books } from './books.js';
+import { type Buffered, bufferedOf } from './buffered.js';
 import { Chronicle, type ChronicleServices, type Ending } from './chronicle.js';
 import { createDrain, type Drain } from './drain.js';
 import { createFront, createFrontBeside, type Front } from './front.js';
@@ -148,13 +149,8 @@ export class Session {
   }
 
   /** Bytes waiting to be passed on or written, by the direction they travel. */
-  get buffered(): { up: number; down: number } {
-    const client = this.#client;
-    const upstream = this.#attachment?.reached.leg;
-    return {
-      up: (upstream?.bufferedBytes ?? 0) + (client ? client.begunBytes + client.waitingBytes : 0) + this.#up.waiting,
-      down: (client?.bufferedBytes ?? 0) + (upstream ? upstream.begunBytes + upstream.waitingBytes : 0),
-    };
+  get buffered(): Buffered {
+    return bufferedOf(this.#client, this.#attachment?.reached.leg ?? null, this.#up.waiting);
   }
 
   get workMs(): number {
@@ -183,6 +179,7 @@ export class Session {
     this.#services.opened();
     this.#chronicle.opened(at.now);
     this.#front.opened(session, this.#lookout.opened(at, session.expires_at));
+    this.taps.opened();
     this.#account.start(at.now);
     this.#client?.release('opening');
   }
@@ -215,6 +212,7 @@ export class Session {
     }
     this.#state = 'draining';
     this.#front.notify('relay.draining', {});
+    this.taps.draining();
     const { turns, reached } = attachment;
     const drain = createDrain({
       clock: this.#services.clock,
@@ -256,6 +254,7 @@ export class Session {
       () => this.#tools?.close(),
       () => this.#chronicle.passed(),
       () => this.#chronicle.ended({ ...ending, id, initiator, up, down, refusals, wasConfiguring }, now),
+      () => this.taps.ended(id),
       // The end of the last answer is asked for before what it is part of is ended.
       () => this.#settle(initiator, now),
       () => this.#attachment?.reached.leave(),

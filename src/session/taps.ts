@@ -1,5 +1,6 @@
 /** Listeners that see what passes in a session and can neither change it nor hold it up. */
 
+import type { ExitId } from '../errors.js';
 import type { RealtimeEvent, Step } from '../protocol/event.js';
 import { warnOf } from './surely.js';
 
@@ -9,13 +10,23 @@ import { warnOf } from './surely.js';
  * it is about the conversation, unredacted. `after`: what of that the client is shown. `told`: what the relay has to say itself
  * to those beside.
  */
-export type Tap = { readonly [P in Place]?: (event: RealtimeEvent) => void };
+export type Tap = { readonly [P in Place]?: (event: RealtimeEvent) => void } & {
+  /** Upstream runs the session, and the client is told. */
+  opened?(): void;
+  /** The session will end as soon as what has begun is over. */
+  draining?(): void;
+  /** It has ended. */
+  ended?(id: ExitId): void;
+};
 type Place = 'sent' | 'passed' | 'came' | 'before' | 'after' | 'told';
 
 /** The taps of one session. */
 export interface Taps {
   /** The step that shows what passes at a place. */
   step(place: Place): Step;
+  opened(): void;
+  draining(): void;
+  ended(id: ExitId): void;
   /** Adds one; what is returned takes it away. Null when there are too many. */
   add(tap: Tap): (() => void) | null;
 }
@@ -42,6 +53,29 @@ class SessionTaps implements Taps {
     for (const tap of this.#taps) {
       try {
         tap[place]?.(event);
+      } catch (error) {
+        this.#remove(tap);
+        warnOf(error);
+      }
+    }
+  }
+
+  opened(): void {
+    this.#tell((tap) => tap.opened?.());
+  }
+
+  draining(): void {
+    this.#tell((tap) => tap.draining?.());
+  }
+
+  ended(id: ExitId): void {
+    this.#tell((tap) => tap.ended?.(id));
+  }
+
+  #tell(tell: (tap: Tap) => void): void {
+    for (const tap of this.#taps) {
+      try {
+        tell(tap);
       } catch (error) {
         this.#remove(tap);
         warnOf(error);

@@ -13,6 +13,8 @@ export interface Live {
   /** Whether `/readyz` would say so; asks nobody. */
   isReady(): boolean;
   bufferedBytes(direction: Direction): number;
+  /** Backends that follow a session. */
+  sidebands(): number;
   /** Withdrawn users and tokens that are remembered. */
   revocations(): number;
   /** Seconds until the upstream token runs out, by upstream; absent where an API key is used. */
@@ -52,6 +54,14 @@ export function publishLive(registers: Registry[]) {
     registers,
     collect() {
       this.set(live?.sessionsLimit() ?? 0);
+    },
+  });
+  new Gauge({
+    name: 'relay_sidebands_active',
+    help: 'Backends that follow a session now',
+    registers,
+    collect() {
+      this.set(live?.sidebands() ?? 0);
     },
   });
   new Gauge({

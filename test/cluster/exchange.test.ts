@@ -122,6 +122,7 @@ describe('the metrics of all workers', () => {
       sessionsLimit: () => 0,
       sessions: () => 2,
       bufferedBytes: () => 0,
+      sidebands: () => 0,
       revocations: () => 0,
       tokenSeconds: () => new Map(),
     });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { signToken } from '../../src/auth/token.js';
-import { connect } from '../support/client.js';
+import { connect, type TestClient } from '../support/client.js';
 import { type Running, relayEnv, serve } from '../support/process.js';
 import { jwt, startTestEmulator } from '../support/relay.js';
 
@@ -90,5 +90,34 @@ describe('the live sessions of a relay of two workers', { timeout: 30_000 }, () 
     const { status, body } = await ask(relay).finally(() => process.kill(Number(pid), 'SIGCONT'));
     expect([status, body.error.code, body.error.retryable]).toEqual([503, 'overloaded', true]);
     expect((await ask(relay, `/${id}`)).status).toBe(200);
+  });
+
+  it('are followed from any worker, and a follower whose session’s worker dies is told to come back', async () => {
+    const emulator = await startTestEmulator();
+    const relay = await serve(relayEnv(emulator.url, { RELAY_WORKERS: '2' }));
+    const { client, id } = await talking(relay, 'alice');
+    const attach = () =>
+      connect(`${relay.url.replace('http', 'ws')}/v1/realtime?call_id=${id}`, {
+        headers: { authorization: `Bearer ${backend}` },
+      });
+    const sidebands = [await attach(), await attach()];
+    for (const sideband of sidebands) await sideband.next('session.created');
+    const [near, far] = sidebands as [TestClient, TestClient];
+    for (const sideband of sidebands) {
+      sideband.send({ type: 'response.create', response: { output_modalities: ['text'] } });
+      await Promise.all([near.next('response.done'), far.next('response.done'), client.next('response.done')]);
+    }
+    expect(far.types()).toEqual(near.types());
+    expect((await ask(relay, `/${id}`)).body).toMatchObject({ sidebands: 2 });
+    await relay.line(() => logged(relay, 'control.request').filter(({ verb }) => verb === 'sideband').length === 2);
+    const [{ worker } = {}] = logged(relay, 'session.opened');
+    const workers = logged(relay, 'control.request').flatMap((line) => (line.verb === 'sideband' ? [line.worker] : []));
+    expect(new Set(workers)).toEqual(new Set([1, 2]));
+    const { pid } = logged(relay, 'worker.started').find((line) => line.worker === worker) ?? {};
+    process.kill(Number(pid), 'SIGKILL');
+    const ends = (await Promise.all(sidebands.map(({ closed }) => closed))).map(({ code }) => code);
+    expect(ends.sort()).toEqual([1006, 1012]);
+    await relay.line(() => logged(relay, 'control.detached').length === 1);
+    expect(logged(relay, 'control.detached')).toMatchObject([{ by: 'backend', session: id, audit: true }]);
   });
 });

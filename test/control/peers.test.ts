@@ -2,11 +2,13 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Principal } from '../../src/auth/principal.js';
 import { type Command, command } from '../../src/control/commands.js';
 import { type Control, createControl, createIdleControl } from '../../src/control/control.js';
+import type { Following } from '../../src/control/following.js';
 import { askAll, createPeers } from '../../src/control/peers.js';
-import { createLocalStreams, type Stream } from '../../src/control/streams.js';
+import { createLocalStreams } from '../../src/control/streams.js';
 import type { Profile } from '../../src/policy/profile.js';
-import { type Registered, SessionRegistry } from '../../src/session/registry.js';
+import { SessionRegistry } from '../../src/session/registry.js';
 import { Revocations } from '../../src/store/revocations.js';
+import { nobody } from '../support/backend.js';
 import { pair } from '../support/line.js';
 
 const alice = { issuer: 'https://issuer.test', subject: 'alice', tenant: null };
@@ -36,9 +38,14 @@ function process(...digits: string[]) {
   const followed: string[] = [];
   const said: string[] = [];
   const asked: string[] = [];
-  const follow = ({ id }: Registered, way: Stream) => {
-    followed.push(id);
-    way.send(Buffer.from(id));
+  const following: Following = {
+    count: () => followed.length,
+    follow({ id }, _, join) {
+      if (followed.length > 0) return false;
+      followed.push(id);
+      join().send(Buffer.from(id));
+      return true;
+    },
   };
   const registry = new SessionRegistry(10);
   const revocations = new Revocations(10);
@@ -58,7 +65,8 @@ function process(...digits: string[]) {
       quietMs: () => 0,
       ask: () => undefined,
       overview: () => null as never,
-      backend: { say: () => null, owns: () => false, has: () => false, unsaid: () => null },
+      backend: nobody,
+      taps: { add: () => null },
       drain: () => undefined,
       end(id: string, initiator: string) {
         ends.push([one, id, initiator]);
@@ -74,7 +82,7 @@ function process(...digits: string[]) {
     revocations,
     home,
     streams,
-    follow,
+    following,
     say: (session) => {
       said.push(session.id);
       return { outcome: 'not_open' };
@@ -114,6 +122,8 @@ function peersOf(all: ReturnType<typeof process>[]) {
   );
   return { peers: createPeers(own.control, own.streams, others), others };
 }
+
+const how = { wishes: { audio: false, clientEvents: false, isBound: false }, by: alice, requestId: 'r' };
 
 describe('a command', () => {
   beforeEach(() => void vi.useFakeTimers());
@@ -184,20 +194,21 @@ describe('a command', () => {
     const all = [process('1'), process('2')];
     const { peers } = peersOf(all);
     const came = new Promise((resolve) => {
-      void peers.stream({ id: 'call_1', reach: null }).then((way) => {
+      void peers.stream({ id: 'call_1', reach: null, ...how }).then((way) => {
         const nobody = () => undefined;
         way?.start({ received: (bytes) => resolve(Buffer.from(bytes).toString()), room: nobody, ended: nobody });
       });
     });
     expect(await came).toBe('sess_1');
-    expect(await peers.stream({ id: 'sess_3', reach: null })).toBe(null);
-    expect(await peers.stream({ id: 'sess_1', reach: { issuer: alice.issuer, tenant: 'acme' } })).toBe(null);
+    expect(await peers.stream({ id: 'sess_3', reach: null, ...how })).toBe(null);
+    expect(await peers.stream({ id: 'sess_1', reach: { issuer: alice.issuer, tenant: 'acme' }, ...how })).toBe(null);
+    await expect(peers.stream({ id: 'sess_1', reach: null, ...how })).rejects.toMatchObject({ id: 'rate_limited' });
     expect(all.map(({ followed }) => followed)).toEqual([['sess_1'], []]);
     expect(all[0]?.streams.size).toBe(2);
     const silent = createPeers(all[0]?.control as Control, createLocalStreams(), async () =>
       Promise.reject(new Error()),
     );
-    await expect(silent.stream({ id: 'sess_3', reach: null })).rejects.toThrow();
+    await expect(silent.stream({ id: 'sess_3', reach: null, ...how })).rejects.toThrow();
   });
 
   it('that must be confirmed fails when a process does not answer, and is carried out by the others', async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { Buckets } from '../../src/admission/buckets.js';
 import { createSaying } from '../../src/control/saying.js';
 import type { JsonObject } from '../../src/protocol/event.js';
 import type { Registered } from '../../src/session/registry.js';
@@ -24,7 +25,7 @@ function saying({ waiting = 0 } = {}) {
       },
     },
   } as unknown as Registered;
-  const say = createSaying(createLog('silent'), () => now);
+  const say = createSaying(createLog('silent'), new Buckets(() => now), () => now);
   return {
     pass: (ms: number) => (now += ms),
     said: () => said,

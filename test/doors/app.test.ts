@@ -2,6 +2,7 @@ import request from 'supertest';
 import { describe, expect, it } from 'vitest';
 import { signToken } from '../../src/auth/token.js';
 import { createApp, createOpsApp } from '../../src/doors/app.js';
+import { createAudit } from '../../src/doors/audit.js';
 import { SessionRegistry } from '../../src/session/registry.js';
 import { createLog } from '../../src/telemetry/log.js';
 import { createMetrics } from '../../src/telemetry/metrics.js';
@@ -13,7 +14,8 @@ function app(ready = { ready: true, detail: null as string | null }) {
   const metrics = createMetrics({ process: false });
   const health = { ready: () => ready };
   const admission = admissionServices({ registry });
-  const services = { admission, metrics, log: createLog('silent'), health };
+  const log = createLog('silent');
+  const services = { admission, metrics, log, health, audit: createAudit({ log, metrics }) };
   return { http: createApp(services), ops: createOpsApp(metrics.registry, health), registry };
 }
 

@@ -2,6 +2,7 @@ import { expect, it, onTestFinished, vi } from 'vitest';
 import { Pressure } from '../../src/session/pressure.js';
 import { SessionRegistry } from '../../src/session/registry.js';
 import { createLog } from '../../src/telemetry/log.js';
+import { nobody } from '../support/backend.js';
 
 /** A registry with sessions made of numbers, under pressure that is looked at when the test says so. */
 function bench(limits: { busy_delay_ms: number; busy_percent: number; buffered_bytes?: number }) {
@@ -36,7 +37,8 @@ function bench(limits: { busy_delay_ms: number; busy_percent: number; buffered_b
       quietMs: () => 0,
       ask: () => undefined,
       overview: () => null as never,
-      backend: { say: () => null, owns: () => false, has: () => false, unsaid: () => null },
+      backend: nobody,
+      taps: { add: () => null },
       tick: () => undefined,
       drain: () => registry.remove(made),
       end(exit: string) {

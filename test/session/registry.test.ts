@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 
 import type { Principal } from '../../src/auth/principal.js';
 import type { Profile } from '../../src/policy/profile.js';
 import { SessionRegistry } from '../../src/session/registry.js';
+import { nobody } from '../support/backend.js';
 import { holdTime } from '../support/clock.js';
 
 /** A session that leaves the registry when it is ended. */
@@ -19,7 +20,8 @@ function session(registry: SessionRegistry, subject: string) {
     quietMs: () => 0,
     ask: () => undefined,
     overview: () => null as never,
-    backend: { say: () => null, owns: () => false, has: () => false, unsaid: () => null },
+    backend: nobody,
+    taps: { add: () => null },
     drain: () => undefined,
     end(id: string) {
       ends.push(id);

@@ -1,0 +1,11 @@
+import type { Backend } from '../../src/session/backend.js';
+
+/** The part of backends in a session that has none. */
+export const nobody: Backend = {
+  say: () => null,
+  session: () => null,
+  whose: () => null,
+  owns: () => false,
+  has: () => false,
+  unsaid: () => null,
+};
