@@ -44,7 +44,7 @@ const live = 'sess_019ad0f2c5d27f3f8a4b1c6d7e8f9a0b';
 
 /** Programs that are not here, what takes minutes, and what has tests of its own. */
 const elsewhere =
-  /^(docker|azd|kubectl|promtool|cp|\.ci\/run)\b|^npm (run (?!build)|ci$|install|test)|\b(npx|npm test)\b|--import/;
+  /^(install|systemctl|docker|azd|kubectl|promtool|cp|\.ci\/run)\b|^npm (run (?!build)|ci$|install|test)|\b(npx|npm test)\b|--import/;
 /** What goes on for ever: the relay and the emulator that the commands are for are already there. */
 const served = /dist\/cli\.js (serve|emulate)\b/;
 const built = /^npm ci && npm run (build|demo)\b/;
