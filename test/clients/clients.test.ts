@@ -126,6 +126,7 @@ async function drive<Told>(
   pair: Pair,
   program: string | null,
   { driver, ...task }: { driver: string; key: string; [detail: string]: unknown },
+  isClient = true,
 ): Promise<Told[]> {
   const relays = pair.map(({ relay }) => relay.url.replace('127.0.0.1', 'localhost'));
   const stop = new AbortController();
@@ -140,7 +141,7 @@ async function drive<Told>(
       maxBuffer: 64 * 1024 * 1024,
     },
   );
-  expect(stdout).not.toContain('Keep this to yourself');
+  if (isClient) expect(stdout).not.toContain('Keep this to yourself');
   const reports = JSON.parse(stdout) as Told[];
   expect(reports).toHaveLength(pair.length);
   return reports;
@@ -180,6 +181,36 @@ describe.skipIf(!isInstalled)('a real client, of which only address and key are 
         transcript: expect.stringMatching(/order/i),
       });
       expect(emulator.control.received.errorEvents).toEqual([]);
+    }
+  });
+
+  it.for<[string, object]>([
+    ['openai 6', { form: 'openai', package: 'openai-v6' }],
+    ['openai 7', { form: 'openai', package: 'openai-v7' }],
+    ['@openai/agents-realtime 0.20', { form: 'agents' }],
+  ])('%s, which follows a session of another and speaks in it', async ([, form], { skip }) => {
+    if (node22 === null && !required) skip(`needs Node 22: ${install}`);
+    const certificate = makeCertificate();
+    const pair = await startPair(certificate);
+    const scope = 'relay.sessions.read relay.sessions.write';
+    const key = pair[0].token({ subject: 'backend', claims: { scope } });
+    const clients = await Promise.all(pair.map((relay) => relay.connect({ rejectUnauthorized: false })));
+    const ids = await Promise.all(
+      clients.map(async (client) => ((await client.next('session.created')).session as { id: string }).id),
+    );
+    const hosts = pair.map(({ relay }) => new URL(relay.url.replace('127.0.0.1', 'localhost')).host);
+    const task = { ...form, ids: Object.fromEntries(hosts.map((host, at) => [host, ids[at]])) };
+    const reports = await drive<object>(certificate, pair, node22, { ...task, driver: 'sideband.mjs', key }, false);
+    for (const [at, { emulator }] of pair.entries()) {
+      expect(reports[at]).toMatchObject({
+        created: { id: ids[at], instructions: 'Keep this to yourself.' },
+        answer: { status: 'completed' },
+        item: { type: 'message', role: 'assistant' },
+        error: { code: 'response_cancel_not_active', event_id: 'evt_mine' },
+      });
+      expect(await clients[at]?.next('response.done')).toMatchObject({ response: { status: 'completed' } });
+      expect(clients[at]?.raw.join()).not.toMatch(/refund|Keep this to yourself|"error"/);
+      expect(emulator.control.received.errorEvents).toHaveLength(1);
     }
   });
 });

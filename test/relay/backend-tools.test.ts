@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { objectOf } from '../../src/protocol/event.js';
-import type { Session } from '../../src/session/session.js';
+import { following } from '../support/sideband.js';
 import { startToolRelay } from '../support/tools.js';
 
 const scope = 'relay.sessions.read relay.sessions.write';
@@ -18,14 +18,7 @@ async function called(reply = '', name = 'lookup', tools: object[] = []) {
   const client = await relay.connect();
   const created = await client.next('session.created');
   const id = (created.session as { id: string }).id;
-  const callId = new Promise<string>((resolve) => {
-    (relay.relay.sessions.find(id) as Session).taps.add({
-      before({ type, body }) {
-        const { type: kind, call_id } = objectOf(body?.item);
-        if (type === 'response.output_item.done' && kind === 'function_call') resolve(String(call_id));
-      },
-    });
-  });
+  const sideband = await following(relay, id);
   const say = async (body: unknown) => {
     const token = relay.token({ subject: 'backend', claims: { scope } });
     const reply = await fetch(`${relay.relay.url}/v1/relay/sessions/${id}/events`, {
@@ -41,10 +34,24 @@ async function called(reply = '', name = 'lookup', tools: object[] = []) {
     await client.next('session.updated');
   }
   await client.ask(`Please ${name} {"order":7}`);
-  return { relay, client, say, callId: await callId };
+  const { item } = await sideband.next(({ type, item }) => {
+    return type === 'response.output_item.done' && objectOf(item).type === 'function_call';
+  });
+  return { relay, client, sideband, say, callId: String(objectOf(item).call_id) };
 }
 
 describe('a backend answers calls', () => {
+  it('by the sideband on which it has heard of them, as by request, and once', async () => {
+    const { relay, client, sideband, say, callId } = await called();
+    sideband.send(output(callId));
+    sideband.send(output(callId));
+    expect((await sideband.next('error')).error).toMatchObject({ code: 'item_not_allowed', param: 'item.call_id' });
+    sideband.send(answer);
+    expect((await client.next('response.done')).response).toMatchObject({ status: 'completed' });
+    expect(relay.outputs()).toMatchObject([{ call_id: callId, output: '{"ok":true}' }]);
+    expect(await say(output(callId))).toMatchObject({ status: 400, body: { error: { code: 'item_not_allowed' } } });
+  });
+
   it('of its tools, once, and the answer that it asks for follows', async () => {
     const { relay, client, say, callId } = await called();
     expect((await say({ events: [output(callId), output(callId)] })).body.error).toMatchObject({
