@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import { afterAll, expect, it, onTestFinished } from 'vitest';
 import { WebSocket } from 'ws';
 import { signToken } from '../src/auth/token.js';
@@ -354,4 +355,70 @@ profiles: { default: { limits: { ${limits} }, transcripts: { webhook: true } } }
   const items = receiver.taken('transcript.item').length;
   report('transcripts: records that arrived of a thousand turns', items, '=', 2 * talkers * turns);
   report('transcripts: sessions with a gap, or out of order', wrong, '=', 0);
+});
+
+it('two hundred sessions, in turns with a sideband each and without', async () => {
+  const [sessions, turns, seconds] = [200, 4, 6];
+  const upstream = await startUpstream();
+  const relay = await start(
+    upstream.url,
+    `
+profiles: { default: { limits: { connects_per_second: 1000, connects_burst: 1000 } } }
+limits: { busy_delay_ms: 0, busy_percent: 0 }`,
+  );
+  let latencies: number[] = [];
+  const ids: string[] = [];
+  for (let i = 0; i < sessions; i++) {
+    const client = await connect(relay.address + path, { headers: { 'api-key': token(`talker-${i}`) } });
+    ids.push(((await client.next('session.created')).session as { id: string }).id);
+    client.ws.removeAllListeners('message');
+    client.ws.on('message', (data: Buffer) => {
+      const [, sentAt] = /"delta":"([\d.]+) /.exec(data.toString('latin1')) ?? [];
+      if (sentAt !== undefined) latencies.push(performance.now() - Number(sentAt));
+    });
+  }
+  const voices = upstream.connections.map(({ ws }) => ws);
+  for (const ws of voices) begin(ws, 'resp_1');
+  const followers = new Worker(new URL('./support/followers.mjs', import.meta.url), {
+    workerData: {
+      address: relay.address,
+      key: signToken({ ...jwt, subject: 'backend', ttlSeconds: 3600, claims: { scope: 'relay.sessions.read' } }),
+      ids,
+    },
+  });
+  onTestFinished(() => void followers.terminate());
+  const tell = (what: string) => {
+    followers.postMessage(what);
+    return new Promise<number>((resolve) => followers.once('message', resolve));
+  };
+  /** Words and speech as they come from a model, each session at a moment of its own. */
+  const measured = async () => {
+    latencies = [];
+    const until = performance.now() + seconds * 1000;
+    for (let slot = 0; performance.now() < until; slot = (slot + 1) % 20) {
+      for (const [index, ws] of voices.entries()) {
+        if (index % 20 !== slot) continue;
+        speak(ws, 'resp_1');
+        const words = { ...at, response_id: 'resp_1', delta: `${performance.now()} words` };
+        ws.send(JSON.stringify({ type: 'response.output_audio_transcript.delta', ...words }));
+      }
+      await pause(5);
+    }
+    const sorted = latencies.sort((a, b) => a - b);
+    return sorted[Math.floor(sorted.length * 0.99)] ?? Number.POSITIVE_INFINITY;
+  };
+  await measured();
+  const [without, beside]: [number[], number[]] = [[], []];
+  let shown = 0;
+  for (let turn = 0; turn < turns; turn++) {
+    without.push(await measured());
+    await tell('attach');
+    beside.push(await measured());
+    shown = await tell('leave');
+  }
+  const middle = (of: number[]) => of.sort((a, b) => a - b)[Math.floor(of.length / 2)] as number;
+  report('sidebands: events that were shown', shown, '>=', sessions * turns * 10);
+  report('sidebands: p99 of what users hear, without', middle(without), '<=', 100, 'ms');
+  report('sidebands: the same with one for each session, to that', middle(beside) / middle(without), '<=', 1.1);
+  report('sidebands: sessions ended', logged(relay, 'session.ended').length, '=', 0);
 });

@@ -1,5 +1,7 @@
-import { describe, expect, it, vi } from 'vitest';
-import { refused, type TestClient } from '../support/client.js';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { at, begin } from '../support/answer.js';
+import { connect, refused, type TestClient } from '../support/client.js';
+import { startMeasuredRelay } from '../support/memory.js';
 import { startTestRelay, type TestRelay } from '../support/relay.js';
 import { attach, backend, both, following, opened, read, talking } from '../support/sideband.js';
 import { startUpstream } from '../support/upstream.js';
@@ -80,6 +82,36 @@ describe('a slow sideband', () => {
     slow.ws.resume();
     expect(await slow.closed).toEqual({ code: 1000, reason: 'normal' });
     expect(slow.types().slice(-2)).toEqual(['relay.gap', 'relay.session_ended']);
+  });
+
+  it('costs less than two megabytes, however much it does not read, and its client hears all', async () => {
+    const [readers, pieces] = [8, 250];
+    const upstream = await startUpstream();
+    const relay = await startMeasuredRelay({ upstream: upstream.url, yaml: '{}' });
+    onTestFinished(() => relay.close());
+    const open = (path: string, key: string) => connect(relay.address + path, { headers: { 'api-key': key } });
+    const client = await open('/v1/realtime?model=x', relay.token());
+    const { session } = await client.next('session.created');
+    const { id } = session as { id: string };
+    const { ws } = await upstream.connected();
+    for (let n = 0; n < readers; n++) {
+      const sideband = await open(`/v1/realtime?call_id=${id}&audio=on`, relay.token('backend', { scope: read }));
+      await sideband.next('session.created');
+      sideband.ws.pause();
+    }
+    begin(ws, 'resp_1');
+    await client.next('response.output_item.added');
+    const before = await relay.sample();
+    const delta = 'A'.repeat(64 * 1024);
+    for (let n = 0; n < pieces; n++) {
+      ws.send(JSON.stringify({ type: 'response.output_audio.delta', ...at, response_id: 'resp_1', delta }));
+      await client.next('response.output_audio.delta');
+    }
+    const after = await relay.sample();
+    const grown = after.external + after.heap - before.external - before.heap;
+    expect(grown / readers).toBeLessThan(2 * 1024 * 1024);
+    // As much as may wait for each does, so that what is measured is all that it can cost.
+    expect(grown / readers).toBeGreaterThan(512 * 1024);
   });
 
   it('slow_consumer: is closed when it takes nothing for too long, and disturbs nobody', async () => {

@@ -36,7 +36,7 @@ export interface MeasuredRelay {
   /** The public listener as a WebSocket address. */
   readonly address: string;
   readonly opsUrl: string;
-  token(subject?: string): string;
+  token(subject?: string, claims?: Record<string, unknown>): string;
   /** What the process holds now, garbage included. */
   look(): Promise<Sample>;
   /** What the process holds after a garbage collection. */
@@ -97,7 +97,7 @@ export async function startMeasuredRelay(options: {
   return {
     address: url.replace('http', 'ws'),
     opsUrl,
-    token: (subject = 'alice') => signToken({ ...jwt, subject, ttlSeconds: 3600 }),
+    token: (subject = 'alice', claims = {}) => signToken({ ...jwt, subject, ttlSeconds: 3600, claims }),
     look: () => ask('look'),
     sample: () => ask('sample'),
     watch: () => ask('watch'),
