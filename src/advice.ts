@@ -83,6 +83,10 @@ export const advice: Readonly<Record<ExitId, Advice>> = {
     operator: 'Wait, add an instance, or raise limits.sessions.',
     page: 'This instance is full. Wait; operators: see limits.sessions.',
   },
+  store_unavailable: {
+    operator: 'Redis is out of reach, or cannot be written to: realtime-relay check says more.',
+    page: 'The relay cannot reach what its replicas share. Wait; operators: see Redis.',
+  },
   slow_consumer: {
     operator: 'The network from the relay to here is too slow for the sound.',
     page: 'This page did not read fast enough. Look at the network, or at a tab that was asleep.',

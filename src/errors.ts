@@ -112,6 +112,13 @@ export const exits = {
     meaning: 'Too many sessions, or too many requests for a response.',
   },
   overloaded: { close: 1013, http: 503, retry: 'wait', announced: true, meaning: 'This instance is full.' },
+  store_unavailable: {
+    close: 1013,
+    http: 503,
+    retry: 'wait',
+    announced: true,
+    meaning: 'The state shared with other replicas is out of reach.',
+  },
   slow_consumer: { close: 1013, http: null, retry: 'wait', announced: true, meaning: 'The client stopped reading.' },
   upstream_unavailable: {
     close: 1013,

@@ -17,6 +17,7 @@ import type { Control } from './control/control.js';
 import { createLocalControl } from './control/local.js';
 import { createPeers, type Peers } from './control/peers.js';
 import { nameReplica } from './control/replica.js';
+import { createSharedState, type SharedState, secretSealOf } from './control/shared.js';
 import { createLocalStreams, type Streams } from './control/streams.js';
 import { createApp, type Health } from './doors/app.js';
 import { createAudit } from './doors/audit.js';
@@ -30,9 +31,6 @@ import { Pressure } from './session/pressure.js';
 import { Reaches } from './session/reach.js';
 import { placesOf, SessionRegistry } from './session/registry.js';
 import { Settlements } from './session/settlement.js';
-import { MemoryStore } from './store/memory.js';
-import { Revocations } from './store/revocations.js';
-import type { Store } from './store/store.js';
 import { watchStore } from './store/watched.js';
 import { backlogOf, conceal, createLog, type Log } from './telemetry/log.js';
 import { createMetrics, type Metrics } from './telemetry/metrics.js';
@@ -63,14 +61,11 @@ export interface Relay {
 }
 
 /** What a relay shares with other processes that serve the same port; one of them has the operations listener. */
-export interface Shared {
-  readonly store: Store;
+export interface Shared extends Pick<SharedState, 'store' | 'revocations' | 'unready' | 'start' | 'close'> {
   /** The name that these processes have together. */
   readonly replica: string;
   /** Whether no place is left, as far as this process has heard. */
   isFull(): boolean;
-  /** What was withdrawn, as far as this process has heard. */
-  readonly revocations: Revocations;
   /** Its ways to the others. */
   readonly streams: Streams;
   /** Takes the process in: what carries out what is asked of it from now on, and in return all that have the sessions. */
@@ -98,18 +93,19 @@ export async function startRelay(
   /** What a session gets that begins now. */
   let current: Settings = settings;
   conceal(log, secretsOf(settings));
-  const metrics = createMetrics({ linesDropped: () => backlogOf(log).dropped });
+  const replicated = settings.redis !== null && !shared;
+  const metrics = createMetrics({ replicated, linesDropped: () => backlogOf(log).dropped });
   for (const warning of settings.warnings) log.warn(warning);
 
   const upstreams = createUpstreams(settings, { onDial: dialObserver(metrics), onToken: tokenObserver(metrics, log) });
   const scopes = createScopes(settings.entra, tokenObserver(metrics, log));
   const toolbox = createToolbox({ proxy: settings.proxy, credentials: scopes });
-  const memory = shared ? null : new MemoryStore({ room: { sessions: () => current.limits.sessions } });
-  const store = watchStore(shared?.store ?? (memory as MemoryStore), storeObserver(metrics, log));
-  if (memory) metrics.countSecrets(() => memory.unusedSecrets);
+  const state =
+    shared ?? createSharedState({ metrics, log, onToken: tokenObserver(metrics, log), settings: () => current });
+  const store = shared ? watchStore(shared.store, storeObserver(metrics, log)) : state.store;
   const verifier = createTokenVerifier(settings);
-  const secrets = createClientSecrets(store);
-  const revocations = shared?.revocations ?? new Revocations(settings.limits.revocations);
+  const secrets = createClientSecrets(store, { seal: secretSealOf(settings) });
+  const { revocations } = state;
   const registry = new SessionRegistry(settings.limits.sessions, (principal) => revocations.covers(principal));
   const home = {
     replica: shared?.replica ?? nameReplica(),
@@ -165,7 +161,7 @@ export async function startRelay(
   pressure.ledger.add({ name: 'webhooks', bytes: mail.bytes });
 
   /** Why it takes nobody although it could tell who they are and open sessions. */
-  const keptFrom = (): string | null => (registry.isDraining ? 'draining' : pressure.isBusy ? 'busy' : null);
+  const keptFrom = (): string | null => (registry.isDraining ? 'draining' : pressure.isBusy ? 'busy' : state.unready());
   const health: Health = {
     ready() {
       const detail = keptFrom();
@@ -221,6 +217,7 @@ export async function startRelay(
   certificateEndsAt = http.certificateEndsAt;
   registry.watch(connectionsOf(http.server));
 
+  await state.start();
   const [, ops] = await Promise.all([
     listen(http.server, settings.port, settings.host),
     shared ? null : openOps(settings, metrics.registry, health),
@@ -256,7 +253,7 @@ export async function startRelay(
     upstreams.close();
     scopes.close();
     verifier.close();
-    await Promise.all([closeServer(http.server), ops?.close(), store.close()]);
+    await Promise.all([closeServer(http.server), ops?.close(), state.close()]);
   }
 
   return {

@@ -4,7 +4,7 @@
  * What others hold is not used: who finds nothing else left goes on and asks again, and only what is used ends a session.
  */
 
-import { tenantKey, type User, userKey } from '../auth/principal.js';
+import { groupOf, tenantKey, type User, userKey } from '../auth/principal.js';
 import { RelayError } from '../errors.js';
 import type { Entered, Reservation, Reserved, Store, Total } from '../store/store.js';
 
@@ -82,6 +82,7 @@ const longestDebtMs = 60_000;
 const heldRetryMs = 5000;
 
 function reservationsOf(limits: BudgetLimits, user: User): (Reservation & Pick<Allowance, 'name' | 'scope'>)[] {
+  const shared = groupOf(user);
   const of = (scope: Scope, owner: string, daily: DailyLimits) =>
     budgetNames.flatMap((name) => {
       const given = daily[name];
@@ -93,7 +94,9 @@ function reservationsOf(limits: BudgetLimits, user: User): (Reservation & Pick<A
       const least = isTime ? shortestHoldSeconds : 1;
       const most = isExact ? 1 : isTime ? Math.max(least, Math.min(part, longestHoldSeconds)) : part;
       const counter = `${name}:${scope}:${owner}`;
-      return [{ counter, limit, most, least, isExact, name, scope }];
+      // Those of an issuer are in no one's group, and counted by each replica.
+      const group = scope === 'issuer' ? null : shared;
+      return [{ counter, group, limit, most, least, isExact, name, scope }];
     });
   const tenant = tenantKey(user);
   const { issuer } = limits;
@@ -108,7 +111,9 @@ function reservationsOf(limits: BudgetLimits, user: User): (Reservation & Pick<A
 export function dailyBudget(limits: BudgetLimits, user: User, now: () => number = Date.now): DailyBudget {
   const reservations = reservationsOf(limits, user);
   return {
-    holds: reservations.map(({ counter, limit, most, least, isExact }) => ({ counter, limit, most, least, isExact })),
+    holds: reservations.map(({ counter, group, limit, most, least, isExact }) => {
+      return { counter, group, limit, most, least, isExact };
+    }),
     open(store, holder, { reserved, dayEnds }) {
       const start = { total: 0, told: 0, dayEnds, inDebtSince: null, warned: false, spent: false };
       const allowances = reservations.map((reservation, index) => {
@@ -232,9 +237,9 @@ export class Budget {
   }
 
   async #settleOnce(): Promise<void> {
-    const totals = this.#allowances.map(({ counter, limit, most, least, isExact, total, told }): Total => {
+    const totals = this.#allowances.map(({ counter, group, limit, most, least, isExact, total, told }): Total => {
       const next = this.#closed || isExact ? 0 : most;
-      return { counter, limit, most: next, least, isExact, total, told };
+      return { counter, group, limit, most: next, least, isExact, total, told };
     });
     const { reserved, dayEnds } = await this.#store.settle(this.#holder, totals);
     this.#allowances.forEach((allowance, index) => {

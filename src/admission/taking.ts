@@ -1,6 +1,6 @@
 /** The steps of admission that take something, which the stay gives back when a later one refuses. */
 
-import { userKey } from '../auth/principal.js';
+import { groupOf, userKey } from '../auth/principal.js';
 import { RelayError } from '../errors.js';
 import { anonymous, callerOf } from './anonymous.js';
 import { dailyBudget } from './budget.js';
@@ -30,7 +30,7 @@ export async function issuer(candidate: Candidate): Promise<void> {
   if (!limits) return;
   const { id, stay, services } = candidate;
   const key = `issuer:${limits.key}`;
-  const place = { purpose: 'issuers' as const, key, limit: limits.sessions, ttlSeconds: placeSeconds };
+  const place = { purpose: 'issuers' as const, group: null, key, limit: limits.sessions, ttlSeconds: placeSeconds };
   const entry = { place, holds: [], holder: `${id}:issuer`, owner: services.owner };
   if ((await stay.enter(entry)).outcome !== 'in') {
     throw tooManySessions("No more sessions of this token's issuer at the same time.");
@@ -41,7 +41,8 @@ export async function issuer(candidate: Candidate): Promise<void> {
 export async function address({ id, stay, services, guest, profile, request }: Candidate): Promise<void> {
   if (!guest.isAnonymous || !profile.anonymous) return;
   const key = `address:${userKey(callerOf(guest, services.addressOf(request.message)))}`;
-  const place = { purpose: 'addresses' as const, key, limit: profile.anonymous.per_address, ttlSeconds: placeSeconds };
+  const { per_address: limit } = profile.anonymous;
+  const place = { purpose: 'addresses' as const, group: null, key, limit, ttlSeconds: placeSeconds };
   const entry = { place, holds: [], holder: `${id}:address`, owner: services.owner };
   if ((await stay.enter(entry)).outcome !== 'in') {
     throw tooManySessions('No more sessions from this address at the same time.');
@@ -55,8 +56,13 @@ export async function user(candidate: Candidate): Promise<void> {
   const { sessions_per_user: limit } = profile.limits;
   const together = limitsOfIssuer(candidate);
   const daily = dailyBudget({ ...profile.limits, ...(together && { issuer: together }) }, principal);
-  const key = `sessions:${userKey(principal)}`;
-  const place = { purpose: 'sessions' as const, key, limit, ttlSeconds: placeSeconds };
+  const place = {
+    purpose: 'sessions' as const,
+    group: groupOf(principal),
+    key: userKey(principal),
+    limit,
+    ttlSeconds: placeSeconds,
+  };
   const enter = () => stay.enter({ place, holds: daily.holds, holder: id, owner: services.owner });
   let entered = await enter();
   // Who comes back from a tunnel must not be shut out by what is left of the connection before.

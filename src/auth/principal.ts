@@ -51,6 +51,12 @@ export function tenantKey({ issuer, tenant }: Pick<User, 'issuer' | 'tenant'>): 
   return tenant === null ? null : JSON.stringify([issuer, tenant]);
 }
 
+/** What of a user's is counted together with that of others, in one step: all of a tenant, or of a user without one. */
+export function groupOf(user: User): string {
+  const tenant = tenantKey(user);
+  return tenant === null ? `u:${userKey(user)}` : `t:${tenant}`;
+}
+
 /** Whose token it was that ran out, where that is why somebody was refused: it was genuine. */
 export function expiredUser({ id, cause }: RelayError): User | null {
   return id === 'token_expired' && cause instanceof Error ? ((cause as { user?: User }).user ?? null) : null;

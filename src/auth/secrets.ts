@@ -60,19 +60,36 @@ export function looksLikeClientSecret(credential: string): boolean {
   return credential.startsWith(prefix) || credential.startsWith(`ek_${prefix}`);
 }
 
-/** Client secrets kept in `store`, by hash: who reads the store cannot start a session with what it holds. */
+/** Keeps what a secret is good for from who has the store. */
+export interface SecretSeal {
+  seal(secret: string, key: string, text: string): string;
+  /** Null for what was not sealed for this secret. */
+  open(secret: string, key: string, sealed: string): string | null;
+}
+
+/** What is sealed is at most this long, so that nobody fills the store that replicas share. */
+const mostSealedBytes = 16 * 1024;
+
+/**
+ * Client secrets kept in `store`, by hash: who reads the store cannot start a session with what it holds.
+ * @param options.seal for a store that others may read and write: then they learn nothing, and make nobody either
+ */
 export function createClientSecrets(
   store: Pick<Store, 'put' | 'look' | 'take'>,
-  options: { now?: () => number } = {},
+  options: { now?: () => number; seal?: SecretSeal | null } = {},
 ): ClientSecrets {
-  const now = options.now ?? Date.now;
+  const { now = Date.now, seal = null } = options;
 
   async function read(get: 'look' | 'take', credential: string): Promise<LookedAt | null> {
     const secret = shape.exec(credential)?.[1];
     if (!secret) return null;
-    const value = await store[get](keyOf(secret));
+    const key = keyOf(secret);
+    const found = await store[get](key);
+    const value = found !== null && seal ? seal.open(secret, key, found) : found;
     if (value === null) return null;
     const { principal, expiresAt } = kept.parse(JSON.parse(value));
+    // Whoever could make one would be a backend by it.
+    if (seal) principal.scopes = principal.scopes.filter((scope) => !scope.startsWith('relay.'));
     if (principal.expiresAt * 1000 <= now()) return null;
     const claims = Object.assign(Object.create(null), principal.claims) as Record<string, unknown>;
     const frozen = { scopes: Object.freeze(principal.scopes), claims: Object.freeze(claims) };
@@ -80,8 +97,11 @@ export function createClientSecrets(
   }
 
   function keep({ credential, principal, expiresAt }: LookedAt, ttlSeconds: number, limit: number) {
-    const value = JSON.stringify({ principal, expiresAt });
-    return store.put({ key: keyOf(credential), value, ttlSeconds, of: userKey(principal), limit });
+    const text = JSON.stringify({ principal, expiresAt });
+    if (seal && Buffer.byteLength(text) > mostSealedBytes) throw tooBigError(principal);
+    const key = keyOf(credential);
+    const value = seal ? seal.seal(credential, key, text) : text;
+    return store.put({ key, value, ttlSeconds, of: userKey(principal), limit });
   }
 
   return {
@@ -111,6 +131,19 @@ function tooManyError(most: number, ttlSeconds: number): RelayError {
     `At most ${most} client secrets of one user may be unused; use them or let them run out.`,
     { retryAfterMs: ttlSeconds * 1000 },
   );
+}
+
+function tooBigError({ claims }: Principal): RelayError {
+  const [largest = ''] = Object.keys(claims).sort((a, b) => lengthOf(claims[b]) - lengthOf(claims[a]));
+  return new RelayError(
+    'bad_event',
+    `The claims of the token are too large for a client secret: at most ${mostSealedBytes} bytes. The largest is ` +
+      `"${largest.slice(0, 50)}".`,
+  );
+}
+
+function lengthOf(claim: unknown): number {
+  return JSON.stringify(claim)?.length ?? 0;
 }
 
 function fullError(): RelayError {

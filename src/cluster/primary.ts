@@ -10,14 +10,12 @@ import type { Settings } from '../config/settings.js';
 import type { Answer, Command } from '../control/commands.js';
 import { askAll } from '../control/peers.js';
 import { nameReplica } from '../control/replica.js';
+import { createSharedState } from '../control/shared.js';
 import type { Health } from '../doors/app.js';
 import { openOps } from '../doors/listener.js';
 import { RelayError } from '../errors.js';
-import { storeObserver } from '../session/observers.js';
-import { MemoryStore } from '../store/memory.js';
+import { tokenObserver } from '../session/observers.js';
 import { answerCall } from '../store/remote.js';
-import { Revocations } from '../store/revocations.js';
-import { watchStore } from '../store/watched.js';
 import { backlogOf, conceal, type Log } from '../telemetry/log.js';
 import { createMetrics } from '../telemetry/metrics.js';
 import { createTargets } from '../upstream/configured.js';
@@ -79,7 +77,6 @@ export async function startPrimary(
   check(settings);
   conceal(log, secretsOf(settings));
 
-  const revocations = new Revocations(settings.limits.revocations);
   const replica = nameReplica();
   const lines = new Map<number, Line>();
   const exchange = createExchange();
@@ -88,14 +85,17 @@ export async function startPrimary(
   const tellAll = (notice: PrimaryNotice) => {
     for (const line of lines.values()) line.tell(notice);
   };
-  const memory = new MemoryStore({
-    room: { sessions: () => current.limits.sessions },
+  const pulses = new Pulses(log, () => metrics.workerHung(), beatMs);
+  const metrics = createMetrics({
+    replicated: settings.redis !== null,
+    linesDropped: () => backlogOf(log).dropped,
+    workersSilent: () => pulses.silent,
+  });
+  const state = createSharedState({
+    ...{ metrics, log, onToken: tokenObserver(metrics, log), settings: () => current },
     filled: (isFull) => tellAll({ say: 'full', isFull }),
   });
-  const pulses = new Pulses(log, () => metrics.workerHung(), beatMs);
-  const metrics = createMetrics({ linesDropped: () => backlogOf(log).dropped, workersSilent: () => pulses.silent });
-  metrics.countSecrets(() => memory.unusedSecrets);
-  const store = watchStore(memory, storeObserver(metrics, log));
+  const { store, memory, revocations } = state;
   const totals = new Totals(() => metrics.registry.getMetricsAsJSON());
 
   let url = '';
@@ -177,7 +177,8 @@ export async function startPrimary(
 
   const health: Health = {
     async ready() {
-      if (isDraining) return { ready: false, detail: 'draining' };
+      const detail = isDraining ? 'draining' : state.unready();
+      if (detail) return { ready: false, detail };
       const answers = [...lines.values()].map(readinessOf);
       // One that hangs does not hold up the good news of another.
       return new Promise((resolve) => {
@@ -186,6 +187,7 @@ export async function startPrimary(
       });
     },
   };
+  await state.start();
   const ops = await openOps(
     settings,
     { contentType: metrics.registry.contentType, metrics: () => totals.metrics() },
@@ -196,7 +198,7 @@ export async function startPrimary(
   if (unfit) {
     crew.kill();
     pulses.close();
-    await Promise.all([crew.close(graceMs), ops.close(), store.close()]);
+    await Promise.all([crew.close(graceMs), ops.close(), state.close()]);
     throw new WorkerFailed(unfit.code);
   }
   crew.keep();
@@ -224,7 +226,7 @@ export async function startPrimary(
       tellAll({ say: 'drain' });
       await crew.close(current.limits.drain_seconds * 1000 + graceMs);
       pulses.close();
-      await Promise.all([ops.close(), store.close()]);
+      await Promise.all([ops.close(), state.close()]);
       return isClean;
     },
     kill: () => crew.kill(),

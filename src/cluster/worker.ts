@@ -79,6 +79,10 @@ export async function runWorker(number: number, beatMs: number): Promise<void> {
   const store = createRemoteStore((call) => ask({ about: 'store', call }));
   const shared: Shared = {
     store,
+    // The primary has what there is in Redis, and says when it is not ready.
+    unready: () => null,
+    start: async () => undefined,
+    close: () => store.close(),
     replica,
     isFull: () => isFull,
     revocations,

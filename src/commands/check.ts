@@ -27,6 +27,7 @@ import { type CliCommand, exitCodes, options } from './command.js';
 import { type ToolReport, tryTools } from './endpoints.js';
 import { askForKeys, type IssuerReport } from './issuer.js';
 import { complain, keeping, print } from './print.js';
+import { lookAtRedis } from './redis.js';
 
 /** Says what is wrong with the settings. */
 export const checkCommand: CliCommand = {
@@ -53,6 +54,7 @@ async function checkAsText(dial: boolean): Promise<number> {
   checkSettings(settings);
   print(JSON.stringify(describeSettings(settings), null, 2));
   for (const warning of [...settings.warnings, ...hintsOf(settings)]) complain(`warning: ${warning}`);
+  await lookAtRedis(settings, complain);
   return !dial || (await checkAll(settings, print)).ok ? exitCodes.ok : exitCodes.failed;
 }
 
@@ -62,6 +64,7 @@ async function checkAsJson(dial: boolean): Promise<number> {
   try {
     const settings = loadConfig(process.env);
     checkSettings(settings);
+    await lookAtRedis(settings, complain);
     const warnings = [...settings.warnings, ...hintsOf(settings)];
     const report = dial ? await checkAll(settings, () => undefined) : null;
     const ok = report?.ok ?? true;

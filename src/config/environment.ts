@@ -96,7 +96,35 @@ export const environment = z.object({
   RELAY_CONSOLE: onOff.prefault('off').describe('`on` serves a page to try the relay with, at `/console/`.'),
   RELAY_REDIS_URL: text
     .optional()
-    .describe('Shared state of several replicas. Not part of this version: setting it is an error.'),
+    .describe(
+      'What several replicas have in common: `redis[s]://[user[:password]@]host[:port][/db]`. Plain `redis://` only for loopback and private addresses.',
+    ),
+  RELAY_REDIS_ENTRA: onOff
+    .prefault('off')
+    .describe('`on`: Microsoft Entra in place of a password, as Azure Managed Redis wants it.'),
+  RELAY_REDIS_SCOPE: text
+    .default('https://redis.azure.com/.default')
+    .describe('Entra scope of Redis tokens; that of other clouds differs.'),
+  RELAY_REDIS_CLUSTER: onOff
+    .prefault('off')
+    .describe(
+      '`on` where clients of Redis must know its nodes (OSS cluster policy); the URL may list several, by commas.',
+    ),
+  RELAY_REDIS_PREFIX: z
+    .string()
+    .trim()
+    .regex(/^[A-Za-z0-9:_.-]{1,64}$/, 'must be 1 to 64 letters, digits and : _ . -')
+    .default('rly:')
+    .describe('What the names of all keys begin with. Relays of different prefixes know nothing of each other.'),
+  RELAY_REDIS_KEY: z
+    .string()
+    .transform((value) => value.split(',').map((one) => one.trim()))
+    .refine(
+      (keys) => keys.length <= 2 && keys.every((one) => Buffer.from(one, 'base64').length === 32),
+      'must be 32 bytes in base64, or two of them with a comma between, the new one first',
+    )
+    .optional()
+    .describe('Key of what Redis must not see: 32 bytes in base64; or two, the new one first while it is exchanged.'),
   RELAY_LOG_LEVEL: z.preprocess(lowerCase, z.enum(logLevels)).prefault('info').describe('Log level.'),
   HTTPS_PROXY: text.optional().describe('Proxy for all connections of the relay: upstreams, key set, webhook.'),
   NO_PROXY: text

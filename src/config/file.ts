@@ -1,11 +1,12 @@
 /** The YAML file: behaviour. The schema is the parser, the type and the published JSON Schema. */
 
 import { z } from 'zod';
-import { isNetwork } from '../outbound/addresses.js';
+import { insideNetworks, isNetwork } from '../outbound/addresses.js';
 import { profileSchema } from '../policy/profile.js';
 import { signingSecret, signingSecrets } from '../policy/tools.js';
 import { noticeTypes } from '../telemetry/records.js';
 import { authSchema } from './identity.js';
+import { redisSchema } from './redis.js';
 import { upstreamSchema } from './resources.js';
 import { text } from './shapes.js';
 
@@ -103,11 +104,6 @@ const webhook = z.strictObject({
     .describe('Which types of messages. Left out: all.'),
 });
 
-const privateNetworks = [
-  ...['127.0.0.0/8', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', '169.254.0.0/16'],
-  ...['::1', 'fc00::/7', 'fe80::/10'],
-];
-
 /** The YAML file. */
 export const configFile = z.strictObject({
   trusted_proxies: z
@@ -119,7 +115,7 @@ export const configFile = z.strictObject({
     .describe('Proxies before the relay that add to `X-Forwarded-For`. 0: the header counts for nothing.'),
   trusted_proxy_addresses: z
     .array(z.string().refine(isNetwork, 'must be an address or a network such as 10.0.0.0/8'))
-    .default(privateNetworks)
+    .default(insideNetworks)
     .describe('Where such a proxy stands: addresses or networks. Default: the private ones.'),
   upstreams: z.array(upstreamSchema).min(1).optional(),
   profiles: z.record(z.string().regex(/^[A-Za-z0-9_-]{1,64}$/), profileSchema).default({}),
@@ -130,6 +126,7 @@ export const configFile = z.strictObject({
     .max(20)
     .optional()
     .describe('Backends that are told of sessions, what was said in them, and calls of tools.'),
+  redis: redisSchema.optional().describe('What holds while Redis is out of reach.'),
   limits: instanceLimits.prefault({}),
 });
 

@@ -15,6 +15,7 @@ import { type ConfigFile, configFile, limitsOf } from './file.js';
 import { hintFor } from './hints.js';
 import { bindProfiles, cookieOf, issuersOf } from './identity.js';
 import { checkAnonymous, originsOf } from './origins.js';
+import { redisOf } from './redis.js';
 import { proxyOf, upstreamsOf, urlOf } from './resources.js';
 import type { Settings } from './settings.js';
 import { meant, misspelt } from './spelling.js';
@@ -47,7 +48,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): Settings {
   const odd: string[] = [];
   // A file that cannot be used might have listed upstreams, so that the environment's may be missing rightly.
   const upstreams = file ? upstreamsOf({ ...given, ...valid }, file.data.upstreams, wrong, odd) : [];
-  const combined = combine(valid, file?.data ?? null, wrong, odd);
+  const combined = combine(valid, file?.data ?? null, given, wrong, odd);
   const { locate } = file ?? nothingWritten();
   problems.push(...wrong.map(locate));
   warnings.push(...odd.map(locate));
@@ -77,6 +78,7 @@ function nothingWritten() {
 function combine(
   env: Environment,
   written: ConfigFile | null,
+  given: Readonly<Record<string, string>>,
   problems: string[],
   warnings: string[],
 ): Omit<Settings, 'upstreams' | 'warnings'> {
@@ -109,7 +111,6 @@ function combine(
   bindProfiles(profiles, issuers, problems);
   checkAnonymous(profiles.values(), problems);
   const origins = originsOf(env.RELAY_ALLOWED_ORIGINS, problems);
-  if (env.RELAY_REDIS_URL) problems.push('RELAY_REDIS_URL: shared state is not part of this version; unset it.');
   return {
     host: env.HOST ?? null,
     port: env.PORT,
@@ -123,7 +124,7 @@ function combine(
     origins,
     queryCredentials: env.RELAY_QUERY_CREDENTIALS,
     console: env.RELAY_CONSOLE,
-    redisUrl: env.RELAY_REDIS_URL ?? null,
+    redis: redisOf(env, file, given, problems, warnings),
     logLevel: env.RELAY_LOG_LEVEL,
     profiles,
     limits: limitsOf(file),

@@ -1,6 +1,6 @@
 /** The configuration as it may be shown, and the secrets in it that may not. */
 
-import type { Settings } from './settings.js';
+import type { RedisSettings, Settings } from './settings.js';
 
 const masked = '********';
 
@@ -16,7 +16,7 @@ export function describeSettings(settings: Settings): object {
     })),
     auth: { ...settings.auth, issuers: settings.auth.issuers.map(describeIssuer) },
     proxy: { ...settings.proxy, url: withoutLogin(settings.proxy.url) },
-    redisUrl: settings.redisUrl ? masked : null,
+    redis: settings.redis && describeRedis(settings.redis),
     usageWebhook: settings.usageWebhook && { ...settings.usageWebhook, secret: masked },
     webhooks: settings.webhooks.map((one) => ({ ...one, secrets: one.secrets.map(() => masked) })),
     profiles: Object.fromEntries([...settings.profiles].map(([name, profile]) => [name, maskSecrets(profile)])),
@@ -45,7 +45,7 @@ function describeIssuer({
 
 /** Every secret of the settings, to keep them out of the log. */
 export function secretsOf(settings: Settings): string[] {
-  const { upstreams, auth, redisUrl, profiles, usageWebhook, webhooks, proxy } = settings;
+  const { upstreams, auth, redis, profiles, usageWebhook, webhooks, proxy } = settings;
   const secrets = [
     ...upstreams.map(({ apiKey }) => apiKey ?? ''),
     ...passwordsOf(proxy.url),
@@ -55,7 +55,7 @@ export function secretsOf(settings: Settings): string[] {
     if (source.kind !== 'secrets') continue;
     secrets.push(...source.secrets.map((secret) => (typeof secret === 'string' ? secret : secret.base64)));
   }
-  if (redisUrl) secrets.push(redisUrl);
+  if (redis) secrets.push(...loginsOf(redis), ...(redis.keys ?? []));
   if (usageWebhook) secrets.push(usageWebhook.secret);
   const collect = (value: unknown, isSecret: boolean): void => {
     if (typeof value === 'string' && isSecret) secrets.push(value);
@@ -66,6 +66,28 @@ export function secretsOf(settings: Settings): string[] {
   };
   for (const profile of profiles.values()) collect(profile, false);
   return secrets.filter(Boolean);
+}
+
+/** Where it leads, without whom it leads there as. */
+function describeRedis({ addresses, tls, username, password, database, ...rest }: RedisSettings): object {
+  const login = username || password ? `${masked}@` : '';
+  const hosts = addresses.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`);
+  const { scope, isCluster, prefix, keys, when_lost, ready } = rest;
+  return {
+    url: hosts.map((host) => `redis${tls ? 's' : ''}://${login}${host}/${database}`).join(','),
+    entra: scope,
+    cluster: isCluster,
+    prefix,
+    key: keys?.map(() => masked) ?? null,
+    when_lost,
+    ready,
+  };
+}
+
+/** As they are, and as they stand in a URL; `default` is everybody's. */
+function loginsOf({ username, password }: RedisSettings): string[] {
+  const secret = username === 'default' ? [password] : [username, password];
+  return [...new Set(secret.flatMap((one) => [one, encodeURIComponent(one)]))];
 }
 
 /** As it stands in the URL, and as it is. */

@@ -11,6 +11,25 @@ import type { UpstreamSettings } from './resources.js';
 /** What is read again while the relay runs, and of which a session keeps what it began with. */
 export type LiveSettings = Pick<Settings, 'profiles' | 'limits'>;
 
+/** Where Redis is, and what holds while it is out of reach. */
+export interface RedisSettings {
+  /** One, or some of the nodes of a cluster. */
+  readonly addresses: readonly { readonly host: string; readonly port: number }[];
+  readonly tls: boolean;
+  /** Empty: that of the Entra token, or Redis's default. */
+  readonly username: string;
+  readonly password: string;
+  readonly database: number;
+  readonly isCluster: boolean;
+  /** Of the Entra tokens it is reached with; null for a password or none. */
+  readonly scope: string | null;
+  readonly prefix: string;
+  /** In base64, the one that seals first; null: Redis has one itself. */
+  readonly keys: readonly string[] | null;
+  readonly when_lost: 'local' | 'refuse';
+  readonly ready: 'ignore' | 'require';
+}
+
 /** The effective configuration. */
 export interface Settings {
   /** Null: all addresses there are, of both families where there are both. */
@@ -38,7 +57,8 @@ export interface Settings {
   readonly queryCredentials: boolean;
   /** Whether the page to try the relay with is served. */
   readonly console: boolean;
-  readonly redisUrl: string | null;
+  /** What several replicas have in common; null for a replica that is alone. */
+  readonly redis: RedisSettings | null;
   readonly logLevel: (typeof logLevels)[number];
   readonly profiles: ReadonlyMap<string, Profile>;
   readonly limits: InstanceLimits;

@@ -4,7 +4,7 @@ import type { Request, RequestHandler, Response } from 'express';
 import { z } from 'zod';
 import type { AdmissionServices } from '../admission/candidate.js';
 import { checkIntent, checkWebrtc, drainingError, modelOf, profileOf } from '../admission/judging.js';
-import { type Principal, userKey } from '../auth/principal.js';
+import { groupOf, type Principal, userKey } from '../auth/principal.js';
 import { RelayError } from '../errors.js';
 import { publicSession } from '../policy/policy.js';
 import type { Profile } from '../policy/profile.js';
@@ -124,7 +124,8 @@ async function mintUpstream(
   const { store } = admission;
   const { dial_seconds: dialSeconds, second_dial_ms: secondDialMs } = admission.settings().limits;
   const limit = profile.limits.sessions_per_user;
-  const place = { purpose: 'keys' as const, key: `keys:${userKey(principal)}`, limit, ttlSeconds: life };
+  const own = { key: userKey(principal), group: groupOf(principal) };
+  const place = { purpose: 'keys' as const, ...own, limit, ttlSeconds: life };
   try {
     // The key is good whatever becomes of this process.
     const { outcome } = await store.enter({ place, holds: [], holder, owner: '' });

@@ -5,9 +5,10 @@ import { BlockList, isIP, type LookupFunction } from 'node:net';
 
 /**
  * `any`: wherever the operator's URL leads. `public`: a name leads to public addresses only. `private`: also to private and
- * loopback ones. An address that was written into the URL may be any but a link-local one, except under `any`.
+ * loopback ones. `inside`: to nothing but these and link-local ones. An address that was written into the URL may be any but a
+ * link-local one, except under `any`; what may be written under `inside`, its setting says.
  */
-export type AddressRule = 'any' | 'public' | 'private';
+export type AddressRule = 'any' | 'public' | 'private' | 'inside';
 
 /** What an address is; `link_local` are those at which clouds hand out credentials, too. */
 export type AddressKind = 'public' | 'private' | 'link_local' | 'special';
@@ -31,6 +32,13 @@ const privately = listOf([
   '::1/128',
   'fc00::/7',
 ]);
+
+/** Networks that nobody outside of them can be in. */
+export const insideNetworks = [
+  ...['127.0.0.0/8', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', '169.254.0.0/16'],
+  ...['::1', 'fc00::/7', 'fe80::/10'],
+];
+const inside = listOf(insideNetworks);
 
 const special = listOf([
   '0.0.0.0/8',
@@ -123,11 +131,13 @@ export function judgedLookup(rule: AddressRule): LookupFunction {
   return (hostname, options, done) => {
     const permitted: readonly AddressKind[] =
       rule === 'private' || isLocalhost(hostname) ? ['public', 'private'] : ['public'];
+    const isPermitted = ({ address }: LookupAddress) =>
+      rule === 'inside' ? isInside(address) : permitted.includes(kindOf(address));
     lookup(hostname, { ...options, all: true }, (error, found: LookupAddress[]) => {
       const [first] = found ?? [];
       if (error || !first) {
         done(error ?? addressError(hostname), [], 0);
-      } else if (rule !== 'any' && !found.every(({ address }) => permitted.includes(kindOf(address)))) {
+      } else if (rule !== 'any' && !found.every(isPermitted)) {
         done(addressError(hostname), [], 0);
       } else if (options.all) {
         done(null, found);
@@ -141,6 +151,12 @@ export function judgedLookup(rule: AddressRule): LookupFunction {
 /** The error for a host that may not be asked; it does not say which address it has. */
 export function addressError(hostname: string): NodeJS.ErrnoException {
   return Object.assign(new Error(`${hostname} is at an address that may not be asked.`), { code: 'ERR_ADDRESS' });
+}
+
+/** Whether an address is one of a private network, of this machine or of its own link. */
+export function isInside(address: string): boolean {
+  const bare = unwrapped(address.replace(/%.*$/, ''));
+  return isIP(bare) !== 0 && inside.check(bare, isIP(bare) === 4 ? 'ipv4' : 'ipv6');
 }
 
 /** Whether a URL's host can only be this machine: plain HTTP is for those. */

@@ -1,5 +1,6 @@
 /** What is counted and logged of what sessions depend on: dials, upstream tokens, the store. */
 
+import type { CommonsEvents } from '../store/redis/commons.js';
 import type { StoreCallName } from '../store/watched.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
@@ -33,5 +34,47 @@ export function storeObserver(metrics: Metrics, log: Log) {
   return (call: StoreCallName, error: unknown): void => {
     metrics.storeFailed(call);
     logRepeated(log, 'warn', { about: call, common: { call }, own: { error } }, 'store.failed');
+  };
+}
+
+/** After so long an outage is no hiccup any more. */
+const seriousMs = 60_000;
+
+/** Counts what Redis answers, and tells of each time that it was away: once, and once more when it lasts. */
+export function observeRedis(metrics: Metrics, log: Log): CommonsEvents & { close(): void } {
+  let later: NodeJS.Timeout | null = null;
+  let isTold = false;
+  const settle = () => {
+    if (later) clearTimeout(later);
+    later = null;
+  };
+  return {
+    answered: (call, seconds) => metrics.replicated?.answered(call, seconds),
+    failed: (call) => metrics.storeFailed(call),
+    away(call, error, isAtStart) {
+      settle();
+      if (isAtStart) {
+        log.error({ call, error, at_start: true }, 'store.away');
+        return;
+      }
+      log.warn({ call, error }, 'store.away');
+      later = setTimeout(() => log.error({ call, error }, 'store.away'), seriousMs);
+      later.unref();
+    },
+    back({ awayMs, sessions, debts }) {
+      settle();
+      metrics.replicated?.wasAway(awayMs);
+      log.info({ away_ms: Math.round(awayMs), sessions, debts }, 'store.back');
+    },
+    emptied: () => log.warn('store.emptied'),
+    overLimit(sessions) {
+      if (sessions > 0 || isTold) log.warn({ sessions }, 'store.over_limit');
+      isTold = sessions > 0;
+    },
+    invalid(call) {
+      metrics.storeFailed('invalid');
+      logRepeated(log, 'warn', { about: call, common: { call }, own: {} }, 'store.invalid');
+    },
+    close: settle,
   };
 }

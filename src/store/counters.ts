@@ -75,6 +75,12 @@ export class Counters {
     counter.used = Math.max(0, counter.used + amount);
   }
 
+  /** What is used as others count it; where there is no room for it, it is not known. */
+  saw(name: string, used: number): void {
+    if (!this.#counters.has(name) && this.#counters.size >= this.#room) return;
+    this.#open(name).used = used;
+  }
+
   /** What a holder held goes back. */
   release(name: string, holder: string): void {
     const counter = this.#counters.get(name);

@@ -137,6 +137,12 @@ export class MemoryStore implements Store {
     return { reserved, dayEnds: this.#counters.dayEnds };
   }
 
+  /** What all replicas have used of a budget, as another store says, with what a holder has told that one. */
+  saw(holder: string, counter: string, used: number, total: number): void {
+    this.#counters.saw(counter, used);
+    this.#holders.get(holder)?.told.set(counter, total);
+  }
+
   async leave(holder: string): Promise<void> {
     const known = this.#holders.get(holder);
     if (!known) return;

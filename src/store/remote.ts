@@ -10,8 +10,11 @@ const holder = z.string().max(100);
 /** What a profile may name. */
 const mostCounters = 100;
 
+const group = name.nullable();
+
 const reservation = {
   counter: name,
+  group,
   limit: z.number(),
   most: z.number(),
   least: z.number(),
@@ -21,7 +24,7 @@ const reservation = {
 const storeCall = z.discriminatedUnion('do', [
   z.strictObject({
     do: z.literal('enter'),
-    place: z.strictObject({ purpose: z.enum(purposes), key: name, limit: z.number(), ttlSeconds: z.number() }),
+    place: z.strictObject({ purpose: z.enum(purposes), group, key: name, limit: z.number(), ttlSeconds: z.number() }),
     holds: z.array(z.strictObject(reservation)).max(mostCounters),
     holder,
     owner: holder,

@@ -4,9 +4,16 @@
 export const purposes = ['sessions', 'issuers', 'addresses', 'keys'] as const;
 export type Purpose = (typeof purposes)[number];
 
+/**
+ * What is counted together, in one step and by all replicas: `t:` and a tenant, or `u:` and a user without one. Null: what each
+ * replica counts for itself.
+ */
+type Group = string | null;
+
 /** One of the places under a key. */
-interface Place {
+export interface Place {
   readonly purpose: Purpose;
+  readonly group: Group;
   /** Whose places they are. */
   readonly key: string;
   /** How many of them there are. */
@@ -19,6 +26,7 @@ interface Place {
 export interface Reservation {
   /** Its name, without the day: which day it is, the store's clock says. */
   readonly counter: string;
+  readonly group: Group;
   readonly limit: number;
   /** Held at the most; 0: nothing more is wanted. */
   readonly most: number;
@@ -120,6 +128,6 @@ export interface Store {
   look(key: string): Promise<string | null>;
   /** Gets and deletes a text, atomically: of any number of calls at once exactly one has it. */
   take(key: string): Promise<string | null>;
-  /** Ends it here: the memory form forgets everything. Afterwards all but `leave`, `forget` and `settle` reject with `draining`. */
+  /** Ends it here, with what this process holds: the memory form forgets everything. Afterwards all but `leave`, `forget` and `settle` reject with `draining`. */
   close(): Promise<void>;
 }

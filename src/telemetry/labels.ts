@@ -54,7 +54,10 @@ export const controlOutcomes = ['done', 'refused', 'not_found', 'conflict', 'fai
 export type ControlOutcome = (typeof controlOutcomes)[number];
 
 /** What is asked of the store. */
-export const storeCalls = ['enter', 'settle', 'leave', 'forget', 'put', 'look', 'take'] as const;
+export const storeCalls = [
+  ...(['enter', 'settle', 'leave', 'forget', 'put', 'look', 'take'] as const),
+  ...(['revoke', 'load', 'read', 'heartbeat', 'control', 'probe', 'auth', 'invalid'] as const),
+] as const;
 /** One of them. */
 export type StoreCall = (typeof storeCalls)[number];
 

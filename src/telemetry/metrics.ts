@@ -25,13 +25,14 @@ import {
   transcriptionCodes,
 } from './labels.js';
 import { publishLive } from './live.js';
+import { countReplicated } from './replicated.js';
 import { countTraffic } from './traffic.js';
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
 /** Makes the relay's metrics in a registry of their own. */
 export function createMetrics(
-  options: { process?: boolean; linesDropped?: () => number; workersSilent?: () => number } = {},
+  options: { process?: boolean; replicated?: boolean; linesDropped?: () => number; workersSilent?: () => number } = {},
 ) {
   const registry = new Registry();
   const registers = [registry];
@@ -197,6 +198,8 @@ export function createMetrics(
     registry,
     /** Counted on every event; see Traffic. */
     traffic,
+    /** What is known of Redis; null without. */
+    replicated: options.replicated ? countReplicated(registers) : null,
     /** Says where gauges are read from. */
     watch,
     /** Says where the unused client secrets are counted: in the process that has the store. */

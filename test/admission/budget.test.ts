@@ -25,7 +25,7 @@ let holders = 0;
 async function admitted(limits: Limits, subject = 'alice', from: Pick<Store, 'settle'> = store) {
   const daily = dailyBudget(limits, { ...alice, subject }, now);
   const holder = `${holders++}`;
-  const place = { purpose: 'sessions' as const, key: holder, limit: 1, ttlSeconds: 60 };
+  const place = { purpose: 'sessions' as const, group: null, key: holder, limit: 1, ttlSeconds: 60 };
   const entered = await store.enter({ place, holds: daily.holds, holder, owner: '1' });
   if (entered.outcome === 'spent') throw daily.refusal(entered);
   if (entered.outcome !== 'in') throw new Error(entered.outcome);
@@ -44,7 +44,16 @@ async function open(limits: Limits, subject?: string, from?: Pick<Store, 'settle
 
 /** What is used of a budget today. */
 async function counter(name: string, scope = `user:${userKey(alice)}`): Promise<number> {
-  const look = { counter: `${name}:${scope}`, limit: 1, most: 0, least: 0, isExact: false, total: 0, told: 0 };
+  const look = {
+    counter: `${name}:${scope}`,
+    group: null,
+    limit: 1,
+    most: 0,
+    least: 0,
+    isExact: false,
+    total: 0,
+    told: 0,
+  };
   return (await store.settle('who only looks', [look])).reserved[0]?.used ?? Number.NaN;
 }
 const tenantScope = `tenant:${tenantKey(alice)}`;

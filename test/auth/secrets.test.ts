@@ -150,7 +150,7 @@ describe('one user who mints without end', () => {
     const { secrets, store } = minting(2);
     for (const subject of ['ann', 'ben']) await secrets.mint({ ...principal, subject }, 60);
     await expect(secrets.mint(principal, 60)).rejects.toMatchObject({ id: 'overloaded', retryAfterMs: 5000 });
-    const place = { purpose: 'sessions' as const, key: 'x', limit: 1, ttlSeconds: 60 };
+    const place = { purpose: 'sessions' as const, group: null, key: 'x', limit: 1, ttlSeconds: 60 };
     expect(await store.enter({ place, holds: [], holder: 'x', owner: '' })).toMatchObject({ outcome: 'in' });
   });
 });

@@ -88,7 +88,7 @@ describe('the environment', () => {
       RELAY_TLS_CERT: join(folder, 'none.pem'),
       RELAY_LOG_LEVEL: 'loud',
       RELAY_QUERY_CREDENTIALS: 'maybe',
-      RELAY_REDIS_URL: 'redis://localhost',
+      RELAY_REDIS_URL: 'redis://cache.example.com',
       AZURE_OPENAI_ENDPOINT: 'http://my-resource.openai.azure.com',
       HTTPS_PROXY: 'proxy.test:3128',
     });

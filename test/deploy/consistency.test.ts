@@ -179,10 +179,10 @@ describe('the alerts', () => {
 
 describe('the dashboard', () => {
   const charts = board.panels.filter(({ type }) => type !== 'row');
-  const own = createMetrics({ process: false })
+  const own = createMetrics({ process: false, replicated: true })
     .registry.getMetricsAsArray()
     .map(({ name }) => name);
-  const all = createMetrics()
+  const all = createMetrics({ replicated: true })
     .registry.getMetricsAsArray()
     .map(({ name }) => name);
   const expressions = charts.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr));

@@ -25,7 +25,7 @@ export function settingsTable(): object {
 export function metricTable(): object {
   // prom-client's type definitions leave out what its metrics say of themselves.
   type Known = { name: string; help: string; type: string; labelNames: readonly string[]; upperBounds?: number[] };
-  const known = createMetrics({ process: false }).registry.getMetricsAsArray() as unknown as Known[];
+  const known = createMetrics({ process: false, replicated: true }).registry.getMetricsAsArray() as unknown as Known[];
   return Object.fromEntries(
     known.map(({ name, help, type, labelNames, upperBounds }) => [
       name,

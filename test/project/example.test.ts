@@ -41,6 +41,7 @@ function load(yaml: string) {
       RELAY_JWT_AUDIENCE: 'audience',
     }),
     AZURE_OPENAI_API_KEY: 'key',
+    RELAY_REDIS_URL: 'redis://localhost',
     ORDERS_TOKEN: 'token',
     AZURE_SEARCH_KEY: 'key',
     USAGE_WEBHOOK_SECRET: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',

@@ -85,7 +85,7 @@ const advice = {
 function metrics(): { name: string; type: string; labels: readonly string[]; help: string }[] {
   // prom-client's type definitions leave out what its metrics say of themselves.
   type Known = { name: string; help: string; type: string; labelNames: readonly string[] };
-  const known = createMetrics({ process: false }).registry.getMetricsAsArray() as unknown as Known[];
+  const known = createMetrics({ process: false, replicated: true }).registry.getMetricsAsArray() as unknown as Known[];
   return known.map(({ name, help, type, labelNames }) => ({ name, type, labels: labelNames, help }));
 }
 

@@ -106,6 +106,9 @@ async function withStore() {
   const streams = createLocalStreams();
   const shared = {
     store,
+    unready: () => null,
+    start: async () => undefined,
+    close: () => store.close(),
     replica: 'here-abc123',
     isFull: () => false,
     revocations: new Revocations(10),

@@ -1,0 +1,112 @@
+/** What the processes and replicas of a relay have in common: in the memory of one process, or in Redis. */
+
+import type { SecretSeal } from '../auth/secrets.js';
+import type { Settings } from '../config/settings.js';
+import { observeRedis, storeObserver } from '../session/observers.js';
+import { MemoryStore } from '../store/memory.js';
+import { Commons } from '../store/redis/commons.js';
+import { keysUnder } from '../store/redis/keys.js';
+import { entraLogin, type Login, passwordLogin } from '../store/redis/login.js';
+import { keysOfSecret, seal, unseal } from '../store/redis/seal.js';
+import { Revocations } from '../store/revocations.js';
+import type { Store } from '../store/store.js';
+import { watchStore } from '../store/watched.js';
+import type { Log } from '../telemetry/log.js';
+import type { Metrics } from '../telemetry/metrics.js';
+import { createScopes, type OnToken } from '../upstream/scoped.js';
+
+interface SharedServices {
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly onToken: OnToken;
+  /** The settings as they are now. */
+  readonly settings: () => Settings;
+  /** Told whenever the last place for a session was taken, or there is one again. */
+  readonly filled?: (isFull: boolean) => void;
+}
+
+/** What seals client secrets for a store that others may read; null for one in memory. */
+export function secretSealOf({ redis }: Pick<Settings, 'redis'>): SecretSeal | null {
+  if (!redis) return null;
+  const salts = redis.keys ?? [];
+  const names = keysUnder(redis.prefix);
+  return {
+    seal(secret, key, text) {
+      const [first = new Uint8Array()] = keysOfSecret(secret, salts);
+      return seal(first, names.text(key), text);
+    },
+    open: (secret, key, sealed) => unseal(keysOfSecret(secret, salts), names.text(key), sealed),
+  };
+}
+
+/** In whichever process has it. */
+export interface SharedState {
+  readonly store: Store;
+  /** The places of this replica. */
+  readonly memory: MemoryStore;
+  readonly revocations: Revocations;
+  /** What keeps the replica from being ready, or null. */
+  unready(): string | null;
+  /** Waits for Redis for a few seconds, where there is one. */
+  start(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** As whom Redis is asked. */
+export function loginOf(
+  { redis, entra }: Pick<Settings, 'redis' | 'entra'>,
+  onToken: OnToken,
+  failed: (error: unknown) => void = () => undefined,
+): { readonly login: Login; close(): void } {
+  const { scope = null, username = '', password = '' } = redis ?? {};
+  if (scope === null) return { login: passwordLogin(username, password), close: () => undefined };
+  const scopes = createScopes(entra, onToken);
+  return { login: entraLogin(username, () => scopes.token(scope), failed), close: () => scopes.close() };
+}
+
+/** Makes it as these settings say; where it is kept does not change while the process lives. */
+export function createSharedState({ metrics, log, onToken, settings, filled }: SharedServices): SharedState {
+  const { limits, redis } = settings();
+  const memory = new MemoryStore({ room: { sessions: () => settings().limits.sessions }, ...(filled && { filled }) });
+  const revocations = new Revocations(limits.revocations);
+  if (!redis) {
+    metrics.countSecrets(() => memory.unusedSecrets);
+    const store = watchStore(memory, storeObserver(metrics, log));
+    return {
+      store,
+      memory,
+      revocations,
+      unready: () => null,
+      start: async () => undefined,
+      close: () => store.close(),
+    };
+  }
+  const on = observeRedis(metrics, log);
+  const { login, close: logOut } = loginOf(settings(), onToken, (error) => on.failed('auth', error));
+  const rules = () => settings().redis ?? redis;
+  const commons = new Commons({
+    place: { ...redis, login },
+    prefix: redis.prefix,
+    local: memory,
+    whenLost: () => rules().when_lost,
+    on,
+  });
+  metrics.replicated?.watch({
+    isUp: () => commons.link.isUp,
+    awayMs: () => commons.link.awayMs,
+    overLimit: () => commons.store.holders.overLimit,
+    replicas: () => 1,
+  });
+  return {
+    store: commons.store,
+    memory,
+    revocations,
+    unready: () => (rules().ready === 'require' && !commons.link.isUp ? 'redis' : null),
+    start: () => commons.start(),
+    async close() {
+      on.close();
+      await commons.close();
+      logOut();
+    },
+  };
+}
