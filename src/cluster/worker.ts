@@ -2,6 +2,7 @@
 
 import { EventEmitter, once } from 'node:events';
 import type { Settings } from '../config/settings.js';
+import { patienceMs } from '../control/commands.js';
 import { type Control, createIdleControl } from '../control/control.js';
 import { createPeers } from '../control/peers.js';
 import { Streams } from '../control/streams.js';
@@ -13,6 +14,9 @@ import { createLog, endLog, type Log } from '../telemetry/log.js';
 import { flushTraces } from '../telemetry/trace.js';
 import { primaryNotice, primaryQuestion, type WorkerNotice, type WorkerQuestion } from './messages.js';
 import { Line } from './rpc.js';
+
+/** For the primary to hear what the others have to say. */
+const spareMs = 2000;
 
 /**
  * Runs a worker until the primary lets it drain. When the primary is no more, Node itself ends it (`disconnect` of a
@@ -57,7 +61,7 @@ export async function runWorker(number: number, beatMs: number): Promise<void> {
     failed: (error) => log?.error({ error }, 'worker.misunderstood'),
   });
   const tell = (notice: WorkerNotice) => line.tell(notice);
-  const ask = (question: WorkerQuestion) => line.ask(question);
+  const ask = (question: WorkerQuestion, withinMs?: number) => line.ask(question, withinMs);
   const load = (): Settings => {
     if (!latest) throw new Error('the primary has sent no settings');
     return latest;
@@ -89,7 +93,9 @@ export async function runWorker(number: number, beatMs: number): Promise<void> {
     streams,
     join(joining) {
       control = joining;
-      return createPeers(control, streams, (command, to) => ask({ about: 'control', command, to }));
+      return createPeers(control, streams, (command, to) => {
+        return ask({ about: 'control', command, to }, patienceMs(command) + spareMs);
+      });
     },
   };
   const started = await startRelay(settings, log, { path: null, load }, null, shared);

@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import { isObject, type JsonObject } from '../protocol/event.js';
+import { answer } from './answer.js';
 import { type Description, description } from './description.js';
 
 /** Longer than what a token may say of its user. */
@@ -18,6 +19,9 @@ export type Reach = z.output<typeof reach>;
 
 /** The most that a page of a list may have. */
 export const longestPage = 100;
+
+/** The longest that an answer is waited for. */
+export const longestWaitMs = 30_000;
 
 /** The most events that can be said at once. */
 export const longestList = 50;
@@ -42,6 +46,8 @@ const said = z.discriminatedUnion('outcome', [
   z.strictObject({
     outcome: z.literal('placed'),
     ids: z.array(z.string().max(512)).max(longestList),
+    /** Of the last answer that was asked for; null where it was not waited for, or did not come. */
+    response: answer.nullable(),
     isReplayed: z.boolean(),
   }),
   z.strictObject({
@@ -50,7 +56,7 @@ const said = z.discriminatedUnion('outcome', [
     message: z.string(),
     param: z.string().nullable(),
   }),
-  z.strictObject({ outcome: z.enum(['not_open', 'idempotency_mismatch', 'busy', 'backed_up']) }),
+  z.strictObject({ outcome: z.enum(['not_open', 'idempotency_mismatch', 'busy', 'crowded', 'backed_up']) }),
   z.strictObject({ outcome: z.literal('too_often'), waitMs: z.number() }),
 ]);
 
@@ -181,6 +187,8 @@ const verbs = {
       isSingle: z.boolean(),
       key: z.string().max(255).nullable(),
       digest: z.string().max(64),
+      /** How long the last answer that is asked for is waited for. */
+      waitMs: z.int().min(0).max(longestWaitMs),
     }),
     answer: said.nullable(),
     merge: (answers) => answers.find((one) => one !== null) ?? null,
@@ -215,6 +223,11 @@ export const command = z.discriminatedUnion('verb', asked as [(typeof asked)[num
 /** What is known of the verb of a command. */
 export function rowOf<V extends Verb>(verb: V): Row<z.ZodType<Command<V>>, Answer<V>> {
   return verbs[verb] as unknown as Row<z.ZodType<Command<V>>, Answer<V>>;
+}
+
+/** How long a process may take to carry a command out. */
+export function patienceMs(command: Command): number {
+  return verbs[command.verb].withinMs + ('waitMs' in command ? command.waitMs : 0);
 }
 
 /** Ids begin with the time, so their order is that of the sessions. */

@@ -95,7 +95,7 @@ export function createIdleControl(revocations: Revocations, streams: Streams): C
     revocations,
     home: { replica: '', hasSeveralIssuers: false },
     streams,
-    say: () => ({ outcome: 'not_open' }),
+    say: async () => ({ outcome: 'not_open' }),
   });
 }
 

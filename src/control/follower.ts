@@ -13,7 +13,7 @@ import type { Registered } from '../session/registry.js';
 import { warnOf } from '../session/surely.js';
 import { audit, type Log } from '../telemetry/log.js';
 import type { Command } from './commands.js';
-import { eventRate, isBackedUp, whereOf } from './saying.js';
+import { crowded, eventRate, isBackedUp, whereOf } from './saying.js';
 import { asClientSent, asSeen, greetingOf } from './showing.js';
 import type { Stream } from './streams.js';
 import { ending, telling } from './telling.js';
@@ -249,11 +249,13 @@ export class Follower {
 
   #carryOut(event: JsonObject): void {
     const judged = judgeBackend([event], whereOf(this.#session, this.#follow.wishes.isBound), true);
-    if (!isFault(judged)) {
-      this.#session.backend.say(judged, this.#sender);
-      return;
-    }
-    const { code, message, param } = judged;
+    const fault = isFault(judged)
+      ? judged
+      : this.#session.backend.say(judged, this.#sender) === 'crowded'
+        ? crowded
+        : null;
+    if (fault === null) return;
+    const { code, message, param } = fault;
     const eventId = typeof event.event_id === 'string' ? event.event_id.slice(0, 512) : null;
     this.#error({ type: 'invalid_request_error', code, message, param }, eventId);
   }

@@ -1,7 +1,7 @@
 /** Carries commands to whichever processes have the sessions they are about, and makes one answer of theirs. */
 
 import { RelayError } from '../errors.js';
-import { type Answer, type Command, rowOf } from './commands.js';
+import { type Answer, type Command, patienceMs, rowOf } from './commands.js';
 import type { Control } from './control.js';
 import type { Stream, Streams } from './streams.js';
 
@@ -75,7 +75,8 @@ export function createPeers(control: Control, streams: Streams, others: AskOther
  * what that one was told it does as soon as it can.
  */
 export async function askAll<C extends Command>(command: C, processes: readonly Ask[]): Promise<Answer<C['verb']>> {
-  const { answer, merge, isFound, unanswered, withinMs } = rowOf<C['verb']>(command.verb);
+  const { answer, merge, isFound, unanswered } = rowOf<C['verb']>(command.verb);
+  const withinMs = patienceMs(command);
   const settled = await Promise.allSettled(processes.map(async (ask) => answer.parse(await ask(command, withinMs))));
   const merged = merge(settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : [])));
   const isWhole = settled.every(({ status }) => status === 'fulfilled');

@@ -4,15 +4,17 @@ import { createHash } from 'node:crypto';
 import type { RequestHandler, Response } from 'express';
 import { z } from 'zod';
 import type { Principal } from '../auth/principal.js';
-import { type Answer, longestList } from '../control/commands.js';
+import { answer } from '../control/answer.js';
+import { type Answer, longestList, longestWaitMs } from '../control/commands.js';
 import type { Peers } from '../control/peers.js';
+import { crowded } from '../control/saying.js';
 import { faulty, type HttpRefusal, RelayError } from '../errors.js';
 import { isObject, type JsonObject } from '../protocol/event.js';
 import type { JsonRules } from '../protocol/json.js';
 import { countEvents } from './audit.js';
 import { jsonBody } from './body.js';
 import { type EntranceServices, entering } from './entrance.js';
-import { guestOf } from './guest.js';
+import { guestOf, urlOf } from './guest.js';
 import { reachOf } from './rights.js';
 
 const bodyBytes = 1024 * 1024;
@@ -30,6 +32,17 @@ export const placing = z.strictObject({
   event_ids: z.array(z.string()).describe('In the order of the events; errors of them are told with these ids.'),
 });
 
+/** The same with the answer that was waited for. */
+export const answering = placing.extend({ response: answer });
+
+/** How events may be said. */
+export const sayingQuery = z.object({
+  wait: z
+    .literal('response')
+    .optional()
+    .describe('Waits up to 30 seconds for the last answer that is asked for, and answers with it.'),
+});
+
 /** `POST /v1/relay/sessions/{id}/events`: places events in the session's order, or none of them. */
 export function sayEvents(services: EntranceServices & { readonly peers: Peers }): RequestHandler[] {
   const { peers, controls, audit } = services;
@@ -38,6 +51,7 @@ export function sayEvents(services: EntranceServices & { readonly peers: Peers }
     const raw = response.locals.raw as unknown;
     const bytes = Buffer.isBuffer(raw) ? raw : Buffer.alloc(0);
     controls.carry(principal, bytes.length);
+    const waits = waitsIn(urlOf(request));
     const { events, isSingle } = eventsIn(request.body);
     countEvents(
       response,
@@ -52,16 +66,19 @@ export function sayEvents(services: EntranceServices & { readonly peers: Peers }
       isSingle,
       key: keyOf(request.headers['idempotency-key']),
       digest: createHash('sha256').update(bytes).digest('hex'),
+      waitMs: waits ? longestWaitMs : 0,
     });
-    answer(response, said);
+    reply(response, said);
   };
 
-  function answer(response: Response, said: Answer<'say'>): void {
+  function reply(response: Response, said: Answer<'say'>): void {
     if (said === null) throw new RelayError('not_found', 'No session of yours has this id.');
     if (said.outcome === 'placed') {
       audit.done(response);
       if (said.isReplayed) response.set('Idempotency-Replayed', 'true');
-      response.status(202).json({ object: 'list', event_ids: said.ids });
+      const placed = { object: 'list', event_ids: said.ids };
+      if (said.response) response.json({ ...placed, response: said.response });
+      else response.status(202).json(placed);
       return;
     }
     const refusal = refusalOf(said);
@@ -101,6 +118,8 @@ function refusalOf(said: Refused): HttpRefusal {
         'conversation_already_has_active_response',
         'An answer is running. Nothing of the list was sent: send it when the answer is over, or a response.cancel before.',
       );
+    case 'crowded':
+      throw new RelayError('rate_limited', crowded.message, { retryAfterMs: 1000 });
     case 'backed_up':
       throw new RelayError('overloaded', 'The upstream of this session does not keep up.', { retryAfterMs: 1000 });
     case 'too_often':
@@ -120,6 +139,13 @@ function eventsIn(body: unknown): { events: JsonObject[]; isSingle: boolean } {
     throw wrong(`"events" must be a list of 1 to ${longestList} events`);
   }
   return { events: events as JsonObject[], isSingle: false };
+}
+
+function waitsIn(url: URL): boolean {
+  const [wait, ...more] = url.searchParams.getAll('wait');
+  if (wait === undefined) return false;
+  if (wait === 'response' && more.length === 0) return true;
+  throw new RelayError('bad_event', 'The parameter "wait" may be "response", once.');
 }
 
 function keyOf(header: string | string[] | undefined): string | null {

@@ -62,7 +62,7 @@ function parametersOf({ path, query }: Operation): object[] {
 }
 
 function describe(operation: Operation): object {
-  const { summary, body, success } = operation;
+  const { summary, body, success, otherwise } = operation;
   const isOpen = operation.for === 'anybody';
   const rights = isOpen || operation.for === 'tokens' ? [] : [operation.for];
   const refusals = [...new Set([...(isOpen ? [] : [401]), ...(rights.length > 0 ? [403] : []), ...operation.refusals])];
@@ -75,10 +75,12 @@ function describe(operation: Operation): object {
     ...(parameters.length > 0 && { parameters }),
     ...(body && { requestBody: { required: body.isRequired, content: contentOf(body) } }),
     responses: {
-      [success.status]: {
-        description: success.meaning,
-        ...(success.content && { content: contentOf(success.content) }),
-      },
+      ...Object.fromEntries(
+        [success, ...(otherwise ? [otherwise] : [])].map(({ status, meaning, content }) => [
+          status,
+          { description: meaning, ...(content && { content: contentOf(content) }) },
+        ]),
+      ),
       ...Object.fromEntries(refusals.map((status) => [status, { description: meanings[status], content: refused }])),
     },
   };

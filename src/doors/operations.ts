@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { description } from '../control/description.js';
 import { callPaths } from './calls.js';
-import { placing, saying } from './events.js';
+import { answering, placing, saying, sayingQuery } from './events.js';
 import {
   minted,
   mintedPreview,
@@ -21,6 +21,13 @@ import { endedSession, listQuery, sessionList, sessionsPath } from './sessions.j
 /** A body: JSON of a schema, or text of another type. */
 export type Content = { readonly schema: z.ZodType } | { readonly type: string };
 
+/** An answer that is no refusal. */
+interface Success {
+  readonly status: number;
+  readonly meaning: string;
+  readonly content?: Content;
+}
+
 /** One method of one path. */
 export interface Operation {
   readonly method: 'get' | 'post' | 'delete';
@@ -30,7 +37,9 @@ export interface Operation {
   readonly for: 'anybody' | 'tokens' | Scope;
   readonly query?: z.ZodObject;
   readonly body?: Content & { readonly isRequired: boolean };
-  readonly success: { readonly status: number; readonly meaning: string; readonly content?: Content };
+  readonly success: Success;
+  /** What else it may be answered with. */
+  readonly otherwise?: Success;
   /** What it may be refused with beside what its `for` brings. */
   readonly refusals: readonly number[];
 }
@@ -45,6 +54,7 @@ export const named = {
   EndedSession: endedSession,
   Events: saying,
   PlacedEvents: placing,
+  AnsweredEvents: answering,
   Withdrawal: withdrawal,
   Revocation: withdrawn,
   ClientSecretRequest: minting,
@@ -97,8 +107,10 @@ const backends: readonly Operation[] = [
     path: `${sessionsPath}/{id}/events`,
     summary: 'Say something in a live session, as the server',
     for: 'relay.sessions.write',
+    query: sayingQuery,
     body: { schema: saying, isRequired: true },
     success: { status: 202, meaning: 'They are placed in the order of the session.', content: { schema: placing } },
+    otherwise: { status: 200, meaning: 'The answer that was waited for.', content: { schema: answering } },
     refusals: [400, 404, 409, 413, 429, 503],
   },
   {

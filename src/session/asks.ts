@@ -215,12 +215,12 @@ class LegAsks implements Asks {
     for (const { owed: one } of this.#asked) if (one && isSettled(one)) one.isOvertaken = true;
   }
 
-  done({ id }: JsonObject): void {
+  done(response: JsonObject): void {
     this.#again?.();
     this.#again = null;
-    if (!this.#floor.ended(String(id))) return;
+    if (!this.#floor.ended(String(response.id))) return;
     this.#asked.ended();
-    this.#current?.want.ended?.('answered');
+    this.#current?.want.ended?.('answered', response);
     this.#current = null;
   }
 

@@ -7,6 +7,7 @@ import { type JsonObject, objectOf, type RealtimeEvent, type Refusal } from '../
 import { family } from '../protocol/family.js';
 import type { Runner } from '../tools/runner.js';
 import { orderedUuid } from '../uuid.js';
+import { createAsides } from './asides.js';
 import type { Attachment } from './attachment.js';
 import type { Chronicle } from './chronicle.js';
 import type { Front } from './front.js';
@@ -21,14 +22,19 @@ export interface Sender {
   /** Whether it is refused an answer while one runs; if not, upstream says so. */
   readonly isJudged: boolean;
   readonly failed: Failed;
+  /** Told once of the last answer that a list asks for; null where none came. */
+  heard?(response: JsonObject | null): void;
   /** Has ended what was running. */
   hasCancelled?: boolean;
   /** Has answered a call, and how an answer follows on that. */
   answered?: 'by itself' | 'by request' | null;
 }
 
-/** What became of a list: the ids of its events; `busy` where an answer runs that the list does not end, and nothing was sent. */
-type PlacedEvents = { readonly ids: readonly string[] } | 'busy';
+/**
+ * What became of a list: the ids of its events. Nothing was sent where it is `busy`, as an answer runs that the list does not end,
+ * or `crowded`, as there would be too many answers beside the conversation.
+ */
+type PlacedEvents = { readonly ids: readonly string[] } | 'busy' | 'crowded';
 
 /** The part of all backends of one session. */
 export interface Backend {
@@ -44,6 +50,8 @@ export interface Backend {
   has(itemId: string): boolean;
   /** What the upstream of the session cannot be told of an event; null where there is nothing. */
   unsaid(event: JsonObject): Refusal | null;
+  /** The session is over: no answer comes any more. */
+  close(): void;
 }
 
 /** An event that was sent: its id as its sender knows it. */
@@ -63,6 +71,9 @@ interface BackendPorts {
   attachment(): Attachment | null;
 }
 
+/** Told of an answer, or that there is none. */
+type Hear = (response: JsonObject | null) => void;
+
 /** Events whose answers upstream may still owe; more than one list. */
 const mostKept = 1000;
 /** For the answer that a list cancels to be over. */
@@ -73,14 +84,22 @@ export function createBackend({ taps, clock, front, tools, chronicle, attachment
   /** By the id that an event has upstream. */
   const sent = new Bounded<Known>(mostKept);
   let objected: { readonly eventId: unknown; readonly known: Known } | null = null;
+  const asides = createAsides(clock);
+  /** Those who wait for an answer. */
+  const waiting = new Set<Hear>();
   let isListening = false;
   /** The leg to upstream once that runs what was imposed. */
   const open = () => (chronicle.isReady ? attachment() : null);
 
   function came({ type, body }: RealtimeEvent): void {
-    if (type !== family.down.error) return;
-    const error = objectOf(body?.error);
+    if (type === family.down.answerBegun) asides.begun(objectOf(body?.response));
+    else if (type === family.down.answerEnded) asides.done(objectOf(body?.response));
+    else if (type === family.down.error) refused(objectOf(body?.error));
+  }
+
+  function refused(error: JsonObject): void {
     const { event_id: eventId } = error;
+    asides.refused(eventId);
     const known = typeof eventId === 'string' ? sent.get(eventId) : undefined;
     if (!known) return;
     sent.delete(eventId as string);
@@ -94,20 +113,29 @@ export function createBackend({ taps, clock, front, tools, chronicle, attachment
     if (typeof eventId === 'string') sent.set(eventId, { id, sender });
   }
 
-  function ask(attachment: Attachment, event: JsonObject, id: string, sender: Sender): void {
+  /** Who is to hear of an answer. */
+  function hearing({ heard }: Sender): Hear {
+    if (!heard) return deaf;
+    const hear: Hear = (response) => {
+      if (waiting.delete(hear)) heard(response);
+    };
+    waiting.add(hear);
+    return hear;
+  }
+
+  function ask(attachment: Attachment, event: JsonObject, id: string, sender: Sender, hear: Hear): void {
     const { asks } = attachment;
     const { hasCancelled = false, answered = null, isJudged } = sender;
     sender.hasCancelled = false;
     sender.answered = null;
     // The relay asks already.
-    if (answered === 'by itself') return;
-    const waits = isJudged || hasCancelled || answered !== null || !asks.isBusy;
-    if (waits) want(attachment, event, id, sender);
+    if (answered === 'by itself') hear(null);
+    else if (isJudged || hasCancelled || answered !== null || !asks.isBusy) want(attachment, event, id, sender, hear);
     else note(attachment.say(event), id, sender);
   }
 
   /** Asks for an answer, at once or when the one that was cancelled is over. */
-  function want({ asks }: Attachment, { response }: JsonObject, id: string, sender: Sender): void {
+  function want({ asks }: Attachment, { response }: JsonObject, id: string, sender: Sender, hear: Hear): void {
     let isOver = false;
     let wasAsked = false;
     let stopWaiting: Cancel | null = null;
@@ -118,9 +146,10 @@ export function createBackend({ taps, clock, front, tools, chronicle, attachment
         wasAsked = true;
         note(body, id, sender);
       },
-      ended(how) {
+      ended(how, answer) {
         isOver = true;
         stopWaiting?.();
+        hear(answer ?? null);
         if (wasAsked || (how !== 'refused' && how !== 'dropped')) return;
         sender.failed(id, {
           type: 'server_error',
@@ -137,11 +166,15 @@ export function createBackend({ taps, clock, front, tools, chronicle, attachment
     sender.answered = reply === 'always' ? 'by itself' : 'by request';
   }
 
-  function place(attachment: Attachment, event: JsonObject, id: string, sender: Sender): void {
+  function place(attachment: Attachment, event: JsonObject, id: string, sender: Sender, hear: Hear): void {
     const callId = answeredBy(event);
     if (callId !== null) answer(callId, objectOf(event.item), sender);
-    else if (isAsk(event)) ask(attachment, event, id, sender);
-    else {
+    else if (isAsk(event)) ask(attachment, event, id, sender, hear);
+    else if (event.type === family.up.ask) {
+      const said = attachment.say(event);
+      note(said, id, sender);
+      asides.asked(said, hear);
+    } else {
       if (event.type === family.up.cancel) sender.hasCancelled = true;
       note(attachment.say(prepared(event)), id, sender);
     }
@@ -165,13 +198,24 @@ export function createBackend({ taps, clock, front, tools, chronicle, attachment
       const first = events.findIndex(isAsk);
       const isEnded = events.slice(0, Math.max(first, 0)).some(({ type }) => type === family.up.cancel);
       if (sender.isJudged && first >= 0 && !isEnded && attachment.asks.isBusy) return 'busy';
+      const beside = events.filter(({ type, response }) => type === family.up.ask && isAside(response));
+      if (beside.length > 0 && !asides.hasRoom(beside.length)) return 'crowded';
       if (!isListening) isListening = taps.add({ came }) !== null;
       const names = ids.map((id) => id ?? `event_${orderedUuid().replaceAll('-', '')}`);
-      for (const [index, event] of events.entries()) place(attachment, event, names[index] as string, sender);
+      const last = events.findLastIndex(({ type }) => type === family.up.ask);
+      for (const [index, event] of events.entries()) {
+        place(attachment, event, names[index] as string, sender, index === last ? hearing(sender) : deaf);
+      }
       return { ids: names };
+    },
+    close() {
+      asides.close();
+      for (const hear of waiting) hear(null);
     },
   };
 }
+
+function deaf(): void {}
 
 function isAsk({ type, response }: JsonObject): boolean {
   return type === family.up.ask && !isAside(response);

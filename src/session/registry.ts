@@ -29,7 +29,7 @@ export interface Registered {
   quietMs(now: number): number;
   /** What can be told of it. */
   overview(): Overview;
-  readonly backend: Backend;
+  readonly backend: Omit<Backend, 'close'>;
   /** Who sees what passes. */
   readonly taps: Pick<Taps, 'add'>;
   /** Asks the client for a sign of life. */

@@ -249,6 +249,7 @@ export class Session {
     surely(
       () => this.#client?.close({ id, event: this.#front.farewell(id, message, retryAfterMs) }),
       () => this.#front.close(),
+      () => this.backend.close(),
       () => this.admission.release(),
       () => this.#services.ended(this, new RelayError(id, message ?? exits[id].meaning, { retryAfterMs, cause })),
       () => this.#tools?.close(),

@@ -83,7 +83,8 @@ export function isAside(response: unknown): boolean {
   return objectOf(response).conversation === 'none';
 }
 
-function tagOf(response: unknown): string | null {
+/** By what the relay knows an answer that it asks for; null for another. */
+export function tagOf(response: unknown): string | null {
   const tag = objectOf(objectOf(response).metadata)[tagKey];
   return typeof tag === 'string' ? tag : null;
 }

@@ -12,6 +12,6 @@ export interface Want {
   readonly response?: JsonObject;
   /** Told when it goes upstream, with what is sent. */
   asked?(body: JsonObject): void;
-  /** Told once what has become of it. */
-  ended?(how: WantEnd): void;
+  /** Told once what has become of it; of what is answered, with the response. */
+  ended?(how: WantEnd, response?: JsonObject): void;
 }

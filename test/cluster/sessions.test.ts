@@ -37,6 +37,14 @@ async function say({ url }: Served, id: string) {
   return { status: answer.status, isReplayed: answer.headers.has('idempotency-replayed') };
 }
 
+/** The answer that a backend has waited for. */
+async function answered({ url }: Served, id: string) {
+  const headers = { authorization: `Bearer ${backend}`, connection: 'close' };
+  const body = JSON.stringify({ type: 'response.create', response: { conversation: 'none' } });
+  const answer = await fetch(`${url}/v1/relay/sessions/${id}/events?wait=response`, { method: 'POST', headers, body });
+  return ((await answer.json()) as { response: unknown }).response;
+}
+
 function logged(relay: Served, message: string): Record<string, unknown>[] {
   return relay.lines.filter((line) => line.includes(`"${message}"`)).map((line) => JSON.parse(line));
 }
@@ -68,6 +76,7 @@ describe('the live sessions of a relay of two workers', { timeout: 30_000 }, () 
         [202, true],
       ]);
     }
+    for (const { id } of sessions) expect(await answered(relay, id)).toMatchObject({ status: 'completed' });
     for (const { client } of sessions) expect((await client.ask('Hi')).status).toBe('completed');
     const items = emulator.control.received.events('conversation.item.create');
     expect(items.filter(({ body }) => JSON.stringify(body).includes('Be brief.'))).toHaveLength(sessions.length);

@@ -27,6 +27,7 @@ const say = (id: string, reach: Command<'say'>['reach'] = null): Command<'say'> 
   isSingle: false,
   key: null,
   digest: 'd',
+  waitMs: 0,
 });
 const hangUp = (id: string): Command<'hang_up'> => ({ verb: 'hang_up', id, owner: alice });
 
@@ -83,7 +84,7 @@ function process(...digits: string[]) {
     home,
     streams,
     following,
-    say: (session) => {
+    say: async (session) => {
       said.push(session.id);
       return { outcome: 'not_open' };
     },

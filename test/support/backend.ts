@@ -1,7 +1,7 @@
 import type { Backend } from '../../src/session/backend.js';
 
 /** The part of backends in a session that has none. */
-export const nobody: Backend = {
+export const nobody: Omit<Backend, 'close'> = {
   say: () => null,
   session: () => null,
   whose: () => null,
