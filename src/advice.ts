@@ -34,6 +34,14 @@ export const advice: Readonly<Record<ExitId, Advice>> = {
     operator: 'The network between here and the relay was gone for over a minute: try again.',
     page: 'The relay heard nothing of this page for over a minute. Look at the network; a client connects again.',
   },
+  superseded: {
+    operator: 'Another connection has gone on with this session: use that one.',
+    page: 'Another page, or another connection of this one, goes on with the session.',
+  },
+  resume_refused: {
+    operator: 'Connect without asking to go on with a session: a new one begins.',
+    page: 'The session from before cannot be gone on with. Connect again; a new one begins.',
+  },
   unsupported_data: {
     operator: 'Something between here and the relay changes the frames.',
     page: 'Send events as text frames; binary frames are not part of the protocol.',

@@ -83,6 +83,8 @@ export const exits = {
     announced: true,
     meaning: 'A backend of the app ended the session.',
   },
+  superseded: { close: 1008, http: null, retry: 'stop', announced: true, meaning: 'A newer connection goes on.' },
+  resume_refused: { close: 1008, http: 409, retry: 'stop', announced: true, meaning: 'The session cannot go on.' },
   forbidden: {
     close: 1008,
     http: 403,

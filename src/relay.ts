@@ -143,6 +143,7 @@ export async function startRelay(
   let certificateEndsAt: () => number | null = () => null;
   metrics.watch({
     sessions: () => registry.size,
+    detachedSessions: () => [...registry].filter(({ resumption }) => resumption?.isDetached).length,
     sessionsLimit: () => current.limits.sessions,
     isReady: () => !keptFrom() && readiness.known().ready,
     bufferedBytes: (direction) => [...registry].reduce((sum, session) => sum + session.buffered[direction], 0),

@@ -86,6 +86,7 @@ export async function admit(
       return bearer.principal;
     },
     authenticate: bearer.authenticate,
+    become: bearer.become,
     profile,
     limits: settings.limits,
     model,

@@ -15,6 +15,8 @@ export interface Bearer {
    * @throws RelayError that says why the token is not taken; nothing has changed then
    */
   authenticate(token: unknown): Promise<void>;
+  /** The same with a principal that was verified. */
+  become(next: Principal): void;
 }
 
 /** Throws for a token with which somebody cannot go on. */
@@ -30,16 +32,19 @@ export function createBearer(
   check: Check = checkSame,
 ): Bearer {
   let principal = admitted;
+  const become = (next: Principal): void => {
+    // From here on nothing waits: a withdrawal that came meanwhile is in the list, and one that comes later finds the new token.
+    checkStillGood(next, revocations);
+    check(principal, next);
+    principal = next;
+  };
   return {
+    become,
     get principal() {
       return principal;
     },
     async authenticate(token) {
-      const next = await verifier.verify(appTokenIn(token));
-      // From here on nothing waits: a withdrawal that came meanwhile is in the list, and one that comes later finds the new token.
-      checkStillGood(next, revocations);
-      check(principal, next);
-      principal = next;
+      become(await verifier.verify(appTokenIn(token)));
     },
   };
 }

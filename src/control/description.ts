@@ -29,6 +29,7 @@ export const description = z.strictObject({
   azure: z
     .strictObject({ session_id: z.string().nullable(), request_ids: z.array(z.string()).max(10) })
     .describe('What support of Azure asks for.'),
+  detached: z.boolean().describe('Whether it has lost its client and waits for it to come back.'),
   taken_over: z.boolean(),
   sidebands: z.int(),
   replica: z.string().describe('Which process group of the relay has it.'),
@@ -66,6 +67,7 @@ export function describe(session: Registered, { replica, hasSeveralIssuers }: Ho
     input_audio_seconds: audioSecondsUp,
     output_audio_seconds: audioSecondsDown,
     azure: { session_id: azure.sessionId, request_ids: [...azure.requestIds] },
+    detached: session.resumption?.isDetached === true,
     taken_over: false,
     sidebands,
     replica,

@@ -26,6 +26,7 @@ import { mostPendingPongs } from '../upstream/dial.js';
 import { orderedUuid } from '../uuid.js';
 import { dialectOf, isDoor, noSuchPath, targetOf } from './paths.js';
 import { answerPlainly } from './plain.js';
+import { canResume, type ResumeWish, Returns, resumeWishOf } from './returns.js';
 import { followedBy, type Sidebands, sidebandBytes, type Visit } from './sidebands.js';
 
 /** One upgrade request, as the HTTP server hands it over, and the id it is known by from here on. */
@@ -67,7 +68,14 @@ const refusedBytes = 16 * 1024;
 /** Makes the handler of the HTTP server's `upgrade` event. */
 export function createGateway(services: GatewayServices) {
   const { registry, metrics, log } = services;
-  const forSessions = { ...services.session, ended: (ended: Session) => registry.remove(ended) };
+  const returns = new Returns(services);
+  const forSessions = {
+    ...services.session,
+    ended(ended: Session, why: RelayError) {
+      registry.remove(ended);
+      returns.departed.add(ended, why);
+    },
+  };
   /** One server object for each size limit: `ws` knows only one limit a server. */
   const servers = new Map<number, WebSocketServer>();
   const serverFor = (maxPayload: number): WebSocketServer => {
@@ -108,7 +116,7 @@ export function createGateway(services: GatewayServices) {
   }
 
   /** Makes the session; whatever goes wrong before it stands in the registry, nothing of its admission stays behind. */
-  function open(admission: Admission, url: URL, asked: Upgrade): void {
+  function open(admission: Admission, url: URL, asked: Upgrade, wish: ResumeWish | null): void {
     const { message, socket } = asked;
     let ws: ClientSocket | null = null;
     let session: Session | null = null;
@@ -119,8 +127,8 @@ export function createGateway(services: GatewayServices) {
         admission.release();
         return;
       }
-      const leg = clientLeg(ws, socket, admission, metrics.slowPath);
-      session = new Session(admission, { client: leg, reach: services.reaches.bySocket }, forSessions);
+      const legs = clientLeg(ws, socket, admission, metrics.slowPath, wish !== null && canResume(admission));
+      session = new Session(admission, { ...legs, reach: services.reaches.bySocket }, forSessions);
       registry.add(session);
       admission.seated();
     } catch (error) {
@@ -195,7 +203,15 @@ export function createGateway(services: GatewayServices) {
         apiVersion: url.searchParams.get('api-version'),
         relayEvents: url.searchParams.get('relay_events') === 'on',
       };
-      open(await admit(request, wishes, admission), url, asked);
+      const wish = resumeWishOf(message, url);
+      const guest = wish?.shown
+        ? await returns.attend({
+            ...{ request, wishes, socket, shown: wish.shown, isRequired: wish.isRequired },
+            upgrade: (bytes) => upgrade(asked, bytes),
+          })
+        : undefined;
+      if (guest === null) return;
+      open(await admit(request, wishes, admission, guest), url, asked, wish);
     } catch (error) {
       if (socket.writable) refuse(RelayError.from(error), browser, asked, visit?.isOnAccount);
     } finally {

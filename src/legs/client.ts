@@ -7,8 +7,10 @@ import { createReader } from '../protocol/read.js';
 import type { ClientSocket } from './client-socket.js';
 import type { Leg } from './leg.js';
 import type { Heartbeats } from './liveness.js';
+import type { PeerOptions } from './peer.js';
 import { asPreviewClient } from './preview.js';
 import { clientReader, eventBytesOf, trustedTree } from './readers.js';
+import { type MakeLeg, ResumableLeg } from './resumable.js';
 import { WebSocketLeg } from './websocket.js';
 
 /** Who a client is, as far as its leg needs to know. */
@@ -30,22 +32,32 @@ interface ClientLimits {
 /** Together with what may be on the way to it, one MiB: over it events are left out. */
 const sidebandBufferBytes = 768 * 1024;
 
-/** Makes the leg of a client that was let in. */
+/** A client's leg, and the same as what it can be connected anew with; null where it cannot. */
+interface ClientLeg {
+  readonly client: Leg;
+  readonly resumable: ResumableLeg | null;
+}
+
+/** Makes the leg of a client that was let in; `resumes` where it may come back over other connections. */
 export function clientLeg(
   socket: ClientSocket,
   stream: Duplex,
   { profile, dialect, apiVersion, limits }: Client,
   onSlow: (reason: string) => void,
-): Leg {
-  const leg = new WebSocketLeg(socket, stream, {
+  resumes: boolean,
+): ClientLeg {
+  const options: PeerOptions = {
     read: clientReader(profile, dialect, onSlow),
     bufferBytes: limits.hold_bytes,
     masked: false,
     messageBytes: eventBytesOf(profile),
     hasWindow: true,
     heartbeat: heartbeatOf(limits),
-  });
-  return dialect === 'preview' ? asPreviewClient(leg, apiVersion) : leg;
+  };
+  const make: MakeLeg = (connected, raw, recorder) => new WebSocketLeg(connected, raw, { ...options, recorder });
+  const resumable = resumes ? new ResumableLeg(socket, stream, make) : null;
+  const leg = resumable ?? new WebSocketLeg(socket, stream, options);
+  return { client: dialect === 'preview' ? asPreviewClient(leg, apiVersion) : leg, resumable };
 }
 
 /** Only to hear of it: one in a tunnel answers as late again as it was in there. */

@@ -1,7 +1,9 @@
 /** What a session knows of a peer, whoever it is: events come from it, and events are sent to it; both are in GA always. */
 
+import type { Duplex } from 'node:stream';
 import type { ExitId, RelayError } from '../errors.js';
 import type { JsonObject, RealtimeEvent, Refusal } from '../protocol/event.js';
+import type { ClientSocket } from './client-socket.js';
 
 /** Why a leg is held; each reason stands and falls by itself. */
 export type Hold = 'opening' | 'full' | 'rate' | 'memory' | 'swap' | 'detached';
@@ -95,4 +97,54 @@ export interface Leg {
   close(farewell: Farewell): void;
   /** Cuts the connection without a goodbye. */
   terminate(): void;
+}
+
+/** A connection of a client whose handshake is done, and from which nothing was read yet. */
+export interface Connection {
+  readonly socket: ClientSocket;
+  readonly stream: Duplex;
+}
+
+/** What a client will never get of what was said to it. */
+export interface Missed {
+  readonly messages: number;
+  readonly audioBytes: number;
+}
+
+/** Who is told what becomes of the connections of a client. */
+export interface LinePorts {
+  /** Whether the session goes on without a client for a while. */
+  mayDetach(): boolean;
+  /** The connection has broken, with this code; 0 where it was not heard of any more. */
+  detached(closeCode: number): void;
+  /** Something has come over the connection that was taken up last. */
+  proved(): void;
+  /** The client had to leave out so much sound that it had numbered. */
+  lost(audioMs: number): void;
+}
+
+/** A client's leg whose connection may break and be replaced, as its session knows it beside the leg. */
+export interface Line {
+  /** Names who is told of its connections; before that none is replaced. */
+  follow(ports: LinePorts): void;
+  /** Whether there is no connection. */
+  readonly isDetached: boolean;
+  /** Messages that have come, over all connections. */
+  readonly received: number;
+  /** Whether the client should be told how many; `counted` gives that, and is to be told. */
+  readonly owesCount: boolean;
+  counted(): number;
+  /** Bytes that are kept for another connection. */
+  readonly keptBytes: number;
+  /** Whether something is missing that no connection can bring any more. */
+  readonly isSpoilt: boolean;
+  /** Whether a client can have so many messages. */
+  mayHave(count: number): boolean;
+  /** Whether a client that has so many can be given all that it must have. */
+  reaches(count: number): boolean;
+  /**
+   * Goes on over another connection, whose client has so many messages. `greet` makes the first thing that it hears; a
+   * connection that is there still takes its leave.
+   */
+  attach(connection: Connection, count: number, greet: (missed: Missed) => RealtimeEvent, farewell: Farewell): void;
 }

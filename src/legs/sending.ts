@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { headBytes } from './frames.js';
 import { Outbox } from './outbox.js';
 import { Pings } from './pings.js';
+import type { Unsent } from './ring.js';
 import { Window } from './window.js';
 
 /** What a sending side needs of its leg. */
@@ -21,15 +22,24 @@ interface SendingPorts {
   drained(): void;
   /** The peer answers no pings, so that it is not known what it has read. */
   unanswered(): void;
+  /** Keeps what is sent, for another connection to the same peer. Left out: nobody does. */
+  readonly recorder?: Recorder | undefined;
+}
+
+/** Who keeps what is sent; its messages are nobody else's. */
+export interface Recorder {
+  /** A message goes out; `end` is what the connection has taken when it has taken this. */
+  wrote(message: Unsent, end: number): void;
+  /** A message that this connection does not take any more. */
+  unsent(message: Unsent): void;
+  /** The peer has taken so many bytes. */
+  arrived(bytes: number): void;
 }
 
 /** A message that waits for the window. */
-interface Waiting {
-  readonly payload: Buffer;
+interface Waiting extends Unsent {
   /** Whether it stands in its frame, with room for the head before it. */
   readonly framed: boolean;
-  /** The response whose speech it is; null for what is no speech. */
-  readonly speech: string | null;
 }
 
 /**
@@ -44,6 +54,7 @@ const waitingOverhead = 128;
 
 export class Sending {
   readonly #ports: SendingPorts;
+  #recorder: Recorder | undefined;
   readonly #outbox: Outbox;
   readonly #window: Window | null;
   /** Of a peer without a window. */
@@ -63,6 +74,7 @@ export class Sending {
 
   constructor(ports: SendingPorts) {
     this.#ports = ports;
+    this.#recorder = ports.recorder;
     this.#outbox = new Outbox(ports.masked);
     this.#window = ports.hasWindow ? new Window() : null;
     ports.stream.on('drain', this.flush);
@@ -86,25 +98,31 @@ export class Sending {
   }
 
   /** Takes a message, whose bytes may be changed. */
-  add(payload: Buffer, speech: string | null): void {
+  add(payload: Buffer, speech: string | null, audioBytes = 0): void {
     if (this.#mustWait(speech)) {
-      this.#park(payload, speech, false);
+      this.#park(payload, speech, audioBytes, false);
       return;
     }
     const before = this.#outbox.bytes;
     this.#outbox.add(payload);
     this.#count(before);
+    if (this.#recorder) this.#record(Buffer.from(payload), speech, audioBytes);
   }
 
   /** The same for a message that still stands in the frame in which it came in on another leg. */
-  forward(payload: Buffer, speech: string | null): void {
+  forward(payload: Buffer, speech: string | null, audioBytes = 0): void {
     if (this.#mustWait(speech)) {
-      this.#park(payload, speech, true);
+      this.#park(payload, speech, audioBytes, true);
       return;
     }
     const before = this.#outbox.bytes;
     this.#outbox.forward(payload);
     this.#count(before);
+    if (this.#recorder) this.#record(Buffer.from(payload), speech, audioBytes);
+  }
+
+  #record(payload: Buffer, speech: string | null, audioBytes: number): void {
+    this.#recorder?.wrote({ payload, speech, audioBytes }, this.#window?.handed ?? 0);
   }
 
   #mustWait(speech: string | null): boolean {
@@ -120,12 +138,12 @@ export class Sending {
     this.#outbox.ping(this.#window?.ask(now) ?? this.#pings.ask(0, now, 0));
   }
 
-  #park(payload: Buffer, speech: string | null, framed: boolean): void {
+  #park(payload: Buffer, speech: string | null, audioBytes: number, framed: boolean): void {
     // A copy: what it came with may be much larger than what is counted here. Its head comes along, so that none is made.
     const head = framed ? headBytes(payload.length, this.#ports.masked) : 0;
     const frame = Buffer.allocUnsafeSlow(head + payload.length);
     frame.set(framed ? Buffer.from(payload.buffer, payload.byteOffset - head, frame.length) : payload);
-    this.#waiting.push({ payload: framed ? frame.subarray(head) : frame, framed, speech });
+    this.#waiting.push({ payload: framed ? frame.subarray(head) : frame, framed, speech, audioBytes });
     this.#waitingBytes += payload.length + waitingOverhead;
     if (this.#window?.needsPing) this.#pingNow();
   }
@@ -133,7 +151,7 @@ export class Sending {
   /** Lets go what there is room for. */
   #pump(): void {
     let count = 0;
-    for (const { payload, framed, speech } of this.#waiting) {
+    for (const { payload, framed, speech, audioBytes } of this.#waiting) {
       if (speech !== null && this.#window?.isShut) break;
       count++;
       this.#waitingBytes -= payload.length + waitingOverhead;
@@ -141,6 +159,7 @@ export class Sending {
       if (framed) this.#outbox.forward(payload);
       else this.#outbox.add(payload);
       this.#count(before);
+      this.#record(payload, speech, audioBytes);
     }
     if (count > 0) this.#waiting = this.#waiting.slice(count);
     if (this.#waiting.length > 0 && this.#window?.needsPing) this.#ask();
@@ -182,6 +201,7 @@ export class Sending {
   pong(payload: Buffer): boolean {
     if (this.#window === null) return this.#pings.answered(payload) !== null;
     if (!this.#window.answer(payload, performance.now())) return false;
+    this.#recorder?.arrived(this.#window.acknowledged);
     if (this.#marks.length > 0) this.#tellRead(this.#window.acknowledged);
     if (this.#waiting.length > 0) this.#pump();
     return true;
@@ -227,8 +247,22 @@ export class Sending {
   /** Nothing is sent any more. */
   clear(): void {
     this.#outbox.clear();
+    for (const waiting of this.#waiting) this.#recorder?.unsent(waiting);
     this.#waiting = [];
     this.#waitingBytes = 0;
+  }
+
+  /** A message that comes too late for this connection. */
+  late(payload: Buffer, speech: string | null, audioBytes: number): void {
+    if (!this.#recorder) return;
+    this.clear();
+    this.#recorder.unsent({ payload: Buffer.from(payload), speech, audioBytes });
+  }
+
+  /** From now on nobody keeps what is sent here; what waits was another connection's to send. */
+  unload(): void {
+    this.clear();
+    this.#recorder = undefined;
   }
 
   /** To be called about once a second; `heard` when anything has come from the peer since the last time. */

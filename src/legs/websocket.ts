@@ -5,29 +5,14 @@ import { WebSocket } from 'ws';
 import { exits, tooManyFrames, violationOf } from '../errors.js';
 import { encode, type RealtimeEvent } from '../protocol/event.js';
 import { speechOf } from '../protocol/family.js';
-import type { Reader } from '../protocol/read.js';
 import { ClientSocket } from './client-socket.js';
 import { Frames } from './frames.js';
 import { Inbox } from './inbox.js';
 import type { Farewell, Hold, Leg, LegEvents, Stretch } from './leg.js';
-import { type Heartbeats, Liveness } from './liveness.js';
+import { Liveness } from './liveness.js';
+import type { PeerOptions } from './peer.js';
 import { ControlRate } from './pings.js';
 import { Sending } from './sending.js';
-
-/** What a leg must know of its connection. */
-interface WebSocketOptions {
-  /** Makes events of what comes. */
-  readonly read: Reader;
-  /** Unsent bytes at which it is full. As many may wait unread while it is held. */
-  readonly bufferBytes: number;
-  /** Whether we are the client of this connection. */
-  readonly masked: boolean;
-  /** The largest message that is taken; `ws` has been told the same. */
-  readonly messageBytes: number;
-  /** Whether speech waits here until the peer has read what was sent before. */
-  readonly hasWindow?: boolean;
-  readonly heartbeat: Heartbeats;
-}
 
 /** RFC 6455 section 7.4.1: the connection ended without a close frame. */
 const noCloseFrame = 1006;
@@ -36,7 +21,7 @@ const noCloseFrame = 1006;
 export class WebSocketLeg implements Leg {
   readonly #ws: WebSocket;
   readonly #stream: Duplex;
-  readonly #options: WebSocketOptions;
+  readonly #options: PeerOptions;
   #on: LegEvents | null = null;
   readonly #frames: Frames;
   readonly #sending: Sending;
@@ -49,8 +34,8 @@ export class WebSocketLeg implements Leg {
   /** The reason it was closed for while `ws` is closing it by itself; null at all other times. */
   #violation: { reason: string } | null = null;
 
-  constructor(ws: WebSocket, stream: Duplex, options: WebSocketOptions) {
-    const { bufferBytes, masked, messageBytes, hasWindow = false } = options;
+  constructor(ws: WebSocket, stream: Duplex, options: PeerOptions) {
+    const { bufferBytes, masked, messageBytes, hasWindow = false, recorder } = options;
     this.#ws = ws;
     this.#stream = stream;
     this.#options = options;
@@ -59,6 +44,7 @@ export class WebSocketLeg implements Leg {
       masked,
       limit: bufferBytes,
       hasWindow,
+      recorder,
       isOpen: () => ws.readyState === WebSocket.OPEN,
       drained: () => this.#guard(() => this.#on?.drained()),
       unanswered: () => this.#guard(() => this.#on?.unanswered?.()),
@@ -228,9 +214,9 @@ export class WebSocketLeg implements Leg {
 
   /** What is sent in one turn of the event loop leaves as one piece. */
   send(event: RealtimeEvent): void {
-    if (!this.#opens()) return;
-    if (event.framed && event.raw !== null) this.#sending.forward(event.raw, speechOf(event));
-    else this.#sending.add(encode(event), speechOf(event));
+    if (!this.#opens()) this.#sending.late(encode(event), speechOf(event), event.audioBytes);
+    else if (event.framed && event.raw !== null) this.#sending.forward(event.raw, speechOf(event), event.audioBytes);
+    else this.#sending.add(encode(event), speechOf(event), event.audioBytes);
   }
 
   #opens(): boolean {
@@ -241,6 +227,11 @@ export class WebSocketLeg implements Leg {
 
   flush(): void {
     this.#sending.flush();
+  }
+
+  /** Hands back what waits to whoever keeps it, for another connection to the same peer. */
+  unload(): void {
+    this.#sending.unload();
   }
 
   dropSpeech(response: string | null): number {

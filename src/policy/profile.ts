@@ -1,6 +1,7 @@
 /** The configuration the relay imposes on a session: schema and types. What a profile does to events is in policy.ts. */
 
 import { z } from 'zod';
+import { continuity } from './continuity.js';
 import { toolSchema } from './tools.js';
 
 const format = z.discriminatedUnion('type', [
@@ -261,6 +262,7 @@ export const profileSchema = z
     limits: limits.prefault({}),
     webrtc: webrtc.prefault({}),
     transcripts: transcripts.prefault({}),
+    continuity: continuity.prefault({}),
     control: control.prefault({}),
   })
   .superRefine(({ session, tools, client, anonymous }, context) => {

@@ -40,6 +40,8 @@ export interface AskPorts {
   say(body: JsonObject, after: string | null): JsonObject;
   /** Sends an event of the client's that was kept on its way. */
   pass(event: RealtimeEvent): void;
+  /** Whether nothing is to be asked for at the moment; `look` is called when that is over. */
+  isQuiet?(): boolean;
   /** An event of the client's that was kept, by its id upstream, will never be sent. */
   withdrawn(eventId: string): void;
 }
@@ -166,7 +168,7 @@ class LegAsks implements Asks {
   }
 
   look(): void {
-    if (!this.isOwing || this.isBusy || this.#again) return;
+    if (!this.isOwing || this.isBusy || this.#again || this.#ports.isQuiet?.()) return;
     if (this.#kept?.isDue) {
       const { event } = this.#kept;
       this.#kept = null;

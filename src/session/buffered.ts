@@ -8,10 +8,10 @@ export interface Buffered {
   readonly down: number;
 }
 
-/** What waits at both legs; `passing` waits between them. */
-export function bufferedOf(client: Leg | null, upstream: Leg | null, passing: number): Buffered {
+/** What waits at both legs; `passing` waits between them, and `kept` is there for another connection of the client. */
+export function bufferedOf(client: Leg | null, upstream: Leg | null, passing: number, kept = 0): Buffered {
   return {
     up: (upstream?.bufferedBytes ?? 0) + (client ? client.begunBytes + client.waitingBytes : 0) + passing,
-    down: (client?.bufferedBytes ?? 0) + (upstream ? upstream.begunBytes + upstream.waitingBytes : 0),
+    down: (client?.bufferedBytes ?? 0) + kept + (upstream ? upstream.begunBytes + upstream.waitingBytes : 0),
   };
 }

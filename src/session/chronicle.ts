@@ -258,6 +258,11 @@ export class Chronicle {
     this.#log.info({ ...this.#identity, expiresAt }, 'session.renewed');
   }
 
+  /** The client was lost, or has come back. */
+  noted(fields: object, message: string): void {
+    this.#log.info({ ...this.#identity, ...fields }, message);
+  }
+
   held(why: Hold, heldSeconds: number): void {
     this.#log.info({ ...this.#identity, why, heldSeconds }, 'session.held');
   }

@@ -1,7 +1,10 @@
 /** The end of a session at shutdown: what has begun is finished, and nothing new begins. */
 
 import type { Cancel, Clock } from '../clock.js';
+import type { Leg } from '../legs/leg.js';
+import type { Attachment } from './attachment.js';
 import type { Turns } from './pending.js';
+import type { Pipe } from './pipe.js';
 
 /** What a drain needs of its session. */
 export interface DrainPorts {
@@ -28,6 +31,31 @@ export interface Drain {
 const patienceMs = { speech: 2000, tool: 10_000 } as const;
 /** Between two looks at what waits for a client that reads slowly. */
 const unwrittenMs = 25;
+
+/** What is drained. */
+interface Drained {
+  readonly clock: Clock;
+  readonly client: Leg | null;
+  readonly up: Pipe;
+  readonly attachment: Attachment;
+  over(): void;
+}
+
+/** Starts to drain what lies between a client and upstream. */
+export function drainBetween({ clock, client, up, attachment, over }: Drained): Drain {
+  const { turns, reached } = attachment;
+  return createDrain({
+    clock,
+    turns,
+    isOwing: () => attachment.isOwing,
+    isHolding: () => (client?.waitingBytes ?? 0) + up.waiting > 0,
+    isWritten: () => {
+      client?.flush();
+      return (client?.bufferedBytes ?? 0) === 0 && reached.leg.waitingBytes === 0;
+    },
+    over,
+  });
+}
 
 /** Starts to drain one session. */
 export function createDrain({ clock, turns, isOwing, isHolding, isWritten, over }: DrainPorts): Drain {

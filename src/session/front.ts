@@ -47,8 +47,10 @@ export interface Front {
   connect(parts: Parts): Connected;
   /** Upstream runs the session, whose end is at this time in seconds since 1970. */
   opened(session: JsonObject, expiresAt: number): void;
-  /** The session goes on with another token, and its end is at this time in seconds since 1970. */
-  renewed(expiresAt: number): void;
+  /** The session goes on with another token, and its end is at this time in seconds since 1970. By default the client is told. */
+  renewed(expiresAt: number, isTold?: boolean): void;
+  /** The id of an event that is made elsewhere. */
+  eventId(): string;
   /** An event of the client's that was let pass will never be sent. */
   withdrawn(eventId: string): void;
   /** From now on the client may ask for an answer only where `mayAsk`. */
@@ -162,9 +164,13 @@ class RelayingFront implements Front {
     this.#client.send(eventOf({ type: family.down.greeting, event_id: this.#replies.eventId(), session }));
   }
 
-  renewed(expiresAt: number): void {
+  renewed(expiresAt: number, isTold = true): void {
     this.#policy.ends(expiresAt);
-    this.notify('relay.authenticated', { expires_at: expiresAt });
+    if (isTold) this.notify('relay.authenticated', { expires_at: expiresAt });
+  }
+
+  eventId(): string {
+    return this.#replies.eventId();
   }
 
   withdrawn(eventId: string): void {
@@ -252,6 +258,7 @@ export function createFrontBeside({ admission, chronicle, clock, end }: BesidePo
     },
     opened: nothing,
     renewed: nothing,
+    eventId: () => '',
     withdrawn: nothing,
     drain: nothing,
     refuse: nothing,

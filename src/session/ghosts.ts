@@ -3,6 +3,8 @@
 import { type User, userKey } from '../auth/principal.js';
 import type { Registered } from './registry.js';
 
+/** For those who come back from nowhere, as a page that was loaded again. */
+const lost = 'The user has begun another session, and there was no place for both.';
 /** Nothing was heard for longer than this: pings come every 25 s, so a client that is there may well be as quiet. */
 const quietMs = 15_000;
 /** For a sign of life, once it is asked for. */
@@ -13,7 +15,7 @@ const mostWaiting = 2;
 /** What finds ghosts. */
 export interface Ghosts {
   /**
-   * Ends the session of a user that was not heard for longest, once nothing at all has come from its client in answer to a
+   * Ends the session of a user that has had no client for longest; where there is none, that which was not heard for longest, once nothing at all has come from its client in answer to a
    * ping either; resolves to whether a place has become free by that. Who asks meanwhile for the same user
    * shares the answer; of many, most are told at once that there is none.
    */
@@ -45,6 +47,7 @@ export function createGhosts(sessions: Iterable<Registered>): Ghosts {
       if (running !== undefined) {
         return ++running.waiting > mostWaiting ? Promise.resolve(false) : running.answer;
       }
+      if (abandoned(sessions, key)) return Promise.resolve(true);
       const ghost = quietest(key);
       if (!ghost) return Promise.resolve(false);
       const answer = laid(ghost).finally(() => asked.delete(key));
@@ -52,6 +55,20 @@ export function createGhosts(sessions: Iterable<Registered>): Ghosts {
       return answer;
     },
   };
+}
+
+/** Ends the session of a user that waits for its client for longest; false when none does. */
+function abandoned(sessions: Iterable<Registered>, key: string): boolean {
+  let oldest: Registered | null = null;
+  let since = Number.POSITIVE_INFINITY;
+  for (const session of sessions) {
+    const at = session.resumption?.detachedAt ?? null;
+    if (at === null || at >= since || userKey(session.admission.principal) !== key) continue;
+    oldest = session;
+    since = at;
+  }
+  oldest?.end('client_lost', 'client', { message: lost });
+  return oldest !== null;
 }
 
 async function laid(ghost: Registered): Promise<boolean> {

@@ -21,6 +21,8 @@ export interface Meter {
   readonly turns: Turns;
   /** Bytes of one second of input audio in the session's current format. */
   inputRate(): number;
+  /** The same of output audio. */
+  outputRate(): number;
 }
 
 /** What a meter needs of its session. */
@@ -114,6 +116,7 @@ class LegMeter implements Meter {
   }
 
   readonly inputRate = (): number => this.#inputRate;
+  readonly outputRate = (): number => this.#outputRate;
 
   /** Starts the clock of `relay_first_audio_seconds`; the latest of speech end, commit and response.create counts. */
   asked(): void {

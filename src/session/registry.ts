@@ -10,6 +10,7 @@ import { inTime } from '../wait.js';
 import type { Backend } from './backend.js';
 import type { Buffered } from './buffered.js';
 import type { Overview } from './overview.js';
+import type { Resumption } from './resumption.js';
 import type { Taps } from './taps.js';
 
 /** A session, whichever way its client is connected. */
@@ -32,6 +33,8 @@ export interface Registered {
   readonly backend: Omit<Backend, 'close'>;
   /** Who sees what passes. */
   readonly taps: Pick<Taps, 'add'>;
+  /** How its client comes back to it; null or left out where it cannot. */
+  readonly resumption?: Resumption | null;
   /** Asks the client for a sign of life. */
   ask(): void;
   /** Ends the session as soon as no answer is running. */

@@ -6,7 +6,7 @@
 import type { Admission } from '../admission/admission.js';
 import { guarded, type Moment, moment } from '../clock.js';
 import { type ExitId, exits, RelayError } from '../errors.js';
-import type { Leg } from '../legs/leg.js';
+import type { Leg, Line } from '../legs/leg.js';
 import type { JsonObject } from '../protocol/event.js';
 import type { Initiator } from '../telemetry/labels.js';
 import type { Attachment } from './attachment.js';
@@ -14,7 +14,7 @@ import { type Backend, createBackend } from './backend.js';
 import { Books } from './books.js';
 import { type Buffered, bufferedOf } from './buffered.js';
 import { Chronicle, type ChronicleServices, type Ending } from './chronicle.js';
-import { createDrain, type Drain } from './drain.js';
+import { type Drain, drainBetween } from './drain.js';
 import { createFront, createFrontBeside, type Front } from './front.js';
 import { fromClient, type HearingPorts } from './hearing.js';
 import { Lookout } from './lookout.js';
@@ -22,6 +22,7 @@ import { createFailures } from './mishaps.js';
 import type { Overview } from './overview.js';
 import { type Flow, Pipe } from './pipe.js';
 import type { Reach } from './reach.js';
+import { Resumption } from './resumption.js';
 import type { Settlements } from './settlement.js';
 import { Account } from './spending.js';
 import { Succession } from './succession.js';
@@ -44,6 +45,8 @@ export interface SessionParts {
   /** The client's leg, not started yet; null where the client talks to upstream past the relay. */
   readonly client: Leg | null;
   readonly reach: Reach;
+  /** The client's leg where that may be connected anew. */
+  readonly resumable?: Line | null;
   /** What the client knows the session by, where that is a call. */
   readonly callId?: string;
   /** Said in the log where it is not the relay's own. */
@@ -58,6 +61,8 @@ export class Session {
   /** Who sees what passes. */
   readonly taps = createTaps();
   readonly backend: Backend;
+  /** How its client comes back to it; null for one that cannot. */
+  readonly resumption: Resumption | null;
   readonly #services: SessionServices;
   readonly #client: Leg | null;
   readonly #front: Front;
@@ -72,7 +77,11 @@ export class Session {
   #state: State = 'dialing';
   #drain: Drain | null = null;
 
-  constructor(admission: Admission, { client, reach, callId, transport }: SessionParts, shared: SessionServices) {
+  constructor(
+    admission: Admission,
+    { client, reach, resumable, callId, transport }: SessionParts,
+    shared: SessionServices,
+  ) {
     // What is put off for later, and throws then, ends this session and no other.
     const services = { ...shared, clock: guarded(shared.clock, (error) => this.#hearing.failures.unforeseen(error)) };
     this.admission = admission;
@@ -105,6 +114,9 @@ export class Session {
     const { forBackends } = this.#tools;
     this.backend = createBackend({ taps, clock, front, tools: forBackends, chronicle, attachment });
     this.#lookout = new Lookout(around);
+    this.resumption = resumable
+      ? new Resumption(resumable, { admission, front, chronicle, state, attachment, end })
+      : null;
     const [hearing, { renewal }, books, tools] = [this.#hearing, this.#lookout, this.#books, this.#tools];
     this.#succession = new Succession({
       ...{
@@ -125,6 +137,7 @@ export class Session {
       },
       flow: this.#flow('down'),
       isDialing: () => this.#state === 'dialing',
+      isQuiet: () => this.resumption?.isQuiet === true,
       attached: () => {
         this.#state = 'configuring';
       },
@@ -150,7 +163,12 @@ export class Session {
 
   /** Bytes waiting to be passed on or written, by the direction they travel. */
   get buffered(): Buffered {
-    return bufferedOf(this.#client, this.#attachment?.reached.leg ?? null, this.#up.waiting);
+    return bufferedOf(
+      this.#client,
+      this.#attachment?.reached.leg ?? null,
+      this.#up.waiting,
+      this.resumption?.keptBytes,
+    );
   }
 
   get workMs(): number {
@@ -180,6 +198,7 @@ export class Session {
     this.#chronicle.opened(at.now);
     this.#front.opened(session, this.#lookout.opened(at, session.expires_at));
     this.taps.opened();
+    this.resumption?.opened();
     this.#account.start(at.now);
     this.#client?.release('opening');
   }
@@ -197,6 +216,7 @@ export class Session {
   tick(at: Moment): void {
     try {
       this.#lookout.tick(at);
+      if (this.isOpen) this.resumption?.tick(at.now);
       this.#drain?.look();
     } catch (error) {
       this.#hearing.failures.unforeseen(error);
@@ -206,25 +226,16 @@ export class Session {
   /** Ends the session as soon as what has begun is finished; no answer is asked for any more. */
   drain(): void {
     const [client, attachment] = [this.#client, this.#attachment];
-    if (this.#state !== 'open' || attachment === null) {
+    if (this.#state !== 'open' || attachment === null || this.resumption?.isDetached) {
       this.end('draining', 'relay');
       return;
     }
     this.#state = 'draining';
     this.#front.notify('relay.draining', {});
     this.taps.draining();
-    const { turns, reached } = attachment;
-    const drain = createDrain({
-      clock: this.#services.clock,
-      turns,
-      isOwing: () => attachment.isOwing,
-      isHolding: () => (client?.waitingBytes ?? 0) + this.#up.waiting > 0,
-      isWritten: () => {
-        client?.flush();
-        return (client?.bufferedBytes ?? 0) === 0 && reached.leg.waitingBytes === 0;
-      },
-      over: () => this.end('draining', 'relay'),
-    });
+    const { turns } = attachment;
+    const over = () => this.end('draining', 'relay');
+    const drain = drainBetween({ clock: this.#services.clock, client, up: this.#up, attachment, over });
     this.#drain = drain;
     this.#front.drain(() => turns.unasked !== null);
     attachment.onPassed = drain.look;

@@ -38,6 +38,8 @@ export interface SuccessionPorts {
   readonly renewal: Step | null;
   /** Whether upstream is still to be reached; asked whenever that has taken time. */
   isDialing(): boolean;
+  /** Whether nobody would hear an answer. */
+  isQuiet(): boolean;
   /** There is a leg, which is told what to run. */
   attached(): void;
   /** The first leg runs what was imposed. */
@@ -62,6 +64,7 @@ export class Succession {
       mostRounds: ports.admission.profile.limits.tool_rounds,
       say: (body, after) => this.#current?.say(body, after) ?? body,
       pass: (event) => this.#current?.pass(event),
+      isQuiet: () => ports.isQuiet(),
       withdrawn: (eventId) => ports.front.withdrawn(eventId),
     });
   }

@@ -53,6 +53,11 @@ export const controlOutcomes = ['done', 'refused', 'not_found', 'conflict', 'fai
 /** One of them. */
 export type ControlOutcome = (typeof controlOutcomes)[number];
 
+/** What becomes of somebody who wants to go on with a session; `superseded`: goes on, in place of a connection that was open. */
+export const resumeOutcomes = ['ok', 'superseded', 'unknown', 'late', 'other_user', 'reused', 'too_often'] as const;
+/** One of them. */
+export type ResumeOutcome = (typeof resumeOutcomes)[number];
+
 /** What is asked of the store. */
 export const storeCalls = [
   ...(['enter', 'settle', 'leave', 'forget', 'put', 'look', 'take'] as const),

@@ -8,6 +8,8 @@ import { directions } from './traffic.js';
 /** What the metrics ask of the running relay when they are scraped. */
 export interface Live {
   sessions(): number;
+  /** Of those, the ones that wait for their clients. */
+  detachedSessions?(): number;
   /** How many there may be. */
   sessionsLimit(): number;
   /** Whether `/readyz` would say so; asks nobody. */
@@ -62,6 +64,14 @@ export function publishLive(registers: Registry[]) {
     registers,
     collect() {
       this.set(live?.sidebands() ?? 0);
+    },
+  });
+  new Gauge({
+    name: 'relay_detached_sessions',
+    help: 'Sessions that have lost their client and wait for it to come back',
+    registers,
+    collect() {
+      this.set(live?.detachedSessions?.() ?? 0);
     },
   });
   new Gauge({

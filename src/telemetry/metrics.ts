@@ -6,12 +6,12 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { ExitId } from '../errors.js';
 import type { Dialect } from '../protocol/catalogue.js';
+import { countDeliveries } from './deliveries.js';
 import {
   type ControlOutcome,
   type ControlVerb,
   controlOutcomes,
   controlVerbs,
-  type DeliveryOutcome,
   errorCodes,
   type Initiator,
   type Odd,
@@ -26,6 +26,7 @@ import {
 } from './labels.js';
 import { publishLive } from './live.js';
 import { countReplicated } from './replicated.js';
+import { countResumes } from './resumes.js';
 import { countTraffic } from './traffic.js';
 
 export type Metrics = ReturnType<typeof createMetrics>;
@@ -118,14 +119,7 @@ export function createMetrics(
     'origin',
     'code',
   ]);
-  const usageRecords = counter('relay_usage_records_total', 'Usage records for the webhook by what became of them', [
-    'outcome',
-  ]);
-  const deliveries = counter('relay_webhook_deliveries_total', 'Messages for webhooks by what became of them', [
-    'outcome',
-  ]);
-  // There from the start, so that the first one that failed is an increase.
-  for (const outcome of ['delivered', 'failed', 'dropped']) deliveries.inc({ outcome }, 0);
+  const { webhookDelivered, usageRecord } = countDeliveries(registers);
   const violations = counter(
     'relay_call_violations_total',
     'Changes of a WebRTC session by its browser that the profile forbids',
@@ -272,6 +266,7 @@ export function createMetrics(
     revoked(kind: 'user' | 'token', outcome: 'done' | 'failed'): void {
       revocations.inc({ kind, outcome });
     },
+    resumed: countResumes(registers),
     controlled(verb: ControlVerb, outcome: ControlOutcome): void {
       control.inc({ verb, outcome });
     },
@@ -287,12 +282,8 @@ export function createMetrics(
     workerRestarted(): void {
       restarts.inc();
     },
-    webhookDelivered(outcome: DeliveryOutcome): void {
-      deliveries.inc({ outcome });
-    },
-    usageRecord(outcome: DeliveryOutcome): void {
-      usageRecords.inc({ outcome });
-    },
+    webhookDelivered,
+    usageRecord,
     rateLimit(upstream: string, name: 'requests' | 'tokens', remaining: number): void {
       rateLimit.set({ upstream, name }, remaining);
     },

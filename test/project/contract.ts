@@ -45,6 +45,8 @@ const others = [
   'relay.session',
   'relay.revocation',
   'relay.authenticate',
+  'relay.resume',
+  'relay.ack',
 ];
 
 /** The names of log lines in the source: texts like `session.opened` that end the arguments of a call, or are chosen to. */

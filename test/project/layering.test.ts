@@ -27,7 +27,9 @@ const edges: Readonly<Record<string, readonly string[]>> = {
   helmet: ['doors'],
   '@azure/identity': ['upstream/entra.ts'],
   '@redis/client': ['store/redis/connection.ts'],
-  'prom-client': ['metrics', 'live', 'traffic', 'replicated', 'merge'].map((name) => `telemetry/${name}.ts`),
+  'prom-client': ['metrics', 'live', 'traffic', 'replicated', 'deliveries', 'resumes', 'merge'].map(
+    (name) => `telemetry/${name}.ts`,
+  ),
   pino: ['telemetry/log.ts'],
   '@opentelemetry/api': ['telemetry/trace.ts'],
   jsonwebtoken: ['auth'],
