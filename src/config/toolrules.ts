@@ -170,7 +170,7 @@ export function toolHints({ name: profile, session, tools, client, webrtc }: Pro
     for (const { server_label: label, require_approval: approval } of mcp) {
       if (approval === 'never' || (typeof approval === 'object' && approval !== null && 'never' in approval)) continue;
       hints.push(
-        `profiles.${profile}.session.tools: the MCP tools of ${String(label)} have no require_approval: never; nobody can approve their calls, and all are denied.`,
+        `profiles.${profile}.session.tools: the MCP tools of ${String(label)} have no require_approval: never; only a backend that follows the session can approve their calls, and without one all are denied.`,
       );
     }
   }

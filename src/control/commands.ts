@@ -32,6 +32,8 @@ const wishes = z.strictObject({
   audio: z.boolean(),
   /** With what the client sends. */
   clientEvents: z.boolean(),
+  /** And whether they may also speak in it. */
+  mayWrite: z.boolean(),
   /** Whether it is of one tenant, and uses what is not the tenant's. */
   isBound: z.boolean(),
 });

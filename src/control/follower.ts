@@ -73,6 +73,7 @@ export class Follower {
       },
     };
     this.#untap = session.taps.add({
+      decides: follow.wishes.mayWrite,
       ...(follow.wishes.clientEvents && {
         sent: ({ body }: RealtimeEvent) => {
           this.#clientEventId = body?.event_id ?? null;

@@ -162,6 +162,7 @@ export function whereOf({ callId, admission, backend }: Registered, isBound: boo
     isExposed: admission.profile.webrtc.injected === 'exposed',
     mayUpdate: isBound ? admission.profile.control.may_update : null,
     owns: (id) => backend.owns(id),
+    isDecided: (id) => backend.isDecided(id),
     has: (id) => backend.has(id),
     unsaid: (event) => backend.unsaid(event),
   };

@@ -212,6 +212,7 @@ function wishesOf(url: URL, principal: Principal) {
   return {
     audio: switchOf(url, 'audio'),
     clientEvents: switchOf(url, 'client_events'),
+    mayWrite: principal.scopes.includes('relay.sessions.write'),
     isBound: reachOf(principal) !== null,
   };
 }

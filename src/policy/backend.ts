@@ -35,6 +35,8 @@ export interface Where {
   readonly mayUpdate: readonly BackendField[] | null;
   /** Whether a call of the model's is for a backend to answer, and not answered yet. */
   owns(callId: string): boolean;
+  /** Whether a call of upstream's own tools was approved or denied already. */
+  isDecided(requestId: string): boolean;
   /** Whether an item is known to have this id. */
   has(itemId: string): boolean;
   /** What the upstream of the session cannot be told of an event; null where there is nothing. */
@@ -105,6 +107,11 @@ function judgeItem(event: JsonObject, at: (field: string) => string, where: Wher
     if (typeof callId !== 'string' || !where.owns(callId)) return notToAnswer(at);
     return typeof fieldOf(item, 'output') === 'string' ? null : invalid(at('item.output'), 'a string');
   }
+  if (type === 'mcp_approval_response') {
+    const requestId = fieldOf(item, 'approval_request_id');
+    if (typeof requestId !== 'string' || where.isDecided(requestId)) return notToDecide(at);
+    if (typeof fieldOf(item, 'approve') !== 'boolean') return invalid(at('item.approve'), 'true or false');
+  }
   const id = fieldOf(item, 'id');
   const isFree = id === undefined || id === null || (typeof id === 'string' && itemId.test(id));
   if (!isFree || (typeof id === 'string' && (id.startsWith(relayPrefix) || id === root))) {
@@ -149,6 +156,8 @@ const unlessExposed = ' The profile may allow that (webrtc.injected: exposed).';
 function judgeAgain(event: JsonObject, before: readonly JsonObject[], at: (field: string) => string): Fault | null {
   const callId = answeredBy(event);
   if (callId !== null && before.some((one) => answeredBy(one) === callId)) return notToAnswer(at);
+  const requestId = decidedBy(event);
+  if (requestId !== null && before.some((one) => decidedBy(one) === requestId)) return notToDecide(at);
   const id = itemIdOf(event);
   return typeof id === 'string' && before.some((one) => itemIdOf(one) === id) ? inUse(at) : null;
 }
@@ -162,10 +171,24 @@ function inUse(at: (field: string) => string): Fault {
 }
 
 /** The call that an event answers, if it answers one. */
-export function answeredBy({ type, item }: JsonObject): string | null {
-  if (type !== 'conversation.item.create' || !isObject(item)) return null;
-  const callId = fieldOf(item, 'call_id');
-  return fieldOf(item, 'type') === 'function_call_output' && typeof callId === 'string' ? callId : null;
+export function answeredBy(event: JsonObject): string | null {
+  return itemFieldOf(event, 'function_call_output', 'call_id');
+}
+
+/** The request for approval that an event decides, if it decides one. */
+export function decidedBy(event: JsonObject): string | null {
+  return itemFieldOf(event, 'mcp_approval_response', 'approval_request_id');
+}
+
+function itemFieldOf({ type, item }: JsonObject, itemType: string, field: string): string | null {
+  if (type !== 'conversation.item.create' || !isObject(item) || fieldOf(item, 'type') !== itemType) return null;
+  const value = fieldOf(item, field);
+  return typeof value === 'string' ? value : null;
+}
+
+function notToDecide(at: (field: string) => string): Fault {
+  const message = 'There is no such request, or it is decided.';
+  return { code: 'item_not_allowed', message, param: at('item.approval_request_id') };
 }
 
 function notToAnswer(at: (field: string) => string): Fault {

@@ -1,7 +1,7 @@
 /** A backend's part in a session: what it says goes upstream in the order in which it came, and is shown to nobody. */
 
 import type { Cancel, Clock } from '../clock.js';
-import { answeredBy, type Judged } from '../policy/backend.js';
+import { answeredBy, decidedBy, type Judged } from '../policy/backend.js';
 import { Bounded } from '../policy/bounded.js';
 import { type JsonObject, objectOf, type RealtimeEvent, type Refusal } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
@@ -46,6 +46,8 @@ export interface Backend {
   whose(eventId: unknown): Known | null;
   /** Whether a call of the model's is for a backend to answer, and open. */
   owns(callId: string): boolean;
+  /** Whether a call of upstream's own tools was approved or denied already. */
+  isDecided(requestId: string): boolean;
   /** Whether an item of the conversation is known to have this id. */
   has(itemId: string): boolean;
   /** What the upstream of the session cannot be told of an event; null where there is nothing. */
@@ -177,6 +179,8 @@ export function createBackend({ taps, clock, front, tools, chronicle, attachment
     } else {
       if (event.type === family.up.cancel) sender.hasCancelled = true;
       note(attachment.say(prepared(event)), id, sender);
+      const requestId = decidedBy(event);
+      if (requestId !== null && tools.decide(requestId)) sender.answered = 'by itself';
     }
   }
 
@@ -190,6 +194,7 @@ export function createBackend({ taps, clock, front, tools, chronicle, attachment
     session: () => open()?.session ?? null,
     whose: (eventId) => (objected !== null && objected.eventId === eventId ? objected.known : null),
     owns: (callId) => tools.isBackends(callId),
+    isDecided: (requestId) => tools.isDecided(requestId),
     has: (itemId) => front.has(itemId),
     unsaid: (event) => open()?.reached.leg.unsaid?.(event) ?? null,
     say({ events, ids }, sender) {

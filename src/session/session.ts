@@ -106,7 +106,7 @@ export class Session {
     const front = client ? createFront(client, inside) : createFrontBeside(inside);
     this.#front = front;
     const { course } = this.#books;
-    this.#tools = createTools({ admission, tooling, clock, chronicle, course, front, attachment });
+    this.#tools = createTools({ admission, tooling, clock, chronicle, course, front, taps: this.taps, attachment });
     const around = { admission, client, metrics, up, account, chronicle, state, attachment, end, front };
     const failures = createFailures(around);
     this.#hearing = { metrics, up, front, chronicle, failures, attachment, end };

@@ -11,6 +11,8 @@ import { warnOf } from './surely.js';
  * to those beside.
  */
 export type Tap = { readonly [P in Place]?: (event: RealtimeEvent) => void } & {
+  /** Whether who sees this may decide what the server has to decide. */
+  readonly decides?: boolean;
   /** Upstream runs the session, and the client is told. */
   opened?(): void;
   /** The session will end as soon as what has begun is over. */
@@ -27,6 +29,8 @@ export interface Taps {
   opened(): void;
   draining(): void;
   ended(id: ExitId): void;
+  /** Whether anybody may decide what the server has to decide. */
+  readonly isDecided: boolean;
   /** Adds one; what is returned takes it away. Null when there are too many. */
   add(tap: Tap): (() => void) | null;
 }
@@ -58,6 +62,10 @@ class SessionTaps implements Taps {
         warnOf(error);
       }
     }
+  }
+
+  get isDecided(): boolean {
+    return this.#taps.some(({ decides }) => decides === true);
   }
 
   opened(): void {

@@ -10,7 +10,7 @@ import type { Imposed } from '../policy/locks.js';
 import type { Profile } from '../policy/profile.js';
 import { renderText } from '../policy/render.js';
 import { toolSchema } from '../policy/tools.js';
-import { isObject, type Json } from '../protocol/event.js';
+import { isObject, type Json, type JsonObject, objectOf } from '../protocol/event.js';
 import { createLater } from '../tools/later.js';
 import { createRunner, type Runner } from '../tools/runner.js';
 import type { Tool } from '../tools/tool.js';
@@ -18,6 +18,7 @@ import type { Attachment } from './attachment.js';
 import type { Chronicle } from './chronicle.js';
 import type { Course } from './course.js';
 import type { Front } from './front.js';
+import type { Taps } from './taps.js';
 
 /** What the instance has for tools. */
 export interface Tooling {
@@ -37,6 +38,7 @@ interface ToolParts {
   readonly chronicle: Pick<Chronicle, 'called' | 'outputRefused' | 'traceparent'>;
   readonly course: Pick<Course, 'waited'>;
   readonly front: Pick<Front, 'imposed' | 'tell'>;
+  readonly taps: Pick<Taps, 'isDecided'>;
   /** There is one whenever something was called. */
   attachment(): Attachment | null;
 }
@@ -54,12 +56,12 @@ export function createTools(parts: ToolParts): Runner {
   return knowsSome
     ? runnerOf(parts)
     : createLater(
-        () => imposed.added.size > 0,
+        () => imposed.added.size > 0 || hasRemote(imposed.session),
         () => runnerOf(parts),
       );
 }
 
-function runnerOf({ admission, tooling, clock, chronicle, course, front, attachment }: ToolParts): Runner {
+function runnerOf({ admission, tooling, clock, chronicle, course, front, taps, attachment }: ToolParts): Runner {
   const { id, requestId, profile } = admission;
   const { limits, client } = profile;
   const { imposed } = front;
@@ -83,6 +85,7 @@ function runnerOf({ admission, tooling, clock, chronicle, course, front, attachm
         want: (want) => attachment()?.asks.want(want) ?? nothing,
         keep: () => attachment()?.asks.keep() ?? nothing.drop,
       },
+      mayBeApproved: () => taps.isDecided,
       say: (body) => attachment()?.say(body),
       take: () => tooling.places.take(admission.principal, limits.tools_at_once),
       count: () => tooling.rates.add(user, rate) === 0,
@@ -99,6 +102,11 @@ function runnerOf({ admission, tooling, clock, chronicle, course, front, attachm
       },
     },
   );
+}
+
+/** Whether a backend has given the model tools that upstream runs. */
+function hasRemote({ tools }: JsonObject): boolean {
+  return Array.isArray(tools) && tools.some((tool) => objectOf(tool).type === 'mcp');
 }
 
 /** The tools of a profile with those that backends have added, who answer for them. */

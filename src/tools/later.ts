@@ -54,6 +54,14 @@ class LaterRunner implements Runner {
     return this.#runner?.forBackends.answer(callId, output) ?? null;
   }
 
+  isDecided(requestId: string): boolean {
+    return this.#runner?.forBackends.isDecided(requestId) === true;
+  }
+
+  decide(requestId: string): boolean {
+    return this.#runner?.forBackends.decide(requestId) === true;
+  }
+
   get forBackends(): Runner['forBackends'] {
     return this;
   }

@@ -8,16 +8,17 @@ import { replyOf } from '../policy/tools.js';
 import { relayPrefix } from '../protocol/catalogue.js';
 import { type Json, type JsonObject, objectOf, type Step } from '../protocol/event.js';
 import type { Answering } from './answering.js';
+import { type ApprovalPorts, type Approvals, createApprovals } from './approvals.js';
 import { type CallPorts, type CallReport, type CallSetup, type Calls, createCalls } from './calls.js';
 import { createFillers, type Fillers, fillerMark } from './fillers.js';
-import { disapproval, isOver, longestCallMs } from './mcp.js';
+import { isOver, longestCallMs } from './mcp.js';
 import { createOutputs, type Outputs } from './outputs.js';
 import { createPrompting } from './prompting.js';
 import { beginRound, finish, isUnanswered, mayFollow, type Round, wantsAnswer, wish } from './round.js';
 import type { ClientResult } from './tool.js';
 
 /** What a runner needs of its session. */
-export interface RunnerPorts extends CallPorts {
+export interface RunnerPorts extends CallPorts, ApprovalPorts {
   readonly answering: Answering;
   /** Speaks upstream; the event has its id, so that whoever answers it can be told. */
   say(body: JsonObject): void;
@@ -30,6 +31,9 @@ export interface RunnerPorts extends CallPorts {
   /** What the answer that begins had to wait for, from the first call to begin to the last to end. */
   waited(ms: number): void;
 }
+
+/** What backends have to do with calls: with those that are theirs to answer, and with those that they may approve. */
+type ForBackends = Pick<Calls, 'isBackends' | 'answer'> & Pick<Approvals, 'isDecided' | 'decide'>;
 
 /** The calls of one session. */
 export interface Runner {
@@ -44,7 +48,7 @@ export interface Runner {
   /** Whether a `call_id` is that of a call that the server answers for. */
   isServed(callId: unknown): boolean;
   /** What backends have to do with calls. */
-  readonly forBackends: Pick<Calls, 'isBackends' | 'answer'>;
+  readonly forBackends: ForBackends;
   /** Whether an answer is to follow on a response that ends now. */
   awaits(responseId: unknown): boolean;
   /** The session has ended: what runs is given up, and nothing is said any more. */
@@ -70,8 +74,9 @@ class SessionRunner implements Runner {
   readonly #rounds = new Bounded<Round>(most);
   /** Tags of the client's responses that are no part of the conversation. */
   readonly #outside = new Bounded<true>(most);
-  readonly #disapproved = new Bounded<true>(most);
+  readonly #approvals: Approvals;
   readonly prompting = createPrompting();
+  readonly forBackends: ForBackends;
   #waitedMs = 0;
   #isClosed = false;
 
@@ -81,6 +86,12 @@ class SessionRunner implements Runner {
     this.#calls = createCalls(setup, ports, (round, report) => this.#over(round, report));
     this.#fillers = createFillers(ports);
     this.outputs = createOutputs(ports);
+    this.#approvals = createApprovals(ports, (round, answer) => {
+      if (answer !== null) this.outputs.put(round, answer);
+      this.#settle(round);
+    });
+    const [{ isBackends, answer }, { isDecided, decide }] = [this.#calls, this.#approvals];
+    this.forBackends = { isBackends, answer, isDecided, decide };
   }
 
   readonly down: Step = (event) => {
@@ -94,7 +105,7 @@ class SessionRunner implements Runner {
   };
 
   get isWorking(): boolean {
-    return this.#calls.open > 0;
+    return this.#calls.open + this.#approvals.open > 0;
   }
 
   isForged({ type, id, call_id: callId }: JsonObject): boolean {
@@ -103,10 +114,6 @@ class SessionRunner implements Runner {
 
   isServed(callId: unknown): boolean {
     return this.#calls.knows(callId);
-  }
-
-  get forBackends(): Pick<Calls, 'isBackends' | 'answer'> {
-    return this.#calls;
   }
 
   awaits(responseId: unknown): boolean {
@@ -118,6 +125,7 @@ class SessionRunner implements Runner {
     this.#isClosed = true;
     this.#fillers.close();
     this.#calls.close();
+    this.#approvals.close();
     // What was kept back of the client's is not sent any more.
     for (const round of this.#rounds.values()) round.giveUp?.();
   }
@@ -153,7 +161,7 @@ class SessionRunner implements Runner {
       if (status === 'completed') this.#calls.begin(round, item);
     } else if (type === 'mcp_call') {
       if (isOver(item)) this.rested(id);
-    } else if (type === 'mcp_approval_request' && !this.#trusted) this.#disapprove(round, id);
+    } else if (type === 'mcp_approval_request' && !this.#trusted) this.#approvals.ask(round, id);
   }
 
   #over(round: Round, { tool, callId, itemId, result: { outcome, output, result } }: CallReport): void {
@@ -167,13 +175,6 @@ class SessionRunner implements Runner {
     this.outputs.put(round, { type: 'function_call_output', call_id: callId, output });
     this.#fillers.look(round);
     this.#settle(round);
-  }
-
-  #disapprove(round: Round, id: Json | undefined): void {
-    if (typeof id !== 'string' || this.#disapproved.has(id)) return;
-    this.#disapproved.set(id, true);
-    wish(round, 'always');
-    this.outputs.put(round, disapproval(id));
   }
 
   /** A tool of upstream's own is done. */

@@ -124,7 +124,11 @@ function peersOf(all: ReturnType<typeof process>[]) {
   return { peers: createPeers(own.control, own.streams, others), others };
 }
 
-const how = { wishes: { audio: false, clientEvents: false, isBound: false }, by: alice, requestId: 'r' };
+const how = {
+  wishes: { audio: false, clientEvents: false, mayWrite: false, isBound: false },
+  by: alice,
+  requestId: 'r',
+};
 
 describe('a command', () => {
   beforeEach(() => void vi.useFakeTimers());

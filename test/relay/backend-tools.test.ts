@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { objectOf } from '../../src/protocol/event.js';
-import { following } from '../support/sideband.js';
+import { both, following, opened, read } from '../support/sideband.js';
 import { startToolRelay } from '../support/tools.js';
 
 const scope = 'relay.sessions.read relay.sessions.write';
@@ -85,5 +85,46 @@ describe('a backend answers calls', () => {
   it('but none of a tool that the relay runs itself', async () => {
     const { say, callId } = await called('', 'other');
     expect(await say(output(callId))).toMatchObject({ status: 400, body: { error: { code: 'item_not_allowed' } } });
+  });
+});
+
+describe('a call of an MCP server that must be approved', () => {
+  const server = '{ type: mcp, server_label: docs, server_url: "https://mcp.test/", require_approval: always }';
+
+  async function asked(scope: string) {
+    const { emulator, relay, client, id } = await opened({
+      yaml: `profiles:\n  default:\n    session: { tools: [${server}] }\n`,
+    });
+    const sideband = await following(relay, id, { scope });
+    emulator.control.script({ mcpApproval: { server_label: 'docs', name: 'erase' } });
+    await client.ask('Erase it.');
+    const { item } = await sideband.next(({ item }) => objectOf(item).type === 'mcp_approval_request');
+    return { emulator, client, sideband, requestId: String(objectOf(item).id) };
+  }
+
+  const decision = (requestId: string, approve: boolean) => ({
+    type: 'conversation.item.create',
+    item: { type: 'mcp_approval_response', approval_request_id: requestId, approve },
+  });
+
+  it('is approved by a backend that follows, once, and the answer follows by itself', async () => {
+    const { emulator, client, sideband, requestId } = await asked(both);
+    sideband.send(decision(requestId, true));
+    sideband.send({ type: 'response.create' });
+    sideband.send(decision(requestId, false));
+    expect((await sideband.next('error')).error).toMatchObject({ param: 'item.approval_request_id' });
+    await sideband.next('response.mcp_call.completed');
+    await client.next('response.done');
+    expect((await client.next('response.done')).response).toMatchObject({ status: 'completed' });
+    // For the question, the call, and what that brought.
+    expect(emulator.control.received.events('response.create')).toHaveLength(3);
+    expect(emulator.control.received.errorEvents).toEqual([]);
+    expect(client.raw.join()).not.toMatch(/mcp|approv/);
+  });
+
+  it('is denied at once where those who follow may only observe', async () => {
+    const { client, sideband } = await asked(read);
+    expect((await client.next('response.done')).response).toMatchObject({ status: 'completed' });
+    await sideband.next(({ item }) => objectOf(item).approve === false);
   });
 });

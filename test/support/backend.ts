@@ -6,6 +6,7 @@ export const nobody: Omit<Backend, 'close'> = {
   session: () => null,
   whose: () => null,
   owns: () => false,
+  isDecided: () => false,
   has: () => false,
   unsaid: () => null,
 };

@@ -110,4 +110,24 @@ describe('tools that upstream runs', () => {
     ]);
     expect(stage.wants).toHaveLength(1);
   });
+
+  it('that ask for approval wait ten seconds for a backend that follows, and are decided once', async () => {
+    const { runner, begin, hear, done, pass, outputs, wants } = setStage({ followed: true });
+    begin();
+    for (const id of ['q1', 'q2']) {
+      hear('response.output_item.done', { response_id: 'resp_1', item: { id, type: 'mcp_approval_request' } });
+    }
+    done();
+    expect(runner.isWorking).toBe(true);
+    await pass(9_999);
+    expect([outputs, wants]).toEqual([[], []]);
+    expect(runner.forBackends.decide('q1')).toBe(true);
+    expect(runner.forBackends.isDecided('q1')).toBe(true);
+    expect(wants).toEqual([]);
+    await pass(1);
+    expect(outputs).toMatchObject([{ item: { approval_request_id: 'q2', approve: false } }]);
+    expect(wants).toMatchObject([{ kind: 'follow-up', after: 'resp_1' }]);
+    expect(runner.forBackends.decide('q2')).toBe(false);
+    expect(runner.isWorking).toBe(false);
+  });
 });

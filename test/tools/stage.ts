@@ -26,6 +26,8 @@ interface StageOptions {
   readonly places?: number;
   /** Calls that the user's rate allows. */
   readonly calls?: number;
+  /** Whether a backend follows that may decide. */
+  readonly followed?: boolean;
 }
 
 const http = { runs: 'http', http: { url: 'https://tools.test/' } };
@@ -34,7 +36,7 @@ const http = { runs: 'http', http: { url: 'https://tools.test/' } };
 export function setStage(options: StageOptions = {}) {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
   onTestFinished(() => void vi.useRealTimers());
-  const { trusted = false, perResponse = 8, atOnce = 4, places = 1024, calls = 1000 } = options;
+  const { trusted = false, perResponse = 8, atOnce = 4, places = 1024, calls = 1000, followed = false } = options;
   const running: Running[] = [];
   const outputs: JsonObject[] = [];
   const wants: { kind: string; after: string; response?: JsonObject; state: string; ended(how: string): void }[] = [];
@@ -79,6 +81,7 @@ export function setStage(options: StageOptions = {}) {
     },
     {
       clock: createClock(),
+      mayBeApproved: () => followed,
       answering: {
         want({ kind, after, response, ended }) {
           const want = {
