@@ -16,7 +16,6 @@ import type { Settings } from './config/settings.js';
 import type { Control } from './control/control.js';
 import { createLocalControl } from './control/local.js';
 import { createPeers, type Peers } from './control/peers.js';
-import { nameReplica } from './control/replica.js';
 import { createSharedState, type SharedState, secretSealOf } from './control/shared.js';
 import { createLocalStreams, type Streams } from './control/streams.js';
 import { createApp, type Health } from './doors/app.js';
@@ -61,9 +60,7 @@ export interface Relay {
 }
 
 /** What a relay shares with other processes that serve the same port; one of them has the operations listener. */
-export interface Shared extends Pick<SharedState, 'store' | 'revocations' | 'unready' | 'start' | 'close'> {
-  /** The name that these processes have together. */
-  readonly replica: string;
+export interface Shared extends Omit<SharedState, 'memory' | 'across'> {
   /** Whether no place is left, as far as this process has heard. */
   isFull(): boolean;
   /** Its ways to the others. */
@@ -100,22 +97,25 @@ export async function startRelay(
   const upstreams = createUpstreams(settings, { onDial: dialObserver(metrics), onToken: tokenObserver(metrics, log) });
   const scopes = createScopes(settings.entra, tokenObserver(metrics, log));
   const toolbox = createToolbox({ proxy: settings.proxy, credentials: scopes });
-  const state =
-    shared ?? createSharedState({ metrics, log, onToken: tokenObserver(metrics, log), settings: () => current });
+  const own = shared
+    ? null
+    : createSharedState({ metrics, log, onToken: tokenObserver(metrics, log), settings: () => current });
+  const state = shared ?? (own as SharedState);
   const store = shared ? watchStore(shared.store, storeObserver(metrics, log)) : state.store;
   const verifier = createTokenVerifier(settings);
   const secrets = createClientSecrets(store, { seal: secretSealOf(settings) });
   const { revocations } = state;
   const registry = new SessionRegistry(settings.limits.sessions, (principal) => revocations.covers(principal));
   const home = {
-    replica: shared?.replica ?? nameReplica(),
+    replica: state.replica,
     hasSeveralIssuers: settings.auth.issuers.flatMap(({ names }) => [...names.keys()]).length > 1,
   };
   const streams = shared?.streams ?? createLocalStreams();
   const clock = createClock();
   const limits = () => current.limits;
   const control = createLocalControl({ registry, revocations, home, streams, clock, log, limits });
-  const peers = shared?.join(control) ?? createPeers(control, streams);
+  const across = own?.across(control, () => registry.endRevoked((one) => revocations.covers(one)));
+  const peers = shared?.join(control) ?? createPeers(control, streams, across ?? null);
   const settlements = new Settlements(settings.limits.sessions, clock);
   const mail = createMail(settings, { clock, log, metrics });
   const { origins, queryCredentials } = settings;
@@ -236,8 +236,7 @@ export async function startRelay(
     if (!isDeepStrictEqual(current.webhooks, next.webhooks)) mail.webhooks.use(next.webhooks);
     current = next;
     registry.resize(next.limits.sessions);
-    // The copies of several processes hold what the leader's list has room for.
-    if (!shared) revocations.resize(next.limits.revocations);
+    state.resized();
     http.server.headersTimeout = next.limits.handshake_seconds * 1000;
     http.server.requestTimeout = http.server.headersTimeout;
     ops?.keepIdle(next.limits.keep_alive_seconds);

@@ -8,8 +8,8 @@ import { secretsOf } from '../config/redact.js';
 import { followSettings, type SettingsSource } from '../config/reload.js';
 import type { Settings } from '../config/settings.js';
 import type { Answer, Command } from '../control/commands.js';
+import type { Control } from '../control/control.js';
 import { askAll } from '../control/peers.js';
-import { nameReplica } from '../control/replica.js';
 import { createSharedState } from '../control/shared.js';
 import type { Health } from '../doors/app.js';
 import { openOps } from '../doors/listener.js';
@@ -77,7 +77,6 @@ export async function startPrimary(
   check(settings);
   conceal(log, secretsOf(settings));
 
-  const replica = nameReplica();
   const lines = new Map<number, Line>();
   const exchange = createExchange();
   /** By their addresses those that have been told what was withdrawn before, and must be told what is from now on. */
@@ -95,7 +94,7 @@ export async function startPrimary(
     ...{ metrics, log, onToken: tokenObserver(metrics, log), settings: () => current },
     filled: (isFull) => tellAll({ say: 'full', isFull }),
   });
-  const { store, memory, revocations } = state;
+  const { replica, store, memory, revocations } = state;
   const totals = new Totals(() => metrics.registry.getMetricsAsJSON());
 
   let url = '';
@@ -139,7 +138,7 @@ export async function startPrimary(
       async asked(received) {
         const question = workerQuestion.parse(received);
         if (question.about === 'store') return answerCall(store, question.call);
-        if (question.about === 'control') return carryOut(question.command, question.to);
+        if (question.about === 'control') return ask(question.command, question.to);
         hasFinished = true;
         totals.note(owner, snapshot.parse(question.metrics));
         return null;
@@ -175,6 +174,15 @@ export async function startPrimary(
     return askAll({ ...command, keep: command.keep && revocations.add(command.revocation) }, asks);
   }
 
+  const here: Control = async <C extends Command>(command: C) => (await carryOut(command, null)) as Answer<C['verb']>;
+  const across = state.across(here, (learned) => {
+    for (const line of briefed.values()) line.tell({ say: 'revocations', revocations: [...learned] });
+  });
+
+  function ask(command: Command, to: string | null): Promise<Answer> {
+    return across && to === null ? across(command) : carryOut(command, to);
+  }
+
   const health: Health = {
     async ready() {
       const detail = isDraining ? 'draining' : state.unready();
@@ -208,8 +216,7 @@ export async function startPrimary(
     check(next);
     conceal(log, secretsOf(next));
     current = next;
-    memory.resized();
-    revocations.resize(next.limits.revocations);
+    state.resized();
     ops.keepIdle(next.limits.keep_alive_seconds);
     tellAll({ say: 'settings', settings: next });
   }

@@ -47,7 +47,10 @@ export async function runWorker(number: number, beatMs: number): Promise<void> {
       if (notice.say === 'settings') latest = notice.settings;
       if (notice.say === 'replica') replica = notice.replica;
       if (notice.say === 'full') isFull = notice.isFull;
-      if (notice.say === 'revocations') for (const one of notice.revocations) revocations.add(one);
+      if (notice.say === 'revocations') {
+        for (const one of notice.revocations) revocations.add(one);
+        relay?.sessions.endRevoked((principal) => revocations.covers(principal));
+      }
       if (notice.say === 'passed') streams.receive(notice.message);
       if (notice.say === 'gone') streams.gone(notice.address);
       news.emit(notice.say);
@@ -85,6 +88,8 @@ export async function runWorker(number: number, beatMs: number): Promise<void> {
     store,
     // The primary has what there is in Redis, and says when it is not ready.
     unready: () => null,
+    // It is a copy, and holds what the primary's list has room for.
+    resized: () => undefined,
     start: async () => undefined,
     close: () => store.close(),
     replica,

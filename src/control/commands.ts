@@ -103,7 +103,13 @@ const verbs = {
       /** Whether it is to hold from now on; if not, it ends sessions and is forgotten. */
       keep: z.boolean(),
     }),
-    answer: z.strictObject({ ended: z.number(), isKept: z.boolean() }),
+    answer: z.strictObject({
+      ended: z.number(),
+      isKept: z.boolean(),
+      /** By the clock that all replicas go by, where there is one. */
+      issuedUntil: z.number().optional(),
+      expiresAt: z.number().optional(),
+    }),
     merge: (answers) => ({
       ended: answers.reduce((sum, { ended }) => sum + ended, 0),
       isKept: answers.every(({ isKept }) => isKept),

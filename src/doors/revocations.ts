@@ -4,9 +4,10 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { RequestHandler } from 'express';
 import { z } from 'zod';
 import type { Principal } from '../auth/principal.js';
+import type { Answer } from '../control/commands.js';
 import type { Peers } from '../control/peers.js';
 import { RelayError } from '../errors.js';
-import type { Revocation } from '../store/revocations.js';
+import { hashed, type Revocation } from '../store/revocations.js';
 import { audit, type Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { jsonBody } from './body.js';
@@ -65,14 +66,8 @@ function carryingOut(services: RevocationServices): RequestHandler {
     const now = Date.now();
     const issuedUntil = Math.floor(now / 1000);
     const { kind, name } = wish;
-    const revocation = {
-      kind,
-      name,
-      issuer,
-      tenant,
-      issuedUntil,
-      expiresAt: issuedUntil + services.tokenSeconds,
-    };
+    const expiresAt = issuedUntil + services.tokenSeconds;
+    const revocation = hashed({ kind, name, issuer, tenant, issuedUntil, expiresAt });
     const what = {
       ...audit,
       by: principal.subject,
@@ -81,19 +76,20 @@ function carryingOut(services: RevocationServices): RequestHandler {
       ...(issuer !== null && { issuer }),
       ...(tenant !== null && { tenant }),
     };
-    let ended: number;
+    let done: Answer<'revoke'>;
     try {
-      ended = await carryOut(services, revocation);
+      done = await carryOut(services, revocation);
     } catch (error) {
       metrics.revoked(kind, 'failed');
       log.error({ ...what, error }, 'token.not_revoked');
       throw error;
     }
     metrics.revoked(kind, 'done');
+    const { ended, issuedUntil: until = issuedUntil } = done;
     log.info({ ...what, ended }, 'token.revoked');
     services.audit.done(response);
     // Tokens count whole seconds: once this one is over, what is issued next cannot be taken for what was withdrawn.
-    const left = (issuedUntil + 1) * 1000 - Date.now();
+    const left = (until + 1) * 1000 - Date.now();
     // A clock that is set back meanwhile must not keep anybody waiting.
     if (kind === 'user') await wait(Math.min(Math.max(left, 0), 1000), undefined, { ref: false });
     response.json({
@@ -101,20 +97,20 @@ function carryingOut(services: RevocationServices): RequestHandler {
       [kind === 'user' ? 'sub' : 'jti']: name,
       ...(issuer !== null && { issuer }),
       tenant,
-      ...(kind === 'user' && { issued_until: issuedUntil }),
-      expires_at: revocation.expiresAt,
+      ...(kind === 'user' && { issued_until: until }),
+      expires_at: done.expiresAt ?? expiresAt,
       ended,
     });
   };
 }
 
-async function carryOut({ peers }: RevocationServices, revocation: Revocation): Promise<number> {
-  const { ended, isKept } = await peers.ask({ verb: 'revoke', revocation, keep: true });
+async function carryOut({ peers }: RevocationServices, revocation: Revocation): Promise<Answer<'revoke'>> {
+  const done = await peers.ask({ verb: 'revoke', revocation, keep: true });
   // The tokens are good for new sessions.
-  if (isKept) return ended;
+  if (done.isKept) return done;
   throw new RelayError(
     'overloaded',
-    `The list of revocations is full. Open sessions were ended (${ended}), but the tokens can start others ` +
+    `The list of revocations is full. Open sessions were ended (${done.ended}), but the tokens can start others ` +
       'until they run out; raise limits.revocations and try again.',
     { retryAfterMs: 60_000 },
   );

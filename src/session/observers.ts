@@ -44,6 +44,7 @@ const seriousMs = 60_000;
 export function observeRedis(metrics: Metrics, log: Log): CommonsEvents & { close(): void } {
   let later: NodeJS.Timeout | null = null;
   let isTold = false;
+  let isForeign = false;
   const settle = () => {
     if (later) clearTimeout(later);
     later = null;
@@ -74,6 +75,11 @@ export function observeRedis(metrics: Metrics, log: Log): CommonsEvents & { clos
     invalid(call) {
       metrics.storeFailed('invalid');
       logRepeated(log, 'warn', { about: call, common: { call }, own: {} }, 'store.invalid');
+    },
+    foreign: () => {
+      if (isForeign) return;
+      isForeign = true;
+      log.error('store.foreign');
     },
     close: settle,
   };

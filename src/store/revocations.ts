@@ -1,9 +1,11 @@
 /** What was withdrawn before its time: the tokens a user had at a moment, or one token. Kept in the memory of a process. */
 
-/** One withdrawal; times are in seconds since 1970. */
+import { h } from './hash.js';
+
+/** One withdrawal, with names as hashes: whoever keeps or carries it need not know whom it is about. Times are in seconds since 1970. */
 export interface Revocation {
   readonly kind: 'user' | 'token';
-  /** The claim `sub`, or `jti`. */
+  /** Of the claim `sub`, or `jti`. */
   readonly name: string;
   /** Null: whatever the issuer is. */
   readonly issuer: string | null;
@@ -23,10 +25,42 @@ export interface Revocable {
   readonly claims: Readonly<Record<string, unknown>>;
 }
 
+/** A withdrawal as it is kept, of what somebody has named. */
+export function hashed({ kind, name, issuer, tenant, issuedUntil, expiresAt }: Revocation): Revocation {
+  return { kind, name: h(name), issuer: orNull(issuer), tenant: orNull(tenant), issuedUntil, expiresAt };
+}
+
 /** Whether a revocation is about this user or this token, whenever it was issued. */
 export function concerns({ kind, name, issuer, tenant }: Revocation, held: Revocable): boolean {
-  const isNamed = name === (kind === 'user' ? held.subject : held.claims.jti);
-  return isNamed && (issuer === null || issuer === held.issuer) && (tenant === null || tenant === held.tenant);
+  const own = namesOf(held);
+  const isNamed = name === (kind === 'user' ? own.subject : own.token);
+  return isNamed && (issuer === null || issuer === own.issuer) && (tenant === null || tenant === own.tenant);
+}
+
+/** What somebody is called in revocations. */
+interface Names {
+  readonly issuer: string;
+  readonly tenant: string | null;
+  readonly subject: string;
+  /** Null for a token without an id. */
+  readonly token: string | null;
+}
+
+const names = new WeakMap<Revocable, Names>();
+
+/** Hashed once for as long as somebody is known. */
+function namesOf(held: Revocable): Names {
+  const known = names.get(held);
+  if (known) return known;
+  const { issuer, tenant, subject, claims } = held;
+  const token = typeof claims.jti === 'string' ? h(claims.jti) : null;
+  const made = { issuer: h(issuer), tenant: orNull(tenant), subject: h(subject), token };
+  names.set(held, made);
+  return made;
+}
+
+function orNull(text: string | null): string | null {
+  return text === null ? null : h(text);
 }
 
 /** A withdrawal and its end by the clock that nobody sets, in milliseconds. */
@@ -35,9 +69,13 @@ interface Kept {
   readonly endsAt: number;
 }
 
+/** The part of the list that those of one tenant may be. */
+export const mostOfTenant = 1 / 4;
+
 /** All that is withdrawn and not yet forgotten. */
 export class Revocations {
   readonly #entries = new Map<string, Kept>();
+  readonly #byTenant = new Map<string, number>();
   readonly #now: () => number;
   readonly #wall: () => number;
   #limit: number;
@@ -69,27 +107,46 @@ export class Revocations {
   add(revocation: Revocation): boolean {
     const key = keyOf(revocation);
     const before = this.#entries.get(key);
-    if (!before && this.#entries.size >= this.#limit && this.size >= this.#limit) return false;
+    if (!before && !this.#hasRoomFor(revocation)) return false;
     const expiresAt = Math.max(revocation.expiresAt, before?.revocation.expiresAt ?? 0);
     const issuedUntil = Math.max(revocation.issuedUntil, before?.revocation.issuedUntil ?? 0);
     const endsAt = this.#now() + expiresAt * 1000 - this.#wall();
     this.#entries.set(key, { revocation: { ...revocation, issuedUntil, expiresAt }, endsAt });
+    if (!before) this.#count(revocation, 1);
     this.#nextEnd = Math.min(this.#nextEnd, endsAt);
     return true;
   }
 
   /** Whether a token is withdrawn; one that does not say when it was issued counts as old. */
-  covers({ issuer, subject, tenant, claims }: Revocable): boolean {
+  covers(held: Revocable): boolean {
     if (this.#entries.size === 0) return false;
-    const { jti, iat } = claims;
+    const { iat } = held.claims;
+    const { issuer, tenant, subject, token } = namesOf(held);
     const scopes = [null, issuer].flatMap((from) => [...new Set([null, tenant])].map((of) => [from, of] as const));
     return scopes.some(([from, of]) => {
       const find = (kind: Revocation['kind'], name: string) =>
         this.#entries.get(keyOf({ kind, name, issuer: from, tenant: of }))?.revocation;
       const user = find('user', subject);
       if (user && !(typeof iat === 'number' && Math.floor(iat) > user.issuedUntil)) return true;
-      return typeof jti === 'string' && find('token', jti) !== undefined;
+      return token !== null && find('token', token) !== undefined;
     });
+  }
+
+  /** No tenant fills it for all others. */
+  #hasRoomFor(revocation: Revocation): boolean {
+    const isFull = () =>
+      this.#entries.size >= this.#limit ||
+      (this.#byTenant.get(tenantOf(revocation)) ?? 0) >= Math.max(1, this.#limit * mostOfTenant);
+    if (isFull()) this.#forget();
+    return !isFull();
+  }
+
+  #count(revocation: Revocation, change: 1 | -1): void {
+    if (revocation.tenant === null) return;
+    const tenant = tenantOf(revocation);
+    const count = (this.#byTenant.get(tenant) ?? 0) + change;
+    if (count > 0) this.#byTenant.set(tenant, count);
+    else this.#byTenant.delete(tenant);
   }
 
   #forget(): void {
@@ -100,10 +157,17 @@ export class Revocations {
     for (const [key, { revocation, endsAt }] of this.#entries) {
       // By both clocks: tokens are good by the wall clock, and what was set forward may be set back.
       const left = Math.max(endsAt - now, revocation.expiresAt * 1000 - wall);
-      if (left <= 0) this.#entries.delete(key);
-      else this.#nextEnd = Math.min(this.#nextEnd, now + left);
+      if (left <= 0) {
+        this.#entries.delete(key);
+        this.#count(revocation, -1);
+      } else this.#nextEnd = Math.min(this.#nextEnd, now + left);
     }
   }
+}
+
+/** A tenant is one of its issuer. */
+function tenantOf({ issuer, tenant }: Pick<Revocation, 'issuer' | 'tenant'>): string {
+  return `${issuer}.${tenant}`;
 }
 
 function keyOf({ kind, name, issuer, tenant }: Omit<Revocation, 'issuedUntil' | 'expiresAt'>): string {

@@ -7,14 +7,14 @@ import { askAll, createPeers } from '../../src/control/peers.js';
 import { createLocalStreams } from '../../src/control/streams.js';
 import type { Profile } from '../../src/policy/profile.js';
 import { SessionRegistry } from '../../src/session/registry.js';
-import { Revocations } from '../../src/store/revocations.js';
+import { hashed, Revocations } from '../../src/store/revocations.js';
 import { nobody } from '../support/backend.js';
 import { pair } from '../support/line.js';
 
 const alice = { issuer: 'https://issuer.test', subject: 'alice', tenant: null };
 const revoke: Command<'revoke'> = {
   verb: 'revoke',
-  revocation: { kind: 'user', name: 'alice', issuer: null, tenant: null, issuedUntil: 1, expiresAt: 9e9 },
+  revocation: hashed({ kind: 'user', name: 'alice', issuer: null, tenant: null, issuedUntil: 1, expiresAt: 9e9 }),
   keep: true,
 };
 const home = { replica: 'here-abc123', hasSeveralIssuers: false };

@@ -107,6 +107,7 @@ async function withStore() {
   const shared = {
     store,
     unready: () => null,
+    resized: () => undefined,
     start: async () => undefined,
     close: () => store.close(),
     replica: 'here-abc123',

@@ -1,15 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { concerns, type Revocation, Revocations } from '../../src/store/revocations.js';
+import { concerns, hashed, type Revocation, Revocations } from '../../src/store/revocations.js';
 
-const user = (name: string, more: Partial<Revocation> = {}): Revocation => ({
-  kind: 'user',
-  name,
-  issuer: null,
-  tenant: null,
-  issuedUntil: 1000,
-  expiresAt: 2000,
-  ...more,
-});
+const user = (name: string, more: Partial<Revocation> = {}): Revocation =>
+  hashed({ kind: 'user', name, issuer: null, tenant: null, issuedUntil: 1000, expiresAt: 2000, ...more });
 const token = (name: string, more: Partial<Revocation> = {}) => user(name, { kind: 'token', ...more });
 const held = (
   subject: string,
@@ -111,5 +104,18 @@ describe('a list of revocations', () => {
     expect(concerns(user('ann', { issuer: 'https://b.test' }), held('ann'))).toBe(false);
     expect(concerns(token('t'), held('ann', { jti: 't' }))).toBe(true);
     expect(concerns(token('t'), held('t'))).toBe(false);
+  });
+});
+
+describe('a list of revocations of many tenants', () => {
+  it('is a quarter full of one of them at the most, and shows no name', () => {
+    const { revocations, clock } = list(8);
+    const of = (name: string, tenant: string | null) =>
+      revocations.add(user(name, { issuer: 'https://a.test', tenant, expiresAt: 1100 }));
+    expect(['a', 'b', 'c'].map((name) => of(name, 'acme'))).toEqual([true, true, false]);
+    expect([of('a', 'acme'), of('a', 'other'), of('a', null)]).toEqual([true, true, true]);
+    expect(JSON.stringify([...revocations])).not.toMatch(/a\.test|acme|other/);
+    clock.seconds = 1101;
+    expect(of('c', 'acme')).toBe(true);
   });
 });

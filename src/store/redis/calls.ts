@@ -1,9 +1,10 @@
 /** The calls of scripts: what they are given, and what they answered, which is checked as anybody's answer is. */
 
 import { z } from 'zod';
+import { h } from '../hash.js';
 import type { Reservation, Reserved } from '../store.js';
 import type { Booking, Pot } from './book.js';
-import { h, type Keys } from './keys.js';
+import type { Keys } from './keys.js';
 import type { Build } from './link.js';
 
 const dayMs = 86_400_000;

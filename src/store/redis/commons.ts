@@ -1,13 +1,18 @@
-/** All that this replica has in common with others: keeps it up in Redis while the replica lives, and sets it right when Redis is back. */
+/** All that this replica has in common with others: kept up in Redis while the replica lives, and set right when Redis is back. */
 
 import { randomBytes } from 'node:crypto';
 import { inTime } from '../../wait.js';
 import type { MemoryStore } from '../memory.js';
+import type { Revocations } from '../revocations.js';
 import { connect, type RedisPlace } from './connection.js';
 import { type Keys, keysUnder } from './keys.js';
 import { type Ask, Link, type LinkEvents, patientMs, type RedisCall } from './link.js';
-import { epoch } from './scripts.js';
+import { type Fields, Reader } from './reader.js';
+import { Roll } from './roll.js';
+import { named } from './scripts.js';
 import { RedisStore } from './shared.js';
+import { Withdrawals } from './withdrawals.js';
+import { tell } from './withdrawing.js';
 
 /** What is seen of Redis; none of it may throw. */
 export interface CommonsEvents extends Pick<LinkEvents, 'answered' | 'failed' | 'away'> {
@@ -19,50 +24,97 @@ export interface CommonsEvents extends Pick<LinkEvents, 'answered' | 'failed' | 
   overLimit(sessions: number): void;
   /** Something was read that is not of the right form. */
   invalid(call: RedisCall): void;
+  /** Another relay, with other issuers, has the same prefix. */
+  foreign(): void;
 }
 
 interface CommonsOptions {
   readonly place: RedisPlace;
   readonly prefix: string;
+  /** What this replica is called by. */
+  readonly replica: string;
+  /** What this relay is known by: that of others with the same prefix must be the same. */
+  readonly identity: string;
+  /** The copy of what is withdrawn, and how much may be. */
+  readonly revocations: Revocations;
+  readonly mostRevocations: () => number;
   readonly local: MemoryStore;
   readonly whenLost: () => 'local' | 'refuse';
   readonly on: CommonsEvents;
 }
 
-const beatMs = 20_000;
+/** What one replica tells another, or all. */
+export type Heard = (fields: Fields) => void;
+
+const heartbeatMs = 20_000;
 /** Replicas must not beat together. */
 const jitter = 0.1;
 /** How long a start waits for Redis. */
 const startMs = 5000;
+const closeMs = 1000;
+/** How long what was told waits for who is told, and what is told to all. */
+const inboxMs = 60_000;
+const broadcastMs = 24 * 3_600_000;
 
 export class Commons {
   readonly store: RedisStore;
   readonly link: Link;
   readonly keys: Keys;
-  readonly #on: CommonsEvents;
+  readonly roll: Roll;
+  readonly withdrawals: Withdrawals;
+  readonly #options: CommonsOptions;
+  readonly #reader: Reader;
+  /** Also while it is being set right. */
+  #ask: Ask;
+  #heard: Heard = () => undefined;
   /** What names this content of Redis, as far as it is known. */
   #epoch: string | null = null;
   #isLost = false;
   #timer: NodeJS.Timeout | null = null;
   #isClosed = false;
 
-  constructor({ place, prefix, local, whenLost, on }: CommonsOptions) {
-    this.#on = on;
+  constructor(options: CommonsOptions) {
+    const { place, prefix, replica, revocations, mostRevocations, local, whenLost, on } = options;
+    this.#options = options;
     this.keys = keysUnder(prefix);
-    this.link = new Link((lost) => connect(place, lost), this.keys.probe, {
+    const { keys } = this;
+    const open = (lost: (error: unknown) => void) => connect(place, lost);
+    this.link = new Link(open, keys.probe, {
       answered: (call, seconds) => on.answered(call, seconds),
       failed: (call, error) => on.failed(call, error),
       away: (call, error, isAtStart) => on.away(call, error, isAtStart),
       returning: (ask) => this.#returning(ask),
       back: (awayMs) => this.#back(awayMs),
     });
-    const invalid = (call: RedisCall) => on.invalid(call);
-    this.store = new RedisStore({ link: this.link, keys: this.keys, local, whenLost, invalid });
+    this.#ask = this.link.ask;
+    this.store = new RedisStore({ link: this.link, keys, local, whenLost, invalid: (call) => on.invalid(call) });
+    this.roll = new Roll(keys, replica, () => this.link);
+    this.withdrawals = new Withdrawals(keys, replica, revocations, mostRevocations, () => on.invalid('load'));
+    this.#reader = new Reader({
+      open,
+      streams: [keys.common('x'), keys.common('c'), keys.common(`c:${replica}`)],
+      received: (stream, fields) => this.#received(stream, fields),
+      opened: () => this.withdrawals.load(this.#ask),
+      failed: (error) => on.failed('read', error),
+      isWanted: () => this.link.isUp,
+    });
+  }
+
+  /** Says who hears what other replicas tell this one; it must look whether they may. */
+  hear(heard: Heard): void {
+    this.#heard = heard;
+  }
+
+  /** Tells a replica, or all others where it is null, which hear it in order. Rejects with `store_unavailable`. */
+  async tell(replica: string | null, fields: Fields): Promise<void> {
+    const keys = [this.keys.common(replica === null ? 'c' : `c:${replica}`)];
+    const args = [replica === null ? broadcastMs : inboxMs, ...Object.entries(fields).flat()];
+    await this.link.ask('control', tell, () => ({ keys, args }), patientMs);
   }
 
   /** Waits for Redis for a while, and then goes on without. */
   async start(): Promise<void> {
-    this.#beatLater();
+    this.#later();
     if (await inTime(this.link.start(), startMs)) return;
     this.link.startsAway();
   }
@@ -72,38 +124,57 @@ export class Commons {
     if (this.#isClosed) return;
     this.#isClosed = true;
     if (this.#timer) clearTimeout(this.#timer);
-    await this.store.close();
+    await Promise.all([this.store.close(), inTime(this.roll.close(), closeMs)]);
+    this.#reader.close();
     this.link.close();
   }
 
   async #returning(ask: Ask): Promise<void> {
+    this.#ask = ask;
     await this.#look(ask);
+    await this.roll.beat(ask);
+    await this.#reader.open();
   }
 
   #back(awayMs: number | null): void {
+    this.roll.start();
     if (awayMs === null) return;
     const { inDebt: debts, size: sessions } = this.store.holders;
-    this.#on.back({ awayMs, sessions, debts });
+    this.#options.on.back({ awayMs, sessions, debts });
     void this.#beat();
   }
 
-  /** Looks whether Redis has what it had, and keeps its name up. */
-  async #look(ask: Ask): Promise<void> {
-    const own = randomBytes(12).toString('base64url');
-    const answer = await ask('heartbeat', epoch, () => ({ keys: [this.keys.common('e')], args: [own] }), patientMs);
-    const [, name] = Array.isArray(answer) ? answer : [];
-    if (typeof name !== 'string') return;
-    if (this.#epoch !== null && this.#epoch !== name) {
-      this.#isLost = true;
-      this.#on.emptied();
-    }
-    this.#epoch = name;
+  #received(stream: string, fields: Fields): void {
+    const { keys, withdrawals } = this;
+    if (stream === keys.common('x')) {
+      // Who has not heard of it in a second is told that it was not confirmed.
+      withdrawals.received(fields, this.link.ask).catch((error) => this.#options.on.failed('revoke', error));
+    } else if (fields.t === 'ended') withdrawals.confirmed(fields);
+    else this.#heard(fields);
   }
 
-  #beatLater(): void {
+  /** Looks whether Redis has what it had and is nobody else's, and keeps these names up. */
+  async #look(ask: Ask): Promise<void> {
+    const { identity, on } = this.#options;
+    const own = randomBytes(12).toString('base64url');
+    const [, name] = (await ask('heartbeat', named, () => this.#named('e', own), patientMs)) as string[];
+    const [, owner] = (await ask('heartbeat', named, () => this.#named('i', identity), patientMs)) as string[];
+    if (owner !== identity) on.foreign();
+    if (this.#epoch !== null && this.#epoch !== name) {
+      this.#isLost = true;
+      on.emptied();
+    }
+    this.#epoch = name ?? null;
+  }
+
+  #named(key: string, text: string) {
+    return { keys: [this.keys.common(key)], args: [text] };
+  }
+
+  #later(): void {
     if (this.#isClosed) return;
     if (this.#timer) clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.#beat(), beatMs * (1 - jitter + 2 * jitter * Math.random()));
+    this.#timer = setTimeout(() => void this.#beat(), heartbeatMs * (1 - jitter + 2 * jitter * Math.random()));
     this.#timer.unref();
   }
 
@@ -111,10 +182,10 @@ export class Commons {
     try {
       if (this.link.isUp) await this.#keepUp();
     } catch (error) {
-      // The link has told of a Redis that does not answer; all else would be a fault of ours, and the next beat tries again.
-      this.#on.failed('heartbeat', error);
+      // Of a Redis that does not answer the link has told; the next beat tries again.
+      this.#options.on.failed('heartbeat', error);
     }
-    this.#beatLater();
+    this.#later();
   }
 
   async #keepUp(): Promise<void> {
@@ -122,8 +193,11 @@ export class Commons {
     await this.link.measure();
     await this.#look(ask);
     const isLost = this.#isLost;
+    // Its streams are gone as well.
+    if (isLost) await this.#reader.open();
+    else await this.withdrawals.check(ask);
     await this.store.holders.beat(ask, isLost);
     if (isLost) this.#isLost = false;
-    this.#on.overLimit(this.store.holders.overLimit);
+    this.#options.on.overLimit(this.store.holders.overLimit);
   }
 }

@@ -1,12 +1,7 @@
 /** The names of keys. No name of a user or a token is in them; they are the same for two versions that run at once. */
 
-import { createHash } from 'node:crypto';
+import { h } from '../hash.js';
 import type { Purpose } from '../store.js';
-
-/** A name that tells nobody what it is of: the first 16 bytes of SHA-256, in base64url. */
-export function h(text: string): string {
-  return createHash('sha256').update(text).digest().subarray(0, 16).toString('base64url');
-}
 
 /** The names of the keys under a prefix. */
 export interface Keys {

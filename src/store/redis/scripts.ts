@@ -3,7 +3,7 @@
  * of many members only those are looked at that have ended.
  */
 
-import { scriptOf } from './connection.js';
+import { type Script, scriptOf } from './connection.js';
 
 /**
  * How every script begins. What is asked is not done after its time, by the clock of Redis: nobody waits for it any more, and
@@ -15,7 +15,12 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if now > tonumber(ARGV[1]) then return {'late', now} end
 `;
 
-const script = (text: string) => scriptOf(`${prologue}${text}`);
+/** A script that is done in time or not at all. */
+export function prologued(text: string): Script {
+  return scriptOf(`${prologue}${text}`);
+}
+
+const script = prologued;
 
 /** A Redis that cannot be written to answers a PING, too. KEYS: one that nobody reads. */
 export const probe = script(`
@@ -23,8 +28,8 @@ redis.call('SET', KEYS[1], '1', 'PX', 5000)
 return {'ok', now}
 `);
 
-/** The name of what Redis has now, given where there is none. KEYS: where it stands. ARGV: until, a name. */
-export const epoch = script(`
+/** What something is called, given where there is none. KEYS: where that stands. ARGV: until, a name. */
+export const named = script(`
 redis.call('SET', KEYS[1], ARGV[2], 'NX', 'PX', 86400000)
 redis.call('PEXPIRE', KEYS[1], 86400000)
 return {'ok', redis.call('GET', KEYS[1])}

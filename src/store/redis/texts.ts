@@ -1,8 +1,9 @@
 /** One-time texts in Redis: each is one key, and its name stands in a set of those that its owner has not used. */
 
+import { h } from '../hash.js';
 import type { OneTime } from '../store.js';
 import { entered, got, limitOf, packText, unpackText } from './calls.js';
-import { h, type Keys } from './keys.js';
+import type { Keys } from './keys.js';
 import { doorMs, type Link, patientMs } from './link.js';
 import { look, put, remove, reserve, take } from './scripts.js';
 
