@@ -194,7 +194,11 @@ export async function startRelay(
   };
   const [controls, audit] = [createControls(), createAudit({ log, metrics })];
   const sidebands = new Sidebands({ admission, peers, controls, audit, clock, log, workers });
-  pressure.ledger.add({ name: 'sidebands', bytes: () => sidebands.bufferedBytes });
+  pressure.ledger.add({
+    name: 'sidebands',
+    bytes: () => sidebands.bufferedBytes,
+    shed: (bytes) => sidebands.shed(bytes),
+  });
   const gateway = createGateway({ sidebands, admission, registry, reaches, metrics, log, session });
   const app = createApp({
     admission,

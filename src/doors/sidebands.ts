@@ -17,6 +17,7 @@ import type { Stream } from '../control/streams.js';
 import { RelayError } from '../errors.js';
 import { sidebandLeg } from '../legs/client.js';
 import type { ClientSocket } from '../legs/client-socket.js';
+import type { Leg } from '../legs/leg.js';
 import { audit, type Log } from '../telemetry/log.js';
 import { type Audit, outcomeOf } from './audit.js';
 import { checkScope, isBackend, reachOf } from './rights.js';
@@ -77,7 +78,19 @@ export class Sidebands {
 
   /** Bytes that wait to be written. */
   get bufferedBytes(): number {
-    return [...this.#open].reduce((sum, { leg }) => sum + leg.bufferedBytes + leg.waitingBytes, 0);
+    return [...this.#open].reduce((sum, { leg }) => sum + bytesOf(leg), 0);
+  }
+
+  /** Ends those for whom most waits, until so many bytes do not wait any more; gives how many that were. */
+  shed(bytes: number): number {
+    let freed = 0;
+    for (const sideband of [...this.#open].sort((a, b) => bytesOf(b.leg) - bytesOf(a.leg))) {
+      const own = bytesOf(sideband.leg);
+      if (freed >= bytes || own === 0) break;
+      freed += own;
+      sideband.end('slow_consumer');
+    }
+    return freed;
   }
 
   get #limits() {
@@ -206,6 +219,10 @@ export class Sidebands {
       else if (revocations.covers(principal)) sideband.end('revoked');
     }
   }
+}
+
+function bytesOf({ bufferedBytes, waitingBytes }: Leg): number {
+  return bufferedBytes + waitingBytes;
 }
 
 function wishesOf(url: URL, principal: Principal) {

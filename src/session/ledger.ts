@@ -6,6 +6,8 @@ import { totalmem } from 'node:os';
 export interface Owner {
   readonly name: string;
   bytes(): number;
+  /** Lets go of so many bytes, or of what it can, before any session has to; gives how many that were. */
+  shed?(bytes: number): number;
 }
 
 /** What a process may keep waiting when nobody says: a third of the memory there is, shared by its workers. */
@@ -31,6 +33,11 @@ export class Ledger {
 
   get bytes(): number {
     return this.#owners.reduce((sum, owner) => sum + owner.bytes(), 0);
+  }
+
+  /** Has those let go of so many bytes who can, and gives how many that were. */
+  shed(bytes: number): number {
+    return this.#owners.reduce((sum, owner) => (sum < bytes ? sum + (owner.shed?.(bytes - sum) ?? 0) : sum), 0);
   }
 
   /** By how much the budget is overspent; 0 or less while it is not. */

@@ -127,6 +127,7 @@ export class Pressure {
     let excess = this.ledger.excess;
     if (excess <= 0) return;
     excess += (this.ledger.bytes - excess) * (1 - afterShedding);
+    excess -= this.ledger.shed(excess);
     const candidates = this.#candidates(bytesOf);
     while (excess > 0 && candidates.length > 0) {
       const choice = chooseByBytes(candidates);

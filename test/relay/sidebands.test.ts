@@ -44,7 +44,7 @@ describe('a slow sideband', () => {
     const [slow, quick] = [await following(relay, id), await following(relay, id)];
     slow.ws.pause();
     return {
-      ...{ relay, client, slow, quick },
+      ...{ relay, id, client, slow, quick },
       /** Each is taken by the other one, so that all has been told. */
       async send(from: number, count: number) {
         for (let n = from; n < from + count; n++) {
@@ -112,6 +112,18 @@ describe('a slow sideband', () => {
     expect(grown / readers).toBeLessThan(2 * 1024 * 1024);
     // As much as may wait for each does, so that what is measured is all that it can cost.
     expect(grown / readers).toBeGreaterThan(512 * 1024);
+  });
+
+  it('slow_consumer: goes before any session does where memory is short', async () => {
+    const { relay, id, slow, quick, client, send } = await flooded('limits: { buffered_bytes: 1048576 }\n');
+    const all = [slow, await following(relay, id), await following(relay, id)];
+    for (const { ws } of all) ws.pause();
+    await send(0, 120);
+    await relay.logged('control.detached', 2);
+    for (const { ws } of all) ws.resume();
+    expect(await Promise.race(all.map(({ closed }) => closed))).toEqual({ code: 1013, reason: 'slow_consumer' });
+    expect([client.ws.readyState, quick.ws.readyState]).toEqual([client.ws.OPEN, quick.ws.OPEN]);
+    expect(relay.log.filter(({ msg }) => msg === 'session.shed')).toEqual([]);
   });
 
   it('slow_consumer: is closed when it takes nothing for too long, and disturbs nobody', async () => {

@@ -79,6 +79,24 @@ it('counts what other owners keep, and ends nobody who has nothing waiting', () 
   expect(ended).toEqual([]);
 });
 
+it('has other owners let go of what they can before any session ends', () => {
+  const { pressure, add, ended } = bench({ ...off, buffered_bytes: 1_000_000 });
+  add('honest', 'alice', { bytes: 500_000 });
+  let kept = 2_000_000;
+  pressure.ledger.add({
+    name: 'sidebands',
+    bytes: () => kept,
+    shed(bytes) {
+      const freed = Math.min(kept, bytes);
+      kept -= freed;
+      return freed;
+    },
+  });
+  pressure.weigh();
+  expect(ended).toEqual([]);
+  expect(pressure.ledger.bytes).toBeLessThanOrEqual(1_000_000);
+});
+
 it('lets nobody new in while the loop is late, and sheds who took its time once it is too late for all', () => {
   const { registry, pressure, add, look, ended, lines } = bench({ busy_delay_ms: 200, busy_percent: 90 });
   const heavy = add('heavy', 'mallory');
