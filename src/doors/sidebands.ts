@@ -65,6 +65,7 @@ export class Sidebands {
   readonly #byIssuer = new Map<string, number>();
   readonly #open = new Set<Sideband>();
   #ticker: NodeJS.Timeout | null = null;
+  #isClosed = false;
 
   constructor(services: SidebandServices) {
     this.#services = services;
@@ -120,7 +121,7 @@ export class Sidebands {
       if (admission.registry.isShort) throw fullError('is busy; try again shortly', 2000 + Math.random() * 4000);
       leave = this.#enter(principal);
       const way = await this.#join(id, principal, wishes, visit.requestId);
-      const ws = visit.socket.writable ? upgrade() : null;
+      const ws = visit.socket.writable && !this.#isClosed ? upgrade() : null;
       if (ws === null) {
         way.end();
         leave();
@@ -197,6 +198,7 @@ export class Sidebands {
 
   /** Ends all of them: what they follow lives on elsewhere, if it lives. */
   close(): void {
+    this.#isClosed = true;
     for (const sideband of [...this.#open]) sideband.end('draining');
   }
 

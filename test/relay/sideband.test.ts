@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { refused } from '../support/client.js';
-import { attach, backend, both, opened, read } from '../support/sideband.js';
+import { connect, refused } from '../support/client.js';
+import { attach, backend, both, following, opened, read } from '../support/sideband.js';
 
 const text = { type: 'response.create', response: { output_modalities: ['text'] } };
 
@@ -54,6 +54,21 @@ describe('a sideband', () => {
     expect((await one.next('error')).error).toMatchObject({ code: 'response_cancel_not_active', event_id: 'mine' });
     expect((await two.next('error')).error).toMatchObject({ code: 'response_cancel_not_active', event_id: null });
     expect((await client.ask('Hi')).status).toBe('completed');
+    expect(client.types()).not.toContain('error');
+  });
+
+  it('is told what upstream refuses of what came by request, by the id that was answered', async () => {
+    const { relay, client, id } = await opened();
+    const all = [await following(relay, id), await following(relay, id, { scope: read })];
+    const answer = await fetch(`${relay.relay.url}/v1/relay/sessions/${id}/events`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${backend(relay)}` },
+      body: JSON.stringify({ type: 'response.cancel' }),
+    });
+    const { event_ids } = (await answer.json()) as { event_ids: string[] };
+    for (const sideband of all) {
+      expect((await sideband.next('error')).error).toMatchObject({ event_id: event_ids[0] });
+    }
     expect(client.types()).not.toContain('error');
   });
 
@@ -184,5 +199,37 @@ describe('a sideband', () => {
     expect(await ask(`/v1/realtime?call_id=${id}&call_id=${id}`, backend(relay))).toEqual([400, 'bad_event']);
     expect((await fetch(`${relay.relay.url}${own}`)).status).toBe(426);
     expect(await relay.logged('control.request')).toMatchObject({ verb: 'sideband', outcome: 'refused', audit: true });
+  });
+
+  it('is for pages of listed origins, by the subprotocol, and for no cookie and no client secret', async () => {
+    const origin = 'https://desk.test';
+    const { relay, id } = await opened({ env: { RELAY_ALLOWED_ORIGINS: origin } });
+    const path = `/v1/relay/sessions/${id}/sideband`;
+    const page = (jwt: string, from = origin) => ({
+      protocols: ['realtime', `openai-insecure-api-key.${jwt}`],
+      headers: { origin: from },
+    });
+    const sideband = await connect(`${relay.address}${path}`, page(backend(relay)));
+    expect(sideband.ws.protocol).toBe('realtime');
+    await sideband.next('session.created');
+    // What a page cannot read of a handshake it is told on the socket.
+    const other = await connect(`${relay.address}/v1/relay/sessions/sess_0/sideband`, page(backend(relay)));
+    expect((await other.next('error')).error).toMatchObject({ code: 'not_found' });
+    expect(await other.closed).toEqual({ code: 1008, reason: 'not_found' });
+    const foreign = page(backend(relay), 'https://evil.test');
+    expect((await refused(`${relay.address}${path}`, foreign)).status).toBe(403);
+    expect((await refused(`${relay.address}${path}`, page(backend(relay), 'null'))).status).toBe(403);
+    const cookie = { headers: { cookie: `token=${backend(relay)}` } };
+    expect((await refused(`${relay.address}${path}`, cookie)).status).toBe(401);
+    const minted = await fetch(`${relay.relay.url}/v1/realtime/client_secrets`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${backend(relay)}` },
+    });
+    const { value } = (await minted.json()) as { value: string };
+    const secret = { headers: { authorization: `Bearer ${value}` } };
+    expect((await refused(`${relay.address}${path}`, secret)).status).toBe(403);
+    // It is as good as before.
+    const client = await relay.connect({ token: value });
+    await client.next('session.created');
   });
 });

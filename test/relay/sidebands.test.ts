@@ -151,6 +151,19 @@ describe('a sideband that sends too fast', () => {
     expect(sideband.types()).not.toContain('error');
     expect(await relay.metric('relay_sidebands_active')).toBe(1);
   });
+
+  it('is held by its bytes as well', async () => {
+    const { emulator, relay, id } = await opened();
+    const sideband = await following(relay, id);
+    const content = [{ type: 'input_text', text: 'x'.repeat(900_000) }];
+    const item = { type: 'message', role: 'system', content };
+    for (let n = 0; n < 12; n++) sideband.send({ type: 'conversation.item.create', item });
+    const created = () => emulator.control.received.events('conversation.item.create').length;
+    await vi.waitFor(() => expect(created()).toBeGreaterThan(8), { timeout: 4000, interval: 5 });
+    expect(created()).toBeLessThan(12);
+    await vi.waitFor(() => expect(created()).toBe(12), { timeout: 4000, interval: 20 });
+    expect(sideband.types()).not.toContain('error');
+  });
 });
 
 describe('sidebands', () => {
