@@ -30,6 +30,7 @@ const forOthers: Readonly<Record<string, string>> = {
   unknown_item: 'The item is not of this conversation.',
   unknown_response: 'The response is not of this conversation.',
   conversation_already_has_active_response: 'Wait for response.done before asking for the next answer.',
+  taken_over: 'A person or program says when the model answers, until it gives the session back.',
   renewal_refused: 'The session goes on until its token runs out; then a new one begins.',
   not_found: 'It is over, or of another tenant.',
   not_open: 'It is still being opened. Try again in a moment.',

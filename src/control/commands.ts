@@ -8,6 +8,8 @@ import { type Description, description } from './description.js';
 /** Longer than what a token may say of its user. */
 const name = z.string().max(4096);
 const user = z.strictObject({ issuer: name, subject: name, tenant: name.nullable() });
+/** Somebody with a token that may run out, or be withdrawn. */
+const holder = user.extend({ tokenId: name.nullable(), expiresAt: z.number() });
 /** By which a process is spoken to. */
 export const address = z.string().max(100);
 /** One of a session's ids. */
@@ -60,6 +62,17 @@ const said = z.discriminatedUnion('outcome', [
   }),
   z.strictObject({ outcome: z.enum(['not_open', 'idempotency_mismatch', 'busy', 'crowded', 'backed_up']) }),
   z.strictObject({ outcome: z.literal('too_often'), waitMs: z.number() }),
+]);
+
+const takenOver = z.discriminatedUnion('outcome', [
+  z.strictObject({
+    outcome: z.literal('done'),
+    id: z.string().max(1000),
+    isOn: z.boolean(),
+    /** The subject of who holds it. */
+    by: name.nullable(),
+  }),
+  z.strictObject({ outcome: z.enum(['not_open', 'held', 'late']) }),
 ]);
 
 /** A withdrawal of tokens, as it travels. */
@@ -204,6 +217,23 @@ const verbs = {
     isLong: true,
     unanswered,
     withinMs,
+  }),
+  /** Takes over a session, or gives it back; null where there is none. */
+  take_over: row({
+    asks: z.strictObject({
+      verb: z.literal('take_over'),
+      id: sessionId,
+      reach,
+      by: holder,
+      on: z.boolean(),
+      force: z.boolean(),
+    }),
+    answer: takenOver.nullable(),
+    merge: (answers) => answers.find((one) => one !== null) ?? null,
+    isFound: (one) => one !== null,
+    unanswered,
+    // Upstream has three seconds to fall silent.
+    withinMs: 4000,
   }),
   /** Ends a session for a backend; says its id, or null where there is none. */
   end: row({

@@ -40,10 +40,11 @@ export function createControl(services: ControlServices): Control {
     return session?.isOpen && isWithin(reach, session) ? session : null;
   };
   const cases: { readonly [V in Verb]: (command: Command<V>) => Answer<V> | Promise<Answer<V>> } = {
-    revoke: ({ revocation, keep }) => ({
-      isKept: keep && revocations.add(revocation),
-      ended: registry.endRevoked((principal) => concerns(revocation, principal)),
-    }),
+    revoke({ revocation, keep }) {
+      const isKept = keep && revocations.add(revocation);
+      for (const { backend } of registry) backend.takeover.withdraw((held) => concerns(revocation, held));
+      return { isKept, ended: registry.endRevoked((principal) => concerns(revocation, principal)) };
+    },
     hang_up({ id, owner }) {
       const call = registry.find(id);
       // Who asks must not learn that somebody else's exists.
@@ -74,6 +75,15 @@ export function createControl(services: ControlServices): Control {
     say({ id, reach, ...what }) {
       const session = found(id, reach);
       return session && services.say(session, { ...what, isBound: reach !== null });
+    },
+    async take_over({ id, reach, by, on, force }) {
+      const session = found(id, reach);
+      if (!session) return null;
+      const { takeover } = session.backend;
+      const taken = on ? await takeover.take(by, force) : takeover.giveBack(by);
+      if (taken === 'over') return null;
+      if (taken !== 'done') return { outcome: taken };
+      return { outcome: 'done', id: session.id, isOn: takeover.isOn, by: takeover.holder?.subject ?? null };
     },
     end({ id, reach }) {
       const session = found(id, reach);

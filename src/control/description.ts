@@ -68,7 +68,7 @@ export function describe(session: Registered, { replica, hasSeveralIssuers }: Ho
     output_audio_seconds: audioSecondsDown,
     azure: { session_id: azure.sessionId, request_ids: [...azure.requestIds] },
     detached: session.resumption?.isDetached === true,
-    taken_over: false,
+    taken_over: session.backend.takeover.isOn,
     sidebands,
     replica,
   };

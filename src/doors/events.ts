@@ -95,11 +95,12 @@ const conflicts = {
   not_open: true,
   idempotency_mismatch: false,
   conversation_already_has_active_response: true,
+  taken_over: false,
 } as const;
 type Conflict = keyof typeof conflicts;
 
 /** The answer to a request that comes at the wrong time. */
-function conflict(code: Conflict, message: string): HttpRefusal {
+export function conflict(code: Conflict, message: string): HttpRefusal {
   return faulty(code, message, null, 409, conflicts[code]);
 }
 

@@ -17,6 +17,7 @@ import { doorPaths } from './paths.js';
 import { revocationPath, withdrawal, withdrawn } from './revocations.js';
 import type { Scope } from './rights.js';
 import { endedSession, listQuery, sessionList, sessionsPath } from './sessions.js';
+import { taken, taking } from './takeover.js';
 
 /** A body: JSON of a schema, or text of another type. */
 export type Content = { readonly schema: z.ZodType } | { readonly type: string };
@@ -55,6 +56,8 @@ export const named = {
   Events: saying,
   PlacedEvents: placing,
   AnsweredEvents: answering,
+  Takeover: taking,
+  TakenOver: taken,
   Withdrawal: withdrawal,
   Revocation: withdrawn,
   ClientSecretRequest: minting,
@@ -124,6 +127,15 @@ const backends: readonly Operation[] = [
     }),
     success: { status: 101, meaning: 'A WebSocket of Realtime events.' },
     refusals: [400, 404, 426, 429, 503],
+  },
+  {
+    method: 'post',
+    path: `${sessionsPath}/{id}/takeover`,
+    summary: 'Take over a live session, so that the model answers backends only, or give it back',
+    for: 'relay.sessions.write',
+    body: { schema: taking, isRequired: true },
+    success: { status: 200, meaning: 'How things stand.', content: { schema: taken } },
+    refusals: [400, 404, 409, 413, 429, 503, 504],
   },
   {
     method: 'post',

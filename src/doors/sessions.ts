@@ -12,6 +12,7 @@ import { type EntranceServices, entering } from './entrance.js';
 import { sayEvents } from './events.js';
 import { guestOf, urlOf } from './guest.js';
 import { reachOf, type Scope } from './rights.js';
+import { takeOver } from './takeover.js';
 
 export const sessionsPath = '/v1/relay/sessions';
 
@@ -80,6 +81,7 @@ export function sessionRoutes(app: Express, services: ControlServices): void {
       ),
     )
     .all(only('GET, HEAD, DELETE'));
+  app.route(`${sessionsPath}/:id/takeover`).post(takeOver(services)).all(only('POST'));
   app.route(`${sessionsPath}/:id/events`).post(sayEvents(services)).all(only('POST'));
   app.route(`${sessionsPath}/:id/sideband`).all((_request, response) => {
     const { status, headers, body } = notServed(426, 'A sideband is a WebSocket.');

@@ -85,6 +85,7 @@ export class Answers {
     if (isObject(reported)) this.#keep(reported);
     const settled = this.#memory.updates.next();
     const update = settled?.update;
+    if (update && update.by !== 'local') this.#memory.imposed.silence.settled(update.eventId, true);
     if (update?.by === 'client') this.#memory.imposed.accepted(update.fields);
     else if (update?.by === 'backend') update.settled(true);
     else return this.#locals(settled);
@@ -98,6 +99,7 @@ export class Answers {
     const error = isObject(given) ? given : {};
     const named = fieldOf(error, 'event_id');
     const settled = typeof named === 'string' ? updates.refused(named) : this.#unnamedRefusal(error);
+    if (settled && settled.update.by !== 'local') imposed.silence.settled(settled.update.eventId, false);
     if (settled?.update.by === 'backend') settled.update.settled(false);
     const key = settled === null || settled.update.by === 'local' ? named : settled.update.eventId;
     const cause = typeof key === 'string' ? this.#take(key) : undefined;
@@ -131,6 +133,7 @@ export class Answers {
 
   /** An end user's view never grows, so only it is kept: upstream echoes the whole prompt in every ack. */
   #keep(upstreamSession: JsonObject): void {
+    this.#memory.imposed.silence.ran(upstreamSession);
     this.#effective = this.#memory.trusted ? upstreamSession : publicSession(upstreamSession, this.#options());
   }
 
@@ -140,7 +143,8 @@ export class Answers {
 
   #session(): JsonObject {
     const { trusted, imposed } = this.#memory;
-    const shown = publicSession(this.#effective, this.#options(trusted ? imposed.session : undefined));
+    const effective = imposed.silence.shown(this.#effective);
+    const shown = publicSession(effective, this.#options(trusted ? imposed.session : undefined));
     for (const field of onlyOwn) {
       const path = field.split('.');
       const value = valueAt(imposed.clients, path);

@@ -101,7 +101,10 @@ export function createWatch(rules: Imposed, echoed: JsonObject): Watch {
 
   return {
     imposed,
-    drifted: (now) => guarded().filter((path) => !isRight(path, valueAt(now, path.split('.')) ?? null)),
+    drifted(now) {
+      const shown = rules.silence.shown(now);
+      return guarded().filter((path) => !isRight(path, valueAt(shown, path.split('.')) ?? null));
+    },
     remedy(fields) {
       const update: JsonObject = { type: session.type ?? 'realtime' };
       for (const field of fields) {
@@ -109,7 +112,7 @@ export function createWatch(rules: Imposed, echoed: JsonObject): Watch {
         const own = rules.patched.has(field) ? undefined : valueAt(imposed, path);
         setAt(update, path, own ?? wantedAt(field)?.[0] ?? null);
       }
-      return update;
+      return rules.silence.muted(update);
     },
   };
 }

@@ -3,6 +3,7 @@
 import type { Json, JsonObject } from '../protocol/event.js';
 import { defaultMayUpdate, type Profile, type SessionField } from './profile.js';
 import { fieldOf, isObject } from './shape.js';
+import type { Silence } from './silence.js';
 
 /** Who may set what in the session of one client. */
 export interface Locks {
@@ -24,6 +25,8 @@ export interface Imposed {
   readonly clients: JsonObject;
   /** Names of functions that a backend has added, and answers for. */
   readonly added: ReadonlySet<string>;
+  /** Whether the model is kept from answering by itself. */
+  readonly silence: Silence;
   /** A backend sets these fields: no client may set them from now on, unless what is returned is told that upstream did not take them. */
   patching(fields: JsonObject): (isTaken: boolean) => void;
   /** Upstream has taken these fields from the client. */

@@ -25,7 +25,8 @@ export class Outgoing {
     if (body.type === 'session.update') return this.#update(body, clientId);
     let out: JsonObject = { ...body };
     let undo: (() => void) | null = null;
-    if (body.type === 'response.create') ({ body: out, undo } = this.#response(body));
+    let tag: string | undefined;
+    if (body.type === 'response.create') ({ body: out, undo, tag } = this.#response(body));
     else if (body.type === 'conversation.item.create') {
       const { leading } = this.#memory.items;
       // The beginning is behind what the server says there, whoever asks for it.
@@ -40,16 +41,19 @@ export class Outgoing {
     const { sent } = this.#memory;
     // An error must lead back to this very event, even when a client uses one id for all.
     const eventId = clientId === null || sent.has(clientId) ? this.#nextId('c') : clientId;
-    sent.set(eventId, { by: 'client', clientId, undo });
+    sent.set(eventId, { by: 'client', clientId, tag, undo });
     return { ...out, event_id: eventId };
   }
 
   /** An event of the relay as it goes upstream; `after` is the response whose turn it goes on with. */
   relay(body: JsonObject, after: string | null): JsonObject {
-    const { items, responses, updates, sent, trusted } = this.#memory;
+    const { items, responses, updates, sent, trusted, imposed } = this.#memory;
     const eventId = this.#nextId('');
     const out: JsonObject = { ...body, event_id: eventId };
-    if (body.type === 'session.update') updates.push({ by: 'relay', eventId });
+    if (body.type === 'session.update') {
+      updates.push({ by: 'relay', eventId });
+      if (isObject(body.session)) out.session = imposed.silence.sending(eventId, body.session, true);
+    }
     if (body.type === 'conversation.item.create' && isObject(body.item)) {
       const item = this.#named(body.item);
       // A trusted client sees what its tools return, but never what the relay says to the model.
@@ -104,7 +108,8 @@ export class Outgoing {
     const { updates, imposed, profile } = this.#memory;
     const eventId = this.#nextId('b');
     updates.push({ by: 'backend', eventId, settled: imposed.patching(fields) });
-    return { type: 'session.update', event_id: eventId, session: { type: profile.session.type, ...fields } };
+    const session = imposed.silence.sending(eventId, { type: profile.session.type, ...fields }, false);
+    return { type: 'session.update', event_id: eventId, session };
   }
 
   #nextId(kind: string): string {
@@ -112,7 +117,7 @@ export class Outgoing {
   }
 
   #update(body: JsonObject, clientId: string | null): JsonObject | null {
-    const { updates, sent, profile } = this.#memory;
+    const { updates, sent, profile, imposed } = this.#memory;
     const session = fieldOf(body, 'session');
     const fields = isObject(session) ? session : {};
     if (setFields(fields).length === 0 && isObject(session)) return null;
@@ -120,10 +125,11 @@ export class Outgoing {
     updates.push({ by: 'client', eventId, fields });
     sent.set(eventId, { by: 'client', clientId, undo: () => undefined });
     if (!isObject(session)) return { ...body, event_id: eventId };
-    return { ...body, event_id: eventId, session: { type: profile.session.type, ...session } };
+    const whole = { type: profile.session.type, ...session };
+    return { ...body, event_id: eventId, session: imposed.silence.sending(eventId, whole, false) };
   }
 
-  #response(body: JsonObject): { body: JsonObject; undo: () => void } {
+  #response(body: JsonObject): { body: JsonObject; undo: () => void; tag: string } {
     const { responses } = this.#memory;
     const wish = fieldOf(body, 'response');
     const response = isObject(wish) ? wish : {};
@@ -132,6 +138,7 @@ export class Outgoing {
     return {
       body: { ...body, response: { ...response, metadata: ask.metadata } },
       undo: () => responses.forget(ask.tag),
+      tag: ask.tag,
     };
   }
 

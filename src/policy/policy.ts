@@ -12,7 +12,7 @@ import {
 } from '../protocol/catalogue.js';
 import { eventOf, type Json, type JsonObject, type RealtimeEvent, type Refusal } from '../protocol/event.js';
 import { Answers, serverEventId } from './answers.js';
-import { clientEventId, judgeEndUser, notWhileDraining } from './end-user.js';
+import { clientEventId, judgeEndUser, notWhileDraining, type Ruling, takenOver } from './end-user.js';
 import { ignoredFields } from './ignored.js';
 import type { Imposed } from './locks.js';
 import { Outgoing } from './outgoing.js';
@@ -85,11 +85,12 @@ export class Policy {
     const clientId = clientEventId(fieldOf(body, 'event_id'));
     const { trusted, profile } = this.#memory;
     const type = fieldOf(body, 'type');
-    const isLate = type === 'response.create' && !this.#mayAsk();
+    const untimely = type === 'response.create' ? this.#untimely() : null;
     // What is meant for the relay may hold the user's token, and is never for upstream.
-    const isEnforced = !profile.client.report_only || isLate || (typeof type === 'string' && type.startsWith('relay.'));
-    const judge = isLate ? notWhileDraining : trusted ? judgeTrusted : judgeEndUser;
-    const ruling = judge(body, this.#memory);
+    const isEnforced =
+      !profile.client.report_only || untimely !== null || (typeof type === 'string' && type.startsWith('relay.'));
+    const judge = trusted ? judgeTrusted : judgeEndUser;
+    const ruling = untimely ?? judge(body, this.#memory);
     if (!isEnforced && ('fault' in ruling || !isWhole(ruling.body, body))) {
       this.#decided('up', body.type, 'report');
       this.#ports.reported(
@@ -155,11 +156,33 @@ export class Policy {
     return this.#outgoing.backend(fields);
   }
 
-  /** An event that the client was allowed to send, by its id upstream, will never be sent. */
-  withdrawn(eventId: string): void {
+  /** An event that the client was allowed to send, by its id upstream, will never be sent; gives the id that the client knows. */
+  withdrawn(eventId: string): string | null {
     const { sent } = this.#memory;
-    sent.get(eventId)?.undo();
+    const withdrawn = sent.get(eventId);
+    withdrawn?.undo();
     sent.delete(eventId);
+    return withdrawn?.clientId ?? null;
+  }
+
+  /** A response begins that the client is not to see, whoever has asked for it; if it was the client, it is told. */
+  hush(response: JsonObject): void {
+    this.#speechItem = null;
+    const { responses, sent } = this.#memory;
+    const tag = responses.hush(String(fieldOf(response, 'id')), fieldOf(response, 'metadata'));
+    if (tag === null) return;
+    for (const [eventId, one] of sent.entries()) if (one.tag === tag) this.refuseAsk(eventId);
+  }
+
+  /** Refuses a `response.create` of the client's, by its id upstream, though it was let pass. */
+  refuseAsk(eventId: string): void {
+    const { code, message, param } = takenOver;
+    this.#ports.refuse({ code, message, param, eventId: this.withdrawn(eventId) }, true);
+  }
+
+  /** Keeps an item from the client; `previous` is the id of the item before it, where that is known. */
+  hide(itemId: string, previous: Json | undefined): void {
+    this.#memory.items.hide(itemId, previous);
   }
 
   /**
@@ -174,6 +197,12 @@ export class Policy {
   /** The session's end has moved: what the client is shown from now on says so. */
   ends(expiresAt: number): void {
     this.#answers.ends(expiresAt);
+  }
+
+  /** What is wrong with any `response.create` at the moment. */
+  #untimely(): Ruling | null {
+    if (this.#memory.imposed.silence.isOn) return { fault: takenOver };
+    return this.#mayAsk() ? null : notWhileDraining();
   }
 
   #decided(direction: Direction, type: Json | undefined, decision: Decision): void {

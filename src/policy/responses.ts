@@ -82,20 +82,34 @@ export class Responses {
     return true;
   }
 
+  /** Notes a `response.created` that the client is kept from seeing; returns the tag of the client's ask that it answers, or null. */
+  hush(id: string, metadata: Json | undefined): string | null {
+    this.#begun = true;
+    this.#hidden.set(id, true);
+    const tag = this.#tagOf(metadata);
+    const ask = this.#take(tag);
+    return ask?.by === 'client' ? tag : null;
+  }
+
   #answered(metadata: Json | undefined): Ask | undefined {
+    return this.#take(this.#tagOf(metadata));
+  }
+
+  #tagOf(metadata: Json | undefined): string | null {
     const tag = isObject(metadata) ? fieldOf(metadata, tagKey) : undefined;
     if (typeof tag === 'string') {
       this.#upstreamEchoes = true;
-      const ask = this.#asks.get(tag);
-      this.#asks.delete(tag);
-      return ask;
+      return tag;
     }
-    if (this.#upstreamEchoes) return undefined;
     // An upstream that was never seen to echo metadata answers in order, as far as can be known.
-    const first = this.#asks.first();
-    if (first === undefined) return undefined;
-    this.#asks.delete(first[0]);
-    return first[1];
+    return this.#upstreamEchoes ? null : (this.#asks.first()?.[0] ?? null);
+  }
+
+  #take(tag: string | null): Ask | undefined {
+    if (tag === null) return undefined;
+    const ask = this.#asks.get(tag);
+    this.#asks.delete(tag);
+    return ask;
   }
 
   /** Notes a `response.done`, after which its metadata is forgotten. */

@@ -17,6 +17,8 @@ export interface Sent {
   readonly by: 'client' | 'relay';
   /** The client's own `event_id`, or null when it gave none. */
   readonly clientId: string | null;
+  /** Of a `response.create`: what tells its answer from others. */
+  readonly tag?: string | undefined;
   /** Takes back what was assumed when it was sent. */
   undo(): void;
 }

@@ -18,6 +18,9 @@ export const family = {
     cancel: 'response.cancel',
     truncate: 'conversation.item.truncate',
     item: 'conversation.item.create',
+    remove: 'conversation.item.delete',
+    /** Sound of a call that was not played yet. */
+    silence: 'output_audio_buffer.clear',
   },
   /** What upstream tells. */
   down: {

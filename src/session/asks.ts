@@ -4,10 +4,11 @@ import type { Cancel, Clock } from '../clock.js';
 import { Bounded } from '../policy/bounded.js';
 import { isObject, type JsonObject, objectOf, type RealtimeEvent } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
-import type { Placed, WantEnd } from '../tools/answering.js';
+import type { Placed } from '../tools/answering.js';
 import { createFloor } from './floor.js';
-import { isAside, isPassing, take, Unanswered } from './unanswered.js';
-import type { Want } from './wants.js';
+import { isForBackend, isSettled, type Owed, Owing, owedFor } from './owing.js';
+import { isAside, isPassing, Unanswered } from './unanswered.js';
+import { type Want, wishOf } from './wants.js';
 
 /** The asks of one leg to upstream. */
 export interface Asks {
@@ -21,12 +22,18 @@ export interface Asks {
   look(): void;
   /** Asks for a response as soon as that is in nobody's way. */
   want(want: Want): Placed;
+  /** Asks for a response for a backend, whatever is in its way; gives what was sent. */
+  sayFor(body: JsonObject): JsonObject;
   /** Keeps back the client's next `response.create` until what is returned is called: what it is about is not complete. */
   keep(): () => void;
   /** Whether something is still to be asked for. */
   readonly isOwing: boolean;
   /** Whether a response runs or was asked for, so that upstream would refuse another one. */
   readonly isBusy: boolean;
+  /** The responses that run, but for those beside the conversation that a backend has asked for. */
+  readonly running: readonly string[];
+  /** Whether somebody else than a backend has asked for a response that has yet to begin. */
+  readonly isAwaited: boolean;
   /** The leg is gone: nothing is asked for any more. */
   close(): void;
 }
@@ -36,24 +43,18 @@ export interface AskPorts {
   readonly clock: Clock;
   /** Follow-ups in a row, without anything new of the user's. */
   readonly mostRounds: number;
+  /** Whether only backends are answered. */
+  isSilent(): boolean;
+  /** A response begins while only backends are answered, and is for none of them. */
+  hush(response: JsonObject): void;
   /** Speaks upstream and gives what was sent, with its id and its tag; `after` names the response that a follow-up goes on with. */
   say(body: JsonObject, after: string | null): JsonObject;
   /** Sends an event of the client's that was kept on its way. */
   pass(event: RealtimeEvent): void;
   /** Whether nothing is to be asked for at the moment; `look` is called when that is over. */
   isQuiet?(): boolean;
-  /** An event of the client's that was kept, by its id upstream, will never be sent. */
-  withdrawn(eventId: string): void;
-}
-
-/** A want and how far it has come. */
-interface Owed {
-  readonly want: Want;
-  isAcknowledged: boolean;
-  /** Another response has answered the same while upstream was being asked. */
-  isOvertaken: boolean;
-  /** How often upstream has said that it is busy. */
-  tries: number;
+  /** An event of the client's that was kept, by its id upstream, will never be sent: the client does not want it any more, or is refused it. */
+  withdrawn(eventId: string, isRefused: boolean): void;
 }
 
 /** Who has asked; `owed` is null for the client. */
@@ -68,8 +69,6 @@ const most = 64;
 /** Upstream that says it is busy, and is not, or has trouble that may pass, is asked again, but not for ever. */
 const mostTries = 5;
 const againMs = 1000;
-/** A client's comes before all of them. */
-const order = ['backend', 'follow-up', 'filler'] as const;
 
 /** Makes the asks of a leg on which nothing was asked yet. */
 export function createAsks(ports: AskPorts): Asks {
@@ -79,8 +78,10 @@ export function createAsks(ports: AskPorts): Asks {
 class LegAsks implements Asks {
   readonly #ports: AskPorts;
   readonly #floor;
-  readonly #owed: Owed[] = [];
+  readonly #owing = new Owing();
   readonly #asked = new Unanswered<Asker>();
+  /** Responses beside the conversation that run, and for no backend. */
+  readonly #aside = new Set<string>();
   /** By response: what a follow-up of its turn goes on with. */
   readonly #wishes = new Bounded<JsonObject>(most);
   #kept: { readonly event: RealtimeEvent; isDue: boolean } | null = null;
@@ -97,11 +98,21 @@ class LegAsks implements Asks {
   }
 
   get isOwing(): boolean {
-    return this.#owed.length > 0 || this.#kept !== null;
+    // What is held until somebody gives the session back is waited for by nobody.
+    if (this.#ports.isSilent()) return this.#owing.hasBackends;
+    return !this.#owing.isEmpty || this.#kept !== null;
   }
 
   get isBusy(): boolean {
     return this.#floor.running.size > 0 || this.#asked.waits;
+  }
+
+  get running(): readonly string[] {
+    return [...this.#floor.running, ...this.#aside];
+  }
+
+  get isAwaited(): boolean {
+    return this.#asked.waitsFor(({ owed }) => !isForBackend(owed));
   }
 
   configured(session: JsonObject): void {
@@ -119,7 +130,7 @@ class LegAsks implements Asks {
       this.#clientAsks(event.body);
     } else if (event.type === family.up.cancel) {
       this.withdraw();
-      for (const owed of [...this.#owed]) if (owed.want.kind !== 'backend') this.#end(owed, 'dropped');
+      this.#owing.endAll('dropped', (owed) => !isForBackend(owed));
     }
     return event;
   };
@@ -136,16 +147,20 @@ class LegAsks implements Asks {
   }
 
   want(want: Want): Placed {
-    const owed: Owed = { want, isAcknowledged: false, isOvertaken: false, tries: 0 };
-    this.#owed.push(owed);
-    if (this.#owed.length > most) this.#end(owed, 'refused');
+    const owed = this.#owing.add(want);
     this.look();
     return {
       acknowledged() {
         owed.isAcknowledged = true;
       },
-      drop: () => this.#end(owed, 'dropped'),
+      drop: () => this.#owing.end(owed, 'dropped'),
     };
+  }
+
+  sayFor(body: JsonObject): JsonObject {
+    const said = this.#ports.say(body, null);
+    this.#asked.note(said, { owed: owedFor({ kind: 'backend' }), wish: {} });
+    return said;
   }
 
   keep(): () => void {
@@ -164,10 +179,12 @@ class LegAsks implements Asks {
     this.#again?.();
     this.#floor.close();
     this.#kept = null;
-    for (const owed of [...this.#owed]) this.#end(owed, 'dropped');
+    this.#owing.endAll('dropped');
   }
 
   look(): void {
+    const isSilent = this.#ports.isSilent();
+    if (isSilent && this.#kept?.isDue) this.withdraw(true);
     if (!this.isOwing || this.isBusy || this.#again || this.#ports.isQuiet?.()) return;
     if (this.#kept?.isDue) {
       const { event } = this.#kept;
@@ -176,17 +193,15 @@ class LegAsks implements Asks {
       this.#ports.pass(event);
       return;
     }
-    const [next] = order
-      .filter((kind) => kind === 'backend' || this.#floor.isFree)
-      .flatMap((kind) => this.#owed.find(({ want }) => want.kind === kind) ?? []);
+    const next = this.#owing.next(this.#floor.isFree && !isSilent);
     const isFutile = next?.want.kind === 'follow-up' && this.#rounds >= 2 * this.#ports.mostRounds;
-    if (next && isFutile) this.#end(next, 'refused');
+    if (next && isFutile) this.#owing.end(next, 'refused');
     else if (next) this.#ask(next);
   }
 
   #ask(owed: Owed): void {
     const { kind, after = null, response: own } = owed.want;
-    take(this.#owed, (one) => one === owed);
+    this.#owing.take(owed);
     const wish = (after !== null && this.#wishes.get(after)) || {};
     const response = { ...wish, ...(kind === 'follow-up' && this.#choice()), ...own };
     const isBare = Object.values(response).every((value) => value === undefined);
@@ -204,23 +219,41 @@ class LegAsks implements Asks {
 
   begun(response: JsonObject): void {
     const { id } = response;
-    const asked = this.#asked.begun(response);
-    if (typeof id !== 'string' || asked === 'aside') return;
-    const { owed = null, wish = {} } = asked?.by ?? {};
-    this.#floor.began(id);
+    const { by, isAside } = this.#asked.begun(response);
+    if (typeof id !== 'string') return;
+    const { owed = null, wish = {} } = by ?? {};
+    const isHushed = this.#ports.isSilent() && !isForBackend(owed);
+    if (isAside && !isForBackend(owed) && this.#aside.size < most) this.#aside.add(id);
+    if (!isAside) this.#floor.began(id);
+    if (isHushed) this.#hush(response, owed);
+    if (isAside || isHushed) return;
     this.#wishes.set(id, wish);
     this.#current = owed;
     // A filler is told what to say: it answers nothing.
     if (owed?.want.kind === 'filler') return;
-    const isSettled = (one: Owed) => one.isAcknowledged && one.want.kind === 'follow-up';
-    for (const one of this.#owed.filter(isSettled)) this.#end(one, 'settled');
+    this.#owing.endAll('settled', isSettled);
     for (const { owed: one } of this.#asked) if (one && isSettled(one)) one.isOvertaken = true;
+  }
+
+  #hush(response: JsonObject, owed: Owed | null): void {
+    this.#current = null;
+    if (owed?.want.kind === 'filler') owed.want.ended?.('dropped');
+    else if (owed) this.#owe(owed);
+    this.#ports.hush(response);
+  }
+
+  /** What was asked for in vain is owed as before. */
+  #owe(owed: Owed): void {
+    if (owed.want.kind === 'follow-up') this.#rounds--;
+    this.#owing.again(owed);
   }
 
   done(response: JsonObject): void {
     this.#again?.();
     this.#again = null;
-    if (!this.#floor.ended(String(response.id))) return;
+    const id = String(response.id);
+    this.#aside.delete(id);
+    if (!this.#floor.ended(id)) return;
     this.#asked.ended();
     this.#current?.want.ended?.('answered', response);
     this.#current = null;
@@ -235,8 +268,7 @@ class LegAsks implements Asks {
       owed.want.ended?.(owed.isOvertaken ? 'settled' : 'refused');
       return;
     }
-    if (owed.want.kind === 'follow-up') this.#rounds--;
-    this.#owed.unshift(owed);
+    this.#owe(owed);
     // What upstream is busy with is over with a `response.done`; where none is to come, this must do.
     this.#again ??= this.#ports.clock.at(againMs, () => {
       this.#again = null;
@@ -249,14 +281,10 @@ class LegAsks implements Asks {
   }
 
   /** What the client has asked for and was kept is not waited for any more. */
-  withdraw(): void {
+  withdraw(isRefused = false): void {
     const kept = this.#kept;
     this.#kept = null;
-    if (typeof kept?.event.body?.event_id === 'string') this.#ports.withdrawn(kept.event.body.event_id);
-  }
-
-  #end(owed: Owed, how: WantEnd): void {
-    if (take(this.#owed, (one) => one === owed)) owed.want.ended?.(how);
+    if (typeof kept?.event.body?.event_id === 'string') this.#ports.withdrawn(kept.event.body.event_id, isRefused);
   }
 }
 
@@ -270,9 +298,3 @@ const onDown: ReadonlyMap<string, (asks: LegAsks, body: JsonObject) => void> = n
   [family.down.configured, (asks: LegAsks, { session }: JsonObject) => asks.configured(objectOf(session))],
   ...family.down.itemAdded.map((type) => [type, itemAdded] as const),
 ]);
-
-/** What of a client's `response.create` holds for the rest of its turn. */
-function wishOf(response: unknown): JsonObject {
-  const { output_modalities, max_output_tokens } = objectOf(response);
-  return { output_modalities, max_output_tokens };
-}

@@ -11,6 +11,7 @@ import { createAsides } from './asides.js';
 import type { Attachment } from './attachment.js';
 import type { Chronicle } from './chronicle.js';
 import type { Front } from './front.js';
+import { createTakeover, type Takeover } from './takeover.js';
 import type { Taps } from './taps.js';
 import { isAside } from './unanswered.js';
 
@@ -52,6 +53,8 @@ export interface Backend {
   has(itemId: string): boolean;
   /** What the upstream of the session cannot be told of an event; null where there is nothing. */
   unsaid(event: JsonObject): Refusal | null;
+  /** Whether one of them has the session to itself. */
+  readonly takeover: Takeover;
   /** The session is over: no answer comes any more. */
   close(): void;
 }
@@ -66,10 +69,10 @@ interface Known {
 interface BackendPorts {
   readonly taps: Taps;
   readonly clock: Clock;
-  readonly front: Pick<Front, 'updated' | 'put' | 'has'>;
+  readonly front: Front;
   readonly tools: Runner['forBackends'];
-  /** Told of the id of each item that a backend puts in. */
-  readonly chronicle: Pick<Chronicle, 'isReady' | 'injected'>;
+  readonly chronicle: Pick<Chronicle, 'isReady' | 'injected' | 'noted'>;
+  readonly isCall: boolean;
   attachment(): Attachment | null;
 }
 
@@ -82,7 +85,8 @@ const mostKept = 1000;
 const cancelMs = 5000;
 
 /** Makes the part of backends in a session. */
-export function createBackend({ taps, clock, front, tools, chronicle, attachment }: BackendPorts): Backend {
+export function createBackend(ports: BackendPorts): Backend {
+  const { taps, clock, front, tools, chronicle, attachment } = ports;
   /** By the id that an event has upstream. */
   const sent = new Bounded<Known>(mostKept);
   let objected: { readonly eventId: unknown; readonly known: Known } | null = null;
@@ -92,6 +96,7 @@ export function createBackend({ taps, clock, front, tools, chronicle, attachment
   let isListening = false;
   /** The leg to upstream once that runs what was imposed. */
   const open = () => (chronicle.isReady ? attachment() : null);
+  const takeover = createTakeover({ ...ports, open });
 
   function came({ type, body }: RealtimeEvent): void {
     if (type === family.down.answerBegun) asides.begun(objectOf(body?.response));
@@ -133,7 +138,7 @@ export function createBackend({ taps, clock, front, tools, chronicle, attachment
     // The relay asks already.
     if (answered === 'by itself') hear(null);
     else if (isJudged || hasCancelled || answered !== null || !asks.isBusy) want(attachment, event, id, sender, hear);
-    else note(attachment.say(event), id, sender);
+    else note(asks.sayFor(event), id, sender);
   }
 
   /** Asks for an answer, at once or when the one that was cancelled is over. */
@@ -173,7 +178,7 @@ export function createBackend({ taps, clock, front, tools, chronicle, attachment
     if (callId !== null) answer(callId, objectOf(event.item), sender);
     else if (isAsk(event)) ask(attachment, event, id, sender, hear);
     else if (event.type === family.up.ask) {
-      const said = attachment.say(event);
+      const said = attachment.asks.sayFor(event);
       note(said, id, sender);
       asides.asked(said, hear);
     } else {
@@ -197,6 +202,7 @@ export function createBackend({ taps, clock, front, tools, chronicle, attachment
     isDecided: (requestId) => tools.isDecided(requestId),
     has: (itemId) => front.has(itemId),
     unsaid: (event) => open()?.reached.leg.unsaid?.(event) ?? null,
+    takeover,
     say({ events, ids }, sender) {
       const attachment = open();
       if (!attachment) return null;
@@ -214,6 +220,7 @@ export function createBackend({ taps, clock, front, tools, chronicle, attachment
       return { ids: names };
     },
     close() {
+      takeover.close();
       asides.close();
       for (const hear of waiting) hear(null);
     },

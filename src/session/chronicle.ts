@@ -3,7 +3,7 @@
 import type { Admission } from '../admission/admission.js';
 import { type Clock, moment, wallOf } from '../clock.js';
 import type { ExitId } from '../errors.js';
-import type { Hold, Leg } from '../legs/leg.js';
+import type { Hold } from '../legs/leg.js';
 import type { Initiator } from '../telemetry/labels.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
@@ -28,9 +28,9 @@ import {
   traced,
   usageOf,
 } from './report.js';
-import { Scribe } from './scribe.js';
+import type { Scribe } from './scribe.js';
+import { createScribe, type ScribeSurroundings } from './scribing.js';
 import { surely } from './surely.js';
-import type { Taps } from './taps.js';
 
 /** Details of an end that not every end has. */
 export interface Ending {
@@ -94,7 +94,7 @@ export class Chronicle {
     transport: string | undefined,
     books: Books,
     services: ChronicleServices,
-    { taps, client }: { taps: Taps; client: Leg | null },
+    surroundings: ScribeSurroundings,
   ) {
     this.#admission = admission;
     this.#transport = transport;
@@ -104,20 +104,14 @@ export class Chronicle {
     this.#trace = traceSession(admission.traceparent, this.started.wall, traced.session(admission));
     this.#activity = services.log.isLevelEnabled('debug') ? createActivity() : null;
     this.#used = services.used;
-    this.#notices = new Notices(admission, services, taps, (at) => this.#wall(at));
-    const { webhook, log, sideband, include } = admission.profile.transcripts;
-    const isTold = webhook || log || sideband;
-    this.#scribe = isTold
-      ? new Scribe({
-          clock: services.clock,
-          include,
-          wallOf: (at) => this.#wall(at),
-          whenRead: (done) => client?.whenRead(done) === true,
-          said: (utterance) => this.#notices.said(utterance),
-          late: () => services.metrics.untranscribed('late'),
-        })
-      : null;
-    for (const tap of [this.#activity?.tap, this.#scribe?.tap, this.#notices.hosted]) if (tap) taps.add(tap);
+    this.#notices = new Notices(admission, services, surroundings.taps, (at) => this.#wall(at));
+    this.#scribe = createScribe(admission.profile, surroundings, {
+      clock: services.clock,
+      metrics: services.metrics,
+      wallOf: (at) => this.#wall(at),
+      said: (utterance) => this.#notices.said(utterance),
+    });
+    for (const tap of [this.#activity?.tap, this.#notices.hosted]) if (tap) surroundings.taps.add(tap);
   }
 
   get #identity(): object {
@@ -258,7 +252,7 @@ export class Chronicle {
     this.#log.info({ ...this.#identity, expiresAt }, 'session.renewed');
   }
 
-  /** The client was lost, or has come back. */
+  /** The client was lost, or has come back; a backend has taken the session over, or given it back. */
   noted(fields: object, message: string): void {
     this.#log.info({ ...this.#identity, ...fields }, message);
   }

@@ -11,13 +11,13 @@ import type { Leg } from '../legs/leg.js';
 import { Bounded } from '../policy/bounded.js';
 import { createWatch } from '../policy/conformance.js';
 import { Policy } from '../policy/policy.js';
-import { eventOf, type JsonObject, objectOf, type RealtimeEvent, type Refusal } from '../protocol/event.js';
+import { eventOf, type Json, type JsonObject, objectOf, type RealtimeEvent, type Refusal } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
 import type { Initiator } from '../telemetry/labels.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Attachment } from './attachment.js';
 import type { Chronicle, Ending } from './chronicle.js';
-import { createGuard, type Guard } from './guard.js';
+import { createGuard, createHeed, type Guard } from './guard.js';
 import { createImposed, type Impositions } from './imposed.js';
 import { createInterruption, type Interruption } from './interruption.js';
 import { createLimits, type Limits } from './limits.js';
@@ -51,8 +51,14 @@ export interface Front {
   renewed(expiresAt: number, isTold?: boolean): void;
   /** The id of an event that is made elsewhere. */
   eventId(): string;
-  /** An event of the client's that was let pass will never be sent. */
-  withdrawn(eventId: string): void;
+  /** An event of the client's that was let pass will never be sent: it does not want that any more, or is refused it. */
+  withdrawn(eventId: string, isRefused: boolean): void;
+  /** A response begins that the client is not to see. */
+  hush(response: JsonObject): void;
+  /** Keeps an item from the client; `previous` as upstream gives it. */
+  hide(itemId: string, previous: Json | undefined): void;
+  /** Speech that waits for the client is not sent any more. */
+  still(): void;
   /** From now on the client may ask for an answer only where `mayAsk`. */
   drain(mayAsk: () => boolean): void;
   /** One that is nobody's `fault` is not counted. */
@@ -173,8 +179,22 @@ class RelayingFront implements Front {
     return this.#replies.eventId();
   }
 
-  withdrawn(eventId: string): void {
-    this.#policy.withdrawn(eventId);
+  withdrawn(eventId: string, isRefused: boolean): void {
+    if (isRefused) this.#policy.refuseAsk(eventId);
+    else this.#policy.withdrawn(eventId);
+  }
+
+  hush(response: JsonObject): void {
+    this.#policy.hush(response);
+  }
+
+  hide(itemId: string, previous: Json | undefined): void {
+    this.#policy.hide(itemId, previous);
+  }
+
+  still(): void {
+    const { chronicle } = this.#ports;
+    chronicle.dropped(this.#client.dropSpeech(null));
   }
 
   drain(mayAsk: () => boolean): void {
@@ -210,8 +230,9 @@ const mostKnown = 4096;
 export function createFrontBeside({ admission, chronicle, clock, end }: BesidePorts): Front {
   const { profile, principal } = admission;
   const imposed = createImposed(profile, principal.claims);
+  const { silence } = imposed;
   const patches = createPatches(imposed, clock, again);
-  const named = createNames();
+  const name = createNames();
   const known = new Bounded<true>(mostKnown);
   let guard: Guard | null = null;
 
@@ -230,13 +251,17 @@ export function createFrontBeside({ admission, chronicle, clock, end }: BesidePo
     get refusals() {
       return guard?.violations ?? 0;
     },
-    named,
+    named(body) {
+      const said = name(body);
+      if (body.type !== family.up.configure) return said;
+      return { ...said, session: silence.sending(String(said.event_id), objectOf(body.session), true) };
+    },
     updated: patches.send,
     put(body) {
       const item = objectOf(body.item);
       const id = typeof item.id === 'string' ? item.id : `item_${randomBytes(12).toString('hex')}`;
       known.set(id, true);
-      return named({ ...body, item: { ...item, id } });
+      return name({ ...body, item: { ...item, id } });
     },
     has: (itemId) => known.has(itemId),
     connect(parts) {
@@ -254,12 +279,15 @@ export function createFrontBeside({ admission, chronicle, clock, end }: BesidePo
         added: (itemId) => known.set(itemId, true),
         violated: (fields, times) => chronicle.violated(fields, times),
       });
-      return { ...beside({ ...parts, guard }), session: watch.imposed };
+      return { ...beside({ ...parts, heed: createHeed(imposed), guard }), session: watch.imposed };
     },
     opened: nothing,
     renewed: nothing,
     eventId: () => '',
     withdrawn: nothing,
+    hush: nothing,
+    hide: nothing,
+    still: nothing,
     drain: nothing,
     refuse: nothing,
     notify: nothing,

@@ -2,7 +2,8 @@
 
 import { RelayError } from '../errors.js';
 import type { Watch } from '../policy/conformance.js';
-import { isObject, type JsonObject, type Step } from '../protocol/event.js';
+import type { Imposed } from '../policy/locks.js';
+import { isObject, type JsonObject, objectOf, type Step } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
 import { unforgeableId } from './configure.js';
 import type { Patches } from './patches.js';
@@ -109,5 +110,18 @@ export function createGuard({ watch, patches, violations, reportOnly, isForged }
     get violations() {
       return count;
     },
+  };
+}
+
+const answering = 'audio.input.turn_detection';
+
+/** The step that notes whether the model answers by itself in a call, whose browser may set that as well. */
+export function createHeed({ silence, locks, profile }: Imposed): Step {
+  const isOpen = profile.client.trust === 'trusted' ? !locks.isLocked(answering) : locks.mayUpdate.includes(answering);
+  return (event) => {
+    const { type, body } = event;
+    if (type === family.down.configured) silence.heard(objectOf(body?.session), isOpen);
+    else if (type === family.down.error) silence.settled(String(objectOf(body?.error).event_id), false);
+    return event;
   };
 }

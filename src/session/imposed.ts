@@ -4,6 +4,7 @@ import { type Imposed, type Locks, lockedToo, locksOf, setFields } from '../poli
 import type { Profile } from '../policy/profile.js';
 import { renderSession } from '../policy/render.js';
 import { setAt, valueAt } from '../policy/shape.js';
+import { Silence } from '../policy/silence.js';
 import { type JsonObject, objectOf } from '../protocol/event.js';
 
 /** What can be done about it. */
@@ -26,6 +27,7 @@ class SessionImpositions implements Impositions {
   patched: ReadonlySet<string> = none;
   added: ReadonlySet<string> = none;
   clients: JsonObject = nothing;
+  readonly silence: Silence;
 
   readonly #own: Locks;
   /** Fields that upstream was told and has not answered for. */
@@ -36,6 +38,7 @@ class SessionImpositions implements Impositions {
     this.session = session;
     this.#own = locksOf(profile, session);
     this.locks = this.#own;
+    this.silence = new Silence(profile.session.type !== 'transcription');
   }
 
   accepted(fields: JsonObject): void {
@@ -43,7 +46,7 @@ class SessionImpositions implements Impositions {
   }
 
   whole(): JsonObject {
-    return over(this.session, this.clients, (path) => !this.patched.has(path));
+    return this.silence.whole(over(this.session, this.clients, (path) => !this.patched.has(path)));
   }
 
   patch(fields: JsonObject): void {

@@ -37,7 +37,7 @@ const patienceMs = 5000;
  * @param undone called with the session as it was last seen when something that was set does not hold
  */
 export function createPatches(
-  imposed: Pick<Imposed, 'patching' | 'profile'>,
+  imposed: Pick<Imposed, 'patching' | 'profile' | 'silence'>,
   clock: Clock,
   undone: (session: JsonObject) => void,
 ): Patches {
@@ -55,16 +55,18 @@ export function createPatches(
   return {
     send(fields) {
       const eventId = unforgeableId();
+      const { type } = imposed.profile.session;
+      const session = imposed.silence.sending(eventId, { type, ...fields }, false);
+      const { type: _, ...sent } = session;
       const patch: Patch = {
         eventId,
-        fields,
+        fields: sent,
         paths: setFields(fields),
         settled: imposed.patching(fields),
         giveUp: clock.at(patienceMs, () => settle(patch, false)),
       };
       underway = [...underway, patch];
-      const { type } = imposed.profile.session;
-      return { type: family.up.configure, event_id: eventId, session: { type, ...fields } };
+      return { type: family.up.configure, event_id: eventId, session };
     },
     has: (path) => underway.some(({ paths }) => paths.includes(path)),
     saw(session) {

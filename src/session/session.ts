@@ -7,7 +7,7 @@ import type { Admission } from '../admission/admission.js';
 import { guarded, type Moment, moment } from '../clock.js';
 import { type ExitId, exits, RelayError } from '../errors.js';
 import type { Leg, Line } from '../legs/leg.js';
-import type { JsonObject } from '../protocol/event.js';
+import type { JsonObject, RealtimeEvent } from '../protocol/event.js';
 import type { Initiator } from '../telemetry/labels.js';
 import type { Attachment } from './attachment.js';
 import { type Backend, createBackend } from './backend.js';
@@ -89,7 +89,8 @@ export class Session {
     this.#services = services;
     this.#client = client;
     this.#books = new Books(services.metrics);
-    this.#chronicle = new Chronicle(admission, transport, this.#books, services, { taps: this.taps, client });
+    const isUnsaid = (event: RealtimeEvent) => this.backend.takeover.keeps(event);
+    this.#chronicle = new Chronicle(admission, transport, this.#books, services, { taps: this.taps, client, isUnsaid });
     this.#account = new Account(admission.budget, {
       warn: (warning) => this.#front.notify('relay.quota_warning', warning),
       turns: () => this.#attachment?.turns ?? null,
@@ -112,29 +113,17 @@ export class Session {
     this.#hearing = { metrics, up, front, chronicle, failures, attachment, end };
     const { taps } = this;
     const { forBackends } = this.#tools;
-    this.backend = createBackend({ taps, clock, front, tools: forBackends, chronicle, attachment });
+    const isCall = client === null;
+    const backend = createBackend({ taps, clock, front, tools: forBackends, chronicle, isCall, attachment });
+    this.backend = backend;
     this.#lookout = new Lookout(around);
     this.resumption = resumable
       ? new Resumption(resumable, { admission, front, chronicle, state, attachment, end })
       : null;
     const [hearing, { renewal }, books, tools] = [this.#hearing, this.#lookout, this.#books, this.#tools];
     this.#succession = new Succession({
-      ...{
-        admission,
-        client,
-        reach,
-        metrics,
-        clock,
-        front,
-        up,
-        books,
-        tools,
-        chronicle,
-        account,
-        taps,
-        hearing,
-        renewal,
-      },
+      ...{ admission, client, reach, metrics, clock, front, up, books, tools, chronicle, account, taps, hearing },
+      ...{ renewal, takeover: backend.takeover },
       flow: this.#flow('down'),
       isDialing: () => this.#state === 'dialing',
       isQuiet: () => this.resumption?.isQuiet === true,

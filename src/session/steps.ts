@@ -11,6 +11,7 @@ import type { Attachment } from './attachment.js';
 import type { Guard } from './guard.js';
 import type { Interruption } from './interruption.js';
 import type { Limits } from './limits.js';
+import type { Takeover } from './takeover.js';
 import type { Taps } from './taps.js';
 
 /** What every session has. */
@@ -21,6 +22,8 @@ export interface Parts {
   readonly tools: Runner | null;
   /** Takes the tokens with which a client goes on; null for one that may not. */
   readonly renewal: Step | null;
+  /** Keeps away what the client is not to hear. */
+  readonly takeover: Pick<Takeover, 'down'>;
   /** Looks whether upstream says that the session's time is up. */
   readonly expiry: Step;
 }
@@ -33,7 +36,7 @@ export interface Lists {
 
 /** Of a session whose client talks through the relay. */
 export function relayed(parts: Parts & { limits: Limits; policy: Policy; interruption: Interruption }): Lists {
-  const { attachment, taps, tools, limits, policy, interruption, renewal, expiry } = parts;
+  const { attachment, taps, tools, limits, policy, interruption, renewal, takeover, expiry } = parts;
   const { asks, meter, configuring, see, asking } = attachment;
   return {
     up: [
@@ -53,6 +56,7 @@ export function relayed(parts: Parts & { limits: Limits; policy: Policy; interru
       configuring,
       expiry,
       see,
+      takeover.down,
       ...(tools ? [tools.down] : []),
       asking,
       taps.step('before'),
@@ -63,7 +67,15 @@ export function relayed(parts: Parts & { limits: Limits; policy: Policy; interru
 }
 
 /** Of a session whose client talks to upstream, and the relay sits beside. */
-export function beside({ attachment, taps, tools, guard, expiry }: Parts & { guard: Guard }): Lists {
+export function beside({
+  attachment,
+  taps,
+  tools,
+  takeover,
+  heed,
+  guard,
+  expiry,
+}: Parts & { heed: Step; guard: Guard }): Lists {
   const { configuring, see, asking } = attachment;
   return {
     up: [],
@@ -72,6 +84,8 @@ export function beside({ attachment, taps, tools, guard, expiry }: Parts & { gua
       configuring,
       expiry,
       see,
+      heed,
+      takeover.down,
       ...(tools ? [tools.down] : []),
       asking,
       taps.step('before'),

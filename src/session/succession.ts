@@ -16,6 +16,7 @@ import type { Flow, Pipe } from './pipe.js';
 import type { Reach, Reached } from './reach.js';
 import type { Account } from './spending.js';
 import { createExpiry } from './steps.js';
+import type { Takeover } from './takeover.js';
 import type { Taps } from './taps.js';
 
 /** What a succession needs of its session. */
@@ -36,6 +37,7 @@ export interface SuccessionPorts {
   /** Of what comes from upstream. */
   readonly flow: Flow;
   readonly renewal: Step | null;
+  readonly takeover: Takeover;
   /** Whether upstream is still to be reached; asked whenever that has taken time. */
   isDialing(): boolean;
   /** Whether nobody would hear an answer. */
@@ -65,7 +67,9 @@ export class Succession {
       say: (body, after) => this.#current?.say(body, after) ?? body,
       pass: (event) => this.#current?.pass(event),
       isQuiet: () => ports.isQuiet(),
-      withdrawn: (eventId) => ports.front.withdrawn(eventId),
+      withdrawn: (eventId, isRefused) => ports.front.withdrawn(eventId, isRefused),
+      isSilent: () => ports.front.imposed.silence.isOn,
+      hush: (response) => ports.takeover.hush(response),
     });
   }
 
@@ -116,9 +120,9 @@ export class Succession {
 
   /** Puts a leg between the steps; gives what it is to be configured with. */
   #connect(attachment: Attachment): JsonObject {
-    const { client, front, taps, tools, renewal, up: pipe } = this.#ports;
+    const { client, front, taps, tools, renewal, takeover, up: pipe } = this.#ports;
     const { leg } = attachment.reached;
-    const { up, down, session } = front.connect({ attachment, expiry: this.#expiry, taps, tools, renewal });
+    const { up, down, session } = front.connect({ attachment, expiry: this.#expiry, taps, tools, renewal, takeover });
     if (client) pipe.connect({ from: client, to: leg, steps: up, limits: front.limits });
     attachment.down.connect({ from: leg, to: client, steps: down, limits: null });
     return session;

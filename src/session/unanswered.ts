@@ -22,39 +22,45 @@ const tagKey = relayPrefix.slice(0, -1);
 /** Those of one leg to upstream. */
 export class Unanswered<T> {
   readonly #asked: Asked<T>[] = [];
-  /** Tags of those outside of the conversation, which are in nobody's way. */
-  readonly #aside: string[] = [];
+  /** Those outside of the conversation, which are in nobody's way. */
+  readonly #aside: { readonly tag: string; readonly by: T }[] = [];
   #echoesTags = false;
   /** The last one whose answer was known by its order alone: upstream may yet refuse it. */
   #guess: Asked<T> | null = null;
 
   /** Whether any may still be answered. */
   get waits(): boolean {
-    return this.#asked.some(({ waits }) => waits);
+    return this.waitsFor(() => true);
   }
 
-  /** Who waits. */
+  /** Who has asked. */
   *[Symbol.iterator](): Generator<T> {
     for (const { by } of this.#asked) yield by;
+  }
+
+  /** Whether one of these may still be answered. */
+  waitsFor(isMeant: (by: T) => boolean): boolean {
+    return this.#asked.some(({ by, waits }) => waits && isMeant(by));
   }
 
   /** Takes note of one as it goes upstream. */
   note({ event_id: eventId, response }: JsonObject, by: T): void {
     const tag = tagOf(response);
     if (!isAside(response)) keepLast(this.#asked, { eventId, tag, by, waits: true });
-    else if (tag !== null) keepLast(this.#aside, tag);
+    else if (tag !== null) keepLast(this.#aside, { tag, by });
   }
 
-  /** Upstream has begun a response: whose it is, `null` for one that it began by itself, and `aside` outside of the conversation. */
-  begun(response: JsonObject): { readonly by: T } | 'aside' | null {
+  /** Upstream has begun a response: whose it is, null for one that it began by itself, and whether it is outside of the conversation. */
+  begun(response: JsonObject): { readonly by: T | null; readonly isAside: boolean } {
     const tag = tagOf(response);
     if (tag !== null) this.#echoesTags = true;
-    if (response.conversation_id === null || take(this.#aside, (one) => one === tag) !== undefined) return 'aside';
+    const aside = take(this.#aside, (one) => one.tag === tag);
+    if (response.conversation_id === null || aside) return { by: aside?.by ?? null, isAside: true };
     // An upstream that was never seen to send tags back answers in order, as far as can be known.
     const isMeant = (one: Asked<T>) => (this.#echoesTags ? tag !== null && one.tag === tag : one.waits);
     const asked = take(this.#asked, isMeant) ?? null;
     this.#guess = this.#echoesTags ? null : asked;
-    return asked;
+    return { by: asked?.by ?? null, isAside: false };
   }
 
   /** The answer is over. */

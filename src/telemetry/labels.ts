@@ -44,7 +44,7 @@ export const transcriptionCodes = new Set([
 ]);
 
 /** What backends do with live sessions. */
-export const controlVerbs = ['list', 'show', 'events', 'end', 'sideband', 'revoke'] as const;
+export const controlVerbs = ['list', 'show', 'events', 'end', 'takeover', 'sideband', 'revoke'] as const;
 /** One of them. */
 export type ControlVerb = (typeof controlVerbs)[number];
 

@@ -23,6 +23,8 @@ const said: Readonly<Record<string, readonly RegExp[]>> = {
     /alice {2}default/,
     /\nevent_/,
     /"event_ids":/,
+    /"taken_over":true,"by":"backend"/,
+    /"event_ids":[\s\S]*"taken_over":false/,
     /"ended":true/,
   ],
   'docs/deploying.md': [/All upstreams accept sessions/],

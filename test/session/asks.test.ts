@@ -34,6 +34,8 @@ function start(session: JsonObject = vad, { mostRounds = 8, echoes = true } = {}
     },
     pass: (event) => passed.push(String(event.body?.event_id)),
     withdrawn: (id) => withdrawn.push(id),
+    isSilent: () => false,
+    hush: () => undefined,
   });
   asks.configured(session);
   const hear = (type: string, body: JsonObject = {}) => {

@@ -9,4 +9,15 @@ export const nobody: Omit<Backend, 'close'> = {
   isDecided: () => false,
   has: () => false,
   unsaid: () => null,
+  takeover: {
+    isOn: false,
+    holder: null,
+    down: (event) => event,
+    hush: () => undefined,
+    keeps: () => false,
+    take: async () => 'not_open',
+    giveBack: () => 'not_open',
+    withdraw: () => undefined,
+    close: () => undefined,
+  },
 };

@@ -2,6 +2,7 @@
 
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { endpoint } from '../tools/support.js';
+import { startLink } from './link.js';
 import { startTestEmulator, startTestRelay, type TestRelay, type TestRelayOptions } from './relay.js';
 
 type Emulator = Awaited<ReturnType<typeof startTestEmulator>>;
@@ -36,6 +37,8 @@ interface Options {
   readonly others?: readonly string[];
   readonly dialect?: 'ga' | 'preview';
   readonly speed?: number;
+  /** How far upstream is. */
+  readonly rttMs?: number;
   readonly limits?: string;
   readonly relay?: Partial<TestRelayOptions>;
 }
@@ -55,7 +58,16 @@ export function toolEntries(url: string, tools: Readonly<Record<string, string>>
 /** Starts both; the endpoint is given what it is asked for. */
 export async function startToolRelay(
   answer: (question: Question, response: ServerResponse, request: IncomingMessage) => void,
-  { profile = '', tools = { lookup: '' }, others = [], dialect = 'ga', speed, limits = '', relay = {} }: Options = {},
+  {
+    profile = '',
+    tools = { lookup: '' },
+    others = [],
+    dialect = 'ga',
+    speed,
+    rttMs = 0,
+    limits = '',
+    relay = {},
+  }: Options = {},
 ): Promise<ToolRelay> {
   const emulator = await startTestEmulator(speed === undefined ? {} : { speed });
   const waiting = new Set<() => void>();
@@ -65,8 +77,9 @@ export async function startToolRelay(
   };
   const { url, asked } = await endpoint(listener);
   const entries = [...toolEntries(url, tools), ...others];
+  const far = rttMs > 0 ? (await startLink(emulator.url, 50e6, rttMs)).address.replace('ws:', 'http:') : emulator.url;
   const yaml = `
-upstreams: [{ name: main, endpoint: "${emulator.url}", deployment: gpt-realtime, dialect: ${dialect}, api_key: emulator-key }]
+upstreams: [{ name: main, endpoint: "${far}", deployment: gpt-realtime, dialect: ${dialect}, api_key: emulator-key }]
 limits: { ${limits} }
 profiles:
   default:
