@@ -1,8 +1,10 @@
 /** Gets connected and stays so, as far as the relay's table of exits allows. */
 
+import { exits, isExitId } from '../errors.js';
+import { Lifeline } from './lifeline.js';
 import { nextAfter } from './retry.js';
+import type { ConnectionHandlers, ConnectionOptions, State } from './states.js';
 import {
-  type OpenTransport,
   problemOf,
   type RealtimeEvent,
   type Transport,
@@ -10,47 +12,10 @@ import {
   type TransportHandlers,
 } from './transport.js';
 
-/** `connecting` lasts until the session has begun; `waiting` is the pause before another attempt. */
-export type State = 'idle' | 'connecting' | 'open' | 'waiting';
-
-/** Something that went wrong: an event was refused, upstream complained, or the session ended. */
-export interface Problem {
-  /**
-   * An id of the table of exits, the code of an `error` event, or why an answer failed or is incomplete; or the client's own:
-   * `unusable_address`, `unreachable`, `unusable_token`, `no_token`, `no_microphone`, `no_sound`, `unknown_format`, `not_sent`,
-   * `call_interrupted`, `webrtc_not_offered`.
-   */
-  readonly code: string;
-  readonly message: string;
-  /** Whether it ended the session. */
-  readonly isFinal: boolean;
-  /** The answer that failed or is incomplete, where it is about one. */
-  readonly responseId?: string;
-}
-
-export interface ConnectionOptions {
-  /** Address of the relay, such as `https://relay.example`. */
-  readonly url: string;
-  /**
-   * The user's token, or a client secret. Asked for before every connection, and while one lives when its token is about to
-   * run out; `isRefused` is true when the last one was not accepted or ran out: the same one again ends it.
-   */
-  readonly token: (isRefused: boolean) => string | Promise<string>;
-  readonly transport: OpenTransport;
-}
-
-/** What a connection tells its owner. */
-export interface ConnectionHandlers extends Required<Omit<TransportHandlers, 'ended' | 'opened' | 'troubled'>> {
-  /** The session's first event, before the state is `open` and before it is received as all others are. */
-  began?(event: RealtimeEvent): void;
-  became(state: State, retryInMs?: number): void;
-  failed(problem: Problem): void;
-  /** Nothing of the session is left: what belonged to it must be forgotten. */
-  lost(): void;
-}
-
 /** Longer than a relay takes to open a session, or to say that it cannot. */
 const openingMs = 60_000;
+/** Long enough for a network that is there; one that was only just found again may swallow the first try. */
+const resumingMs = 5000;
 /** A session that lived this long has worked, so that the next attempt is a first one again. */
 const provenMs = 10_000;
 
@@ -67,6 +32,10 @@ export class Connection {
   #state: State = 'idle';
   /** The open connection, or the one being opened; what comes late from an earlier one is not for anybody. */
   #transport: Transport | null = null;
+  readonly #lifeline = new Lifeline((end) => {
+    this.#transport?.abandon?.();
+    this.#ended(end, false);
+  });
   #epoch = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #attempt = 0;
@@ -91,6 +60,11 @@ export class Connection {
     return this.#transport;
   }
 
+  /** Sends an event that holds so much sound, or keeps it for when the session goes on. */
+  send(event: RealtimeEvent, ms = 0): void {
+    if (this.#state === 'open' || this.#state === 'resuming') this.#lifeline.send(event, ms);
+  }
+
   start(): void {
     this.#attempt = 0;
     this.#hasWorked = false;
@@ -102,7 +76,7 @@ export class Connection {
     this.#epoch++;
     clearTimeout(this.#timer);
     const transport = this.#transport;
-    this.#transport = null;
+    this.#letGo();
     if (this.#state === 'idle') return;
     this.#handlers.lost();
     this.#become('idle');
@@ -113,7 +87,11 @@ export class Connection {
     const epoch = ++this.#epoch;
     const hadNewToken = this.#tokenIsRefused;
     this.#announced = null;
-    this.#become('connecting');
+    const { shown } = this.#lifeline;
+    if (!shown) {
+      this.#lifeline.begin();
+      this.#become('connecting');
+    }
     let token: string;
     try {
       const given: unknown = await this.#options.token(hadNewToken);
@@ -145,7 +123,7 @@ export class Connection {
       if (epoch === this.#epoch) this.#ended(end, hadNewToken);
     };
     try {
-      const transport = this.#options.transport(this.#options.url, token, {
+      const handlers: TransportHandlers = {
         opened: () => {
           if (epoch === this.#epoch) this.#opened();
         },
@@ -159,7 +137,8 @@ export class Connection {
         heard: (stream) => {
           if (epoch === this.#epoch) this.#handlers.heard(stream);
         },
-      });
+      };
+      const transport = this.#options.transport(this.#options.url, token, handlers, shown);
       if (epoch !== this.#epoch) {
         transport.close();
         return;
@@ -169,12 +148,16 @@ export class Connection {
       if (epoch === this.#epoch) this.#giveUp('unusable_address', messageOf(error));
       return;
     }
-    if (this.#state !== 'connecting') return;
-    this.#timer = setTimeout(() => {
-      const transport = this.#transport;
-      ended({ ...broken, message: 'No session began within a minute.' });
-      transport?.close();
-    }, openingMs);
+    if (this.#state !== 'connecting' && this.#state !== 'resuming') return;
+    this.#timer = setTimeout(
+      () => {
+        const transport = this.#transport;
+        ended({ ...broken, message: 'No session began within a minute.' });
+        if (shown && transport?.abandon) transport.abandon();
+        else transport?.close();
+      },
+      shown ? resumingMs : openingMs,
+    );
   }
 
   #opened(): void {
@@ -183,10 +166,39 @@ export class Connection {
     this.#openedAt = performance.now();
     this.#hasWorked = true;
     this.#tokenIsRefused = false;
+    if (this.#transport) this.#lifeline.hold(this.#transport);
     this.#become('open');
   }
 
+  /** The session goes on: nothing of it is forgotten. */
+  #resumed(event: RealtimeEvent): void {
+    clearTimeout(this.#timer);
+    this.#tokenIsRefused = false;
+    if (this.#transport) this.#lifeline.resumed(event, this.#transport);
+    this.#become('open');
+    this.#handlers.received(event);
+  }
+
+  /** Another session has begun in place of the one that was to go on. */
+  #beganAnew(): void {
+    this.#handlers.lost();
+    this.#lifeline.begin();
+    this.#become('connecting');
+  }
+
+  #letGo(): void {
+    this.#transport = null;
+    this.#lifeline.release();
+  }
+
   #receive(event: RealtimeEvent): void {
+    if (event.type === 'relay.resumed') {
+      this.#resumed(event);
+      return;
+    }
+    if (event.type === 'session.created' && this.#state === 'resuming') this.#beganAnew();
+    this.#lifeline.came(event);
+    if (event.type === 'relay.ack') return;
     if (event.type === 'session.created') {
       this.#handlers.began?.(event);
       this.#opened();
@@ -214,7 +226,7 @@ export class Connection {
       if (problem) this.#handlers.failed({ code: 'unusable_token', message: problem, isFinal: false });
       else {
         this.#nextToken = token;
-        this.#transport?.send({ type: 'relay.authenticate', token });
+        this.send({ type: 'relay.authenticate', token });
       }
     } catch (error) {
       if (epoch === this.#epoch) this.#handlers.failed({ code: 'no_token', message: messageOf(error), isFinal: false });
@@ -226,7 +238,8 @@ export class Connection {
     const isProven = this.#state === 'open' && performance.now() - this.#openedAt > provenMs;
     const id = reason || this.#announced?.code || '';
     this.#epoch++;
-    this.#transport = null;
+    this.#letGo();
+    if (this.#goesOn(code, id, retryAfterMs ?? this.#announced?.retryAfterMs)) return;
     this.#attempt = isProven ? 1 : this.#attempt + 1;
     const next = nextAfter({
       code,
@@ -248,6 +261,22 @@ export class Connection {
     }
     this.#become('waiting', next.afterMs);
     this.#timer = setTimeout(() => void this.#open(), next.afterMs);
+  }
+
+  /** Whether the session is still there and is being gone on with: its connection has broken, or could not be made just now. */
+  #goesOn(code: number, id: string, retryAfterMs = 0): boolean {
+    if (this.#state !== 'open' && this.#state !== 'resuming') return false;
+    const isOver = code === 1000 || (isExitId(id) && !['wait', 'after_new_token'].includes(exits[id].retry));
+    // The end of the session itself is no end of a connection.
+    const pause = isOver || (this.#state === 'open' && isExitId(id)) ? null : this.#lifeline.pauseMs();
+    if (pause === null) {
+      this.#lifeline.begin();
+      return false;
+    }
+    this.#tokenIsRefused = isExitId(id) && exits[id].retry === 'after_new_token';
+    if (this.#state === 'open') this.#become('resuming');
+    this.#timer = setTimeout(() => void this.#open(), Math.max(pause, retryAfterMs));
+    return true;
   }
 
   #become(state: State, retryInMs?: number): void {

@@ -7,16 +7,17 @@
  *     button.onclick = async () => { client.connect(); await client.startMicrophone(); };
  */
 
-import { Connection, type ConnectionOptions, type Problem, type State } from './connection.js';
+import { Connection } from './connection.js';
 import { Emitter } from './emitter.js';
 import type { Interrupted } from './playback.js';
 import { Sound } from './sound.js';
+import type { ConnectionOptions, Problem, State } from './states.js';
 import { failureIn, settingsOf, unknownSession } from './told.js';
 import { type Transcript, Transcripts } from './transcripts.js';
 import { type OpenTransport, openWebSocket, type RealtimeEvent } from './transport.js';
 
-export type { Problem, State } from './connection.js';
 export type { Interrupted } from './playback.js';
+export type { Problem, State } from './states.js';
 export type { Transcript } from './transcripts.js';
 export { type OpenTransport, openWebSocket, type RealtimeEvent, type Transport } from './transport.js';
 export { openCall } from './webrtc.js';
@@ -32,7 +33,7 @@ export interface RelayClientOptions extends Omit<ConnectionOptions, 'transport'>
 export interface RelayClientEvents {
   /** `retryInMs` is there while waiting. */
   state: { readonly state: State; readonly retryInMs?: number };
-  /** Every event of the protocol, both ways. */
+  /** Every event of the protocol, both ways; what only acknowledges is none. */
   event: { readonly direction: 'sent' | 'received'; readonly event: RealtimeEvent };
   transcript: Transcript;
   problem: Problem;
@@ -91,6 +92,10 @@ export class RelayClient extends Emitter<RelayClientEvents> {
     return this.#connection.state;
   }
 
+  get #isOn(): boolean {
+    return this.state === 'open' || this.state === 'resuming';
+  }
+
   get isListening(): boolean {
     return this.#sound.track !== null;
   }
@@ -128,18 +133,19 @@ export class RelayClient extends Emitter<RelayClientEvents> {
     this.#sound.rest();
   }
 
-  /** Sends any event. For what the relay accepts see "What a client may send" in PROTOCOL.md. */
+  /** Sends any event; while the session is being gone on with, as soon as it is. For what the relay accepts see "What a client may send" in PROTOCOL.md. */
   send(event: RealtimeEvent): void {
-    if (this.state !== 'open') return;
-    if (event.type === 'input_audio_buffer.append') this.#unendedMs += this.#sound.millisecondsOf(String(event.audio));
+    if (!this.#isOn) return;
+    const ms = event.type === 'input_audio_buffer.append' ? this.#sound.millisecondsOf(String(event.audio)) : 0;
+    this.#unendedMs += ms;
     if (event.type === 'input_audio_buffer.commit' || event.type === 'input_audio_buffer.clear') this.#unendedMs = 0;
-    this.#connection.transport?.send(event);
+    this.#connection.send(event, ms);
     this.emit('event', { direction: 'sent', event });
   }
 
   /** Says something in writing and asks for an answer. An answer that is running is interrupted, as by speech. */
   sendText(text: string): void {
-    if (this.state !== 'open') return;
+    if (!this.#isOn) return;
     this.interrupt();
     const content = [{ type: 'input_text', text }];
     this.send({ type: 'conversation.item.create', item: { type: 'message', role: 'user', content } });
@@ -151,7 +157,7 @@ export class RelayClient extends Emitter<RelayClientEvents> {
    * sessions that do not notice it themselves (`turn_detection: null`); does nothing when nothing was said.
    */
   endTurn(): void {
-    if (this.state !== 'open' || (this.#unendedMs < shortestTurnMs && !this.carriesAudio)) return;
+    if (!this.#isOn || (this.#unendedMs < shortestTurnMs && !this.carriesAudio)) return;
     this.interrupt();
     this.send({ type: 'input_audio_buffer.commit' });
     if (this.#session.answersTurns) this.#ask();
@@ -209,9 +215,9 @@ export class RelayClient extends Emitter<RelayClientEvents> {
 
   #say(audio: string): void {
     const { transport } = this.#connection;
-    if (!transport || transport.carriesAudio || this.state !== 'open') return;
+    if (transport?.carriesAudio || !this.#isOn) return;
     const wasTooSlow = this.#isTooSlow;
-    this.#isTooSlow = transport.bufferedBytes > maxUnsentPieces * audio.length;
+    this.#isTooSlow = (transport?.bufferedBytes ?? 0) > maxUnsentPieces * audio.length;
     if (!this.#isTooSlow) this.send({ type: 'input_audio_buffer.append', audio });
     else if (!wasTooSlow)
       this.#tell('not_sent', 'The network is too slow for the microphone; some of its sound is lost.');

@@ -1,6 +1,6 @@
 /** What events of the relay tell, in the words of this client; what they leave out is as the service's default has it. */
 
-import type { Problem } from './connection.js';
+import type { Problem } from './states.js';
 import type { RealtimeEvent } from './transport.js';
 
 /** What of a session its client must know. */

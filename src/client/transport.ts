@@ -1,5 +1,7 @@
 /** How events travel between the page and the relay; the WebSocket is here, WebRTC in its own file. */
 
+import type { Shown } from './thread.js';
+
 /** An event of the Realtime protocol, as it comes from the relay or goes to it. */
 export interface RealtimeEvent {
   readonly type: string;
@@ -41,13 +43,20 @@ export interface Transport {
   setMicrophone?(track: MediaStreamTrack | null): void;
   /** Ends the connection; `ended` follows. */
   close(): void;
+  /** Lets go of a connection whose session is gone on with over another one; nothing follows. Left out: there is no such thing. */
+  abandon?(): void;
 }
 
 /**
- * Opens a connection with a credential. Throws for an address that cannot be one, and where the browser cannot connect at
+ * Opens a connection with a credential; `shown` is what a session from before is to be gone on with. Throws for an address that cannot be one, and where the browser cannot connect at
  * all; what goes wrong later is told by `ended`.
  */
-export type OpenTransport = (address: string, token: string, handlers: TransportHandlers) => Transport;
+export type OpenTransport = (
+  address: string,
+  token: string,
+  handlers: TransportHandlers,
+  shown?: Shown | null,
+) => Transport;
 
 /** Base64url and dots: what app tokens (RFC 7515) and the relay's client secrets are made of. */
 const credential = /^[A-Za-z0-9._~-]+$/;
@@ -106,10 +115,13 @@ export const notARelay: TransportEnd = {
  * A WebSocket on the OpenAI path. Pages cannot set headers, so the token goes as a subprotocol, which keeps it out of
  * addresses and therefore out of access logs.
  */
-export const openWebSocket: OpenTransport = (address, token, handlers) => {
+export const openWebSocket: OpenTransport = (address, token, handlers, shown = null) => {
   const url = doorOf(address, 'v1/realtime', 'ws');
   url.searchParams.set('relay_events', 'on');
-  const socket = new WebSocket(url, ['realtime', `openai-insecure-api-key.${token}`]);
+  url.searchParams.set('resume', 'on');
+  const protocols = ['realtime', `openai-insecure-api-key.${token}`];
+  if (shown) protocols.push(`realtime-relay-resume.${shown.token}.${shown.received}`);
+  const socket = new WebSocket(url, protocols);
   let isOver = false;
 
   function finish(end: TransportEnd): void {
@@ -136,5 +148,10 @@ export const openWebSocket: OpenTransport = (address, token, handlers) => {
       if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(event));
     },
     close: () => socket.close(1000, 'normal'),
+    abandon() {
+      isOver = true;
+      // Another code than that of a client that has finished.
+      socket.close(3001, 'resuming');
+    },
   };
 };

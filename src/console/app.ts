@@ -41,16 +41,20 @@ const words: Record<State, string> = {
   idle: 'Not connected',
   connecting: 'Connecting…',
   open: 'Connected',
+  resuming: 'Resuming',
   waiting: 'Waiting',
 };
 
+let before: State = 'idle';
 client.on('state', ({ state: now, retryInMs }) => {
   state.dataset.state = now;
   state.textContent = retryInMs === undefined ? words[now] : `Again in ${(retryInMs / 1000).toFixed(1)} s`;
   form.lock(now !== 'idle');
-  for (const control of [microphone, text, send, interrupt]) control.disabled = now !== 'open';
-  if (now === 'open') {
-    alert.hidden = true;
+  for (const control of [microphone, text, send, interrupt]) control.disabled = now !== 'open' && now !== 'resuming';
+  const goesOn = before === 'resuming';
+  before = now;
+  if (now === 'open') alert.hidden = true;
+  if (now === 'open' && !goesOn) {
     conversation.note(
       client.detectsTurns ? 'New session' : 'New session: press the microphone again when you are done',
     );

@@ -57,11 +57,14 @@ describe('an address', () => {
   });
 
   it.each([
-    ['https://relay.example', 'wss://relay.example/v1/realtime?relay_events=on'],
-    ['wss://relay.example/', 'wss://relay.example/v1/realtime?relay_events=on'],
-    ['https://relay.example/prefix', 'wss://relay.example/prefix/v1/realtime?relay_events=on'],
-    ['https://relay.example/openai/v1/', 'wss://relay.example/openai/v1/realtime?relay_events=on'],
-    ['wss://relay.example/v1/realtime?model=mini#top', 'wss://relay.example/v1/realtime?model=mini&relay_events=on'],
+    ['https://relay.example', 'wss://relay.example/v1/realtime?relay_events=on&resume=on'],
+    ['wss://relay.example/', 'wss://relay.example/v1/realtime?relay_events=on&resume=on'],
+    ['https://relay.example/prefix', 'wss://relay.example/prefix/v1/realtime?relay_events=on&resume=on'],
+    ['https://relay.example/openai/v1/', 'wss://relay.example/openai/v1/realtime?relay_events=on&resume=on'],
+    [
+      'wss://relay.example/v1/realtime?model=mini#top',
+      'wss://relay.example/v1/realtime?model=mini&relay_events=on&resume=on',
+    ],
   ])('may be %s', async (url, expected) => {
     const dialed: string[] = [];
     vi.stubGlobal(

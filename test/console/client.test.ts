@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Connection, type ConnectionHandlers, type State } from '../../src/client/connection.js';
+import { Connection } from '../../src/client/connection.js';
 import { RelayClient } from '../../src/client/relay-client.js';
 import { maxAttempts, nextAfter } from '../../src/client/retry.js';
+import type { ConnectionHandlers, State } from '../../src/client/states.js';
 import type { RealtimeEvent } from '../../src/client/transport.js';
 import { type ExitId, exitIds, exits } from '../../src/errors.js';
 import { fakeTransport } from './fake-transport.js';

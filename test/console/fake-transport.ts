@@ -1,11 +1,21 @@
+import type { Shown } from '../../src/client/thread.js';
 import type { OpenTransport, RealtimeEvent, Transport, TransportHandlers } from '../../src/client/transport.js';
 import { type ExitId, errorBody, exits, RelayError } from '../../src/errors.js';
 
 /** A transport in the hands of the test: every connection that was opened, in order. */
 export function fakeTransport(extra: Partial<Transport> = {}) {
-  const opened: { token: string; handlers: TransportHandlers; sent: RealtimeEvent[]; isClosed: boolean }[] = [];
-  const open: OpenTransport = (_address, token, handlers) => {
-    const one = { token, handlers, sent: [] as RealtimeEvent[], isClosed: false };
+  interface Opened {
+    readonly token: string;
+    readonly handlers: TransportHandlers;
+    /** What a session was to be gone on with. */
+    readonly shown: Shown | null;
+    readonly sent: RealtimeEvent[];
+    isClosed: boolean;
+    isAbandoned: boolean;
+  }
+  const opened: Opened[] = [];
+  const open: OpenTransport = (_address, token, handlers, shown = null) => {
+    const one: Opened = { token, handlers, shown, sent: [], isClosed: false, isAbandoned: false };
     opened.push(one);
     const transport: Transport = {
       carriesAudio: false,
@@ -13,6 +23,9 @@ export function fakeTransport(extra: Partial<Transport> = {}) {
       send: (event) => void one.sent.push(event),
       close: () => {
         one.isClosed = true;
+      },
+      abandon: () => {
+        one.isAbandoned = true;
       },
     };
     return Object.defineProperties(transport, Object.getOwnPropertyDescriptors(extra));
