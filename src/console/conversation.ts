@@ -6,7 +6,13 @@ import { toolLine } from './results.js';
 
 /** Lines that are kept; older ones leave the page. */
 const maxLines = 200;
-const names = { user: 'You', assistant: 'Model' } as const;
+/** What each side is called. */
+interface Names {
+  readonly user: string;
+  readonly assistant: string;
+}
+
+const own: Names = { user: 'You', assistant: 'Model' };
 
 interface Line {
   readonly row: HTMLLIElement;
@@ -23,13 +29,16 @@ export interface Conversation {
   tool(name: string, result: unknown): void;
   /** Draws a line, such as for a new session. */
   note(text: string): void;
+  /** Begins anew. */
+  clear(): void;
 }
 
-export function createConversation(): Conversation {
-  const list = element('transcript', HTMLOListElement);
-  const scroll = element('scroll', HTMLElement);
-  const spoken = element('spoken', HTMLParagraphElement);
-  const empty = element('empty', HTMLParagraphElement);
+/** @param prefix of the ids of the page's elements for it */
+export function createConversation(prefix = '', names = own): Conversation {
+  const list = element(`${prefix}transcript`, HTMLOListElement);
+  const scroll = element(`${prefix}scroll`, HTMLElement);
+  const spoken = element(`${prefix}spoken`, HTMLParagraphElement);
+  const empty = element(`${prefix}empty`, HTMLParagraphElement);
   const lines = new Map<string, Line>();
   // So that it can be scrolled by keyboard, which not every browser offers by itself.
   scroll.tabIndex = 0;
@@ -49,6 +58,12 @@ export function createConversation(): Conversation {
   }
 
   return {
+    clear() {
+      lines.clear();
+      list.replaceChildren();
+      spoken.textContent = '';
+      empty.hidden = false;
+    },
     show({ itemId, role, text, isFinal, previousItemId }) {
       following(() => {
         let line = lines.get(itemId);

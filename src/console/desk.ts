@@ -47,6 +47,8 @@ export interface Desk {
   end(id: string): Promise<void>;
   /** Has the model say something to the user now. */
   say(id: string, text: string): Promise<void>;
+  /** Opens a sideband of a session: all of its events but sound, those of its client among them. */
+  follow(id: string): WebSocket;
 }
 
 const key = 'realtime-relay.operator';
@@ -84,6 +86,11 @@ export function createDesk(): Desk {
       const query = new URLSearchParams({ limit: mostListed, ...(user && { subject: user }) });
       const { data, has_more } = await ask<{ data: LiveSession[]; has_more: boolean }>('GET', `?${query}`);
       return { sessions: data, hasMore: has_more };
+    },
+    follow(id) {
+      const url = new URL(`v1/relay/sessions/${id}/sideband?client_events=on`, relayUrl);
+      // A page cannot set headers, and a token in the address would be in logs.
+      return new WebSocket(url.href.replace(/^http/, 'ws'), ['realtime', `openai-insecure-api-key.${token}`]);
     },
     async end(id) {
       await ask('DELETE', `/${id}`);

@@ -19,13 +19,16 @@ interface Row {
 /** What the rest of the page does with the list. */
 export interface EventList {
   add(direction: 'sent' | 'received', event: RealtimeEvent): void;
+  /** Begins anew, and says so where the events were. */
+  clear(text: string): void;
 }
 
-export function createEventList(): EventList {
-  const list = element('events', HTMLOListElement);
-  const empty = element('no-events', HTMLParagraphElement);
-  const filter = element('filter', HTMLInputElement);
-  const direction = element('direction', HTMLSelectElement);
+/** @param prefix of the ids of the page's elements for it */
+export function createEventList(prefix = ''): EventList {
+  const list = element(`${prefix}events`, HTMLOListElement);
+  const empty = element(`${prefix}no-events`, HTMLParagraphElement);
+  const filter = element(`${prefix}filter`, HTMLInputElement);
+  const direction = element(`${prefix}direction`, HTMLSelectElement);
   const started = performance.now();
   // So that it can be scrolled by keyboard, which not every browser offers by itself.
   list.tabIndex = 0;
@@ -77,15 +80,18 @@ export function createEventList(): EventList {
 
   filter.addEventListener('input', refilter);
   direction.addEventListener('change', refilter);
-  element('clear', HTMLButtonElement).addEventListener('click', () => {
+  element(`${prefix}clear`, HTMLButtonElement).addEventListener('click', () => clear('Cleared.'));
+
+  function clear(text: string): void {
     rows = [];
     open.clear();
     list.replaceChildren();
-    empty.textContent = 'Cleared.';
+    empty.textContent = text;
     empty.hidden = false;
-  });
+  }
 
   return {
+    clear,
     add(way, event) {
       const isPiece = event.type.endsWith('.delta') || event.type === 'input_audio_buffer.append';
       const key = `${way} ${event.type} ${String(event.item_id)}`;

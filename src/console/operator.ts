@@ -2,6 +2,7 @@
 
 import { createDesk, DeskError, type LiveSession } from './desk.js';
 import { element, make } from './dom.js';
+import { createFollowing } from './following.js';
 import { adviceFor } from './remedies.js';
 
 /** Lists may be asked for twice a second. */
@@ -39,6 +40,7 @@ export interface OperatorView {
  */
 export function createOperatorView(mint: (() => Promise<string>) | null): OperatorView {
   const desk = createDesk();
+  const following = createFollowing(desk);
   const token = element('operator-token', HTMLInputElement);
   const user = element('operator-user', HTMLInputElement);
   const list = element('live', HTMLOListElement);
@@ -127,6 +129,7 @@ export function createOperatorView(mint: (() => Promise<string>) | null): Operat
     calm();
     fields.replaceChildren();
     one.hidden = false;
+    following.follow(id);
     void look();
   }
 
@@ -182,6 +185,7 @@ export function createOperatorView(mint: (() => Promise<string>) | null): Operat
       epoch++;
       clearTimeout(timer);
       chosen = null;
+      following.follow(null);
       one.hidden = true;
       rows.clear();
       list.replaceChildren();
@@ -229,6 +233,7 @@ export function createOperatorView(mint: (() => Promise<string>) | null): Operat
   return {
     show(shown) {
       isShown = shown;
+      following.follow(shown ? chosen : null);
       void look();
     },
   };

@@ -90,7 +90,74 @@ describe.skipIf(noBrowser)('the operator’s view', { timeout: 60_000 }, () => {
     expect(await page.locator('#operator-lists').isVisible()).toBe(false);
     expect(await page.evaluate(() => sessionStorage.length)).toBe(0);
     expect(browser.complaints).toEqual([]);
-    expect(browser.requests.filter((address) => !address.startsWith(relay.relay.url))).toEqual([]);
+    expect(browser.requests.filter((address) => !address.replace(/^ws/, 'http').startsWith(relay.relay.url))).toEqual(
+      [],
+    );
+  });
+
+  it('shows one as it goes on: what is said, and every event, of the one that is chosen', async () => {
+    const { relay, page, browser } = await opened();
+    const { client: alice } = await talking(relay, 'alice');
+    const { client: bob, id } = await talking(relay, 'bob');
+    const sockets: string[] = [];
+    page.on('websocket', (socket) => sockets.push(socket.url()));
+    const token = await use(page, relay);
+    await page.getByRole('button', { name: /alice/ }).click();
+    await page.getByText('Followed as it goes on.').waitFor();
+    await alice.ask('Where is <b>my</b> order?');
+    const words = page.locator('#live-transcript');
+    await words.getByText('Where is <b>my</b> order?', { exact: true }).waitFor();
+    await words.locator('.assistant:not(.growing)').waitFor();
+    expect(await words.locator('b').count()).toBe(0);
+    const rows = page.locator('#live-events');
+    await rows.getByText('response.done').waitFor();
+    expect(await rows.getByText('response.output_audio.delta').count()).toBe(0);
+    // By keyboard: only what the user sent, and one of these in full.
+    await page.getByLabel('Whose events').selectOption('of the user');
+    expect(await rows.locator('li:visible').allTextContents()).toEqual([
+      expect.stringContaining('conversation.item.create'),
+      expect.stringContaining('response.create'),
+    ]);
+    await rows.locator('summary').first().press('Enter');
+    await page.getByLabel('Whose events').selectOption('all');
+    await page.screenshot({ path: artefact('console-sessions-events.png'), fullPage: true });
+
+    // Another one is chosen: nothing of the first is left, and nothing of it comes any more.
+    await page.getByRole('button', { name: /bob/ }).click();
+    await page.getByText('Followed as it goes on.').waitFor();
+    expect([await words.textContent(), await rows.textContent()].join()).not.toContain('order');
+    await alice.ask('Alone?');
+    await bob.ask('Hello from Bob');
+    await words.getByText('Hello from Bob', { exact: true }).waitFor();
+    expect(await words.textContent()).not.toContain('Alone?');
+    // Who looks elsewhere follows nobody.
+    await page.getByRole('link', { name: 'Talk' }).click();
+    await expect.poll(() => relay.metric('relay_sidebands_active')).toBe(0);
+    await page.getByRole('link', { name: 'Sessions' }).click();
+    await page.getByText('Followed as it goes on.').waitFor();
+    bob.ws.close();
+    await page.getByText('It is over: normal.').waitFor();
+    expect(sockets.filter((url) => url.includes('/sideband'))).toHaveLength(3);
+    expect(sockets.join()).toContain(id);
+    expect(sockets.join()).not.toContain(token);
+    expect(browser.complaints).toEqual([]);
+  });
+
+  it('attaches again when it is cut off, and not when it may not', async () => {
+    const { relay, page } = await opened();
+    const { client } = await talking(relay, 'alice');
+    await use(page, relay, both);
+    let refuse = true;
+    await page.routeWebSocket(/sideband/, (socket) => {
+      if (refuse) socket.close({ code: 1012, reason: 'draining' });
+      else socket.connectToServer();
+      refuse = false;
+    });
+    await page.getByRole('button', { name: /alice/ }).click();
+    await page.getByText('it is tried again').waitFor();
+    await page.getByText('Followed as it goes on.').waitFor();
+    await client.ask('Hi');
+    await page.locator('#live-transcript').getByText('Hi', { exact: true }).waitFor();
   });
 
   it('says why a token is not good for it, and asks no more', async () => {
