@@ -100,13 +100,26 @@ describe('a sideband', () => {
     await sideband.next('response.done');
   });
 
+  it('that sends what could be read in two ways is told so, and goes on', async () => {
+    const { relay, id } = await opened();
+    const sideband = await following(relay, id);
+    sideband.ws.send('{"type":"response.create","type":"session.update"}');
+    const { error } = await sideband.next('error');
+    expect(error).toMatchObject({ code: 'bad_event', event_id: null });
+    expect(error).not.toHaveProperty('retryable');
+    sideband.send(text);
+    await sideband.next('response.done');
+  });
+
   it('that breaks the protocol is closed alone', async () => {
     const { relay, client, id } = await opened();
-    const [one, two] = [await attach(relay, id), await attach(relay, id)];
+    const [one, two, three] = [await attach(relay, id), await attach(relay, id), await attach(relay, id)];
     one.ws.send('{');
     two.ws.send(Buffer.from([1]));
+    three.send({ ...text, pad: 'x'.repeat(1024 * 1024) });
     expect(await one.closed).toEqual({ code: 1007, reason: 'bad_event' });
     expect(await two.closed).toEqual({ code: 1003, reason: 'unsupported_data' });
+    expect(await three.closed).toEqual({ code: 1009, reason: 'too_big' });
     expect((await client.ask('Hi')).status).toBe('completed');
   });
 

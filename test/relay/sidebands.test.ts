@@ -1,4 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import type { Session } from '../../src/session/session.js';
 import { at, begin } from '../support/answer.js';
 import { connect, refused, type TestClient } from '../support/client.js';
 import { startMeasuredRelay } from '../support/memory.js';
@@ -240,8 +241,11 @@ describe('sidebands', () => {
     await client.next('response.created');
     const drained = relay.relay.drain();
     await sideband.next('relay.draining');
+    // What lives can be followed, whatever awaits it.
+    const late = await following(relay, id);
     expect(await sideband.next('relay.session_ended')).toMatchObject({ reason: 'draining' });
     expect(await sideband.closed).toEqual({ code: 1000, reason: 'draining' });
+    expect(await late.closed).toEqual({ code: 1000, reason: 'draining' });
     await drained;
   });
 
@@ -266,6 +270,24 @@ describe('sidebands', () => {
     ws.send(JSON.stringify({ type: 'input_audio_buffer.cleared', event_id: 'event_3' }));
     await sideband.next('input_audio_buffer.cleared');
     expect(sideband.types()).toEqual(['session.created', 'input_audio_buffer.cleared']);
+  });
+
+  it('internal: end alone when the relay fails them', async () => {
+    const { relay, id, client } = await opened();
+    const sideband = await following(relay, id);
+    const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+    Object.assign(relay.relay.sessions.find(id) as Session, {
+      overview() {
+        throw new Error('a fault of the relay');
+      },
+    });
+    sideband.send({ type: 'session.update', session: { instructions: 'Be brief.' } });
+    expect((await sideband.next('error')).error).toMatchObject({ code: 'internal' });
+    expect(await sideband.closed).toEqual({ code: 1011, reason: 'internal' });
+    expect(warned).toHaveBeenCalledOnce();
+    warned.mockRestore();
+    expect((await client.ask('Hi')).status).toBe('completed');
+    expect(await relay.logged('control.detached')).toMatchObject({ sent: 1 });
   });
 
   it('are told what is said, turn by turn, up to the end', async () => {
