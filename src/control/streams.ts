@@ -187,11 +187,22 @@ class End implements Stream {
   }
 }
 
-/** A process that is alone speaks to itself, as late as others would hear it. */
-export function createLocalStreams(address = 'here'): Streams {
+/**
+ * A process that is alone speaks to itself, as late as others would hear it.
+ * @param later by default when the clients of all sessions have been sent what has come for them
+ */
+export function createLocalStreams(address = 'here', later: (work: () => void) => void = setImmediate): Streams {
+  let told: StreamMessage[] = [];
+  const hear = () => {
+    const messages = told;
+    told = [];
+    for (const message of messages) streams.receive(message);
+  };
   const streams: Streams = new Streams({
     address,
-    tell: (_to, message) => queueMicrotask(() => streams.receive(message)),
+    tell(_to, message) {
+      if (told.push(message) === 1) later(hear);
+    },
   });
   return streams;
 }

@@ -35,7 +35,7 @@ let processes = 0;
 
 /** A process with sessions of alice: calls of these ids. */
 function process(...digits: string[]) {
-  const streams = createLocalStreams(`process-${++processes}`);
+  const streams = createLocalStreams(`process-${++processes}`, queueMicrotask);
   const followed: string[] = [];
   const said: string[] = [];
   const asked: string[] = [];
