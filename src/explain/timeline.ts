@@ -57,6 +57,10 @@ function momentsOf(line: Line, begin: number): Moment[] {
       return [];
     case 'session.shed':
       return [{ at, what: shed(line) }];
+    case 'session.replacing':
+      return [{ at, what: `the connection to upstream was lost (${text(line.trigger)}); another one is made` }];
+    case 'session.replaced':
+      return [{ at, what: replaced(line) }];
     case 'tool.called':
       return [
         { at, what: `tool ${text(line.tool, 80)}: ${text(line.outcome)} after ${duration(number(line.seconds) ?? 0)}` },
@@ -64,6 +68,13 @@ function momentsOf(line: Line, begin: number): Moment[] {
     default:
       return [{ at, what: text(line.msg, 80) }];
   }
+}
+
+function replaced(line: Line): string {
+  const gap = duration((number(line.gapMs) ?? 0) / 1000);
+  const cut = line.turnInterrupted === true ? ', an answer was cut off' : '';
+  const lost = (number(line.lostItems) ?? 0) > 0 ? `, ${number(line.lostItems)} items were lost` : '';
+  return `went on with ${text(line.upstream, 80)} after ${gap} (${text(line.trigger)}, ${text(line.continuity)}${cut}${lost})`;
 }
 
 function opened(line: Line, at: number): Moment[] {

@@ -90,9 +90,18 @@ export function publicError(error: Json | undefined): JsonObject {
   };
 }
 
+/** The words of an utterance that are not to be had any more: another connection was told its sound. */
+export const wordsLost = {
+  type: 'server_error',
+  code: 'words_lost',
+  message: 'The words of this utterance were lost with a connection; the model has heard it.',
+  param: null,
+} as const;
+
 /** Why an utterance has no words; that its model is not deployed is the server's matter, and said as such. */
 export function publicTranscriptionError(error: Json | undefined): JsonObject {
   const { code } = isObject(error) ? error : {};
+  if (code === wordsLost.code) return { ...wordsLost };
   if (code !== 'DeploymentNotFound') return { ...publicError(error), param: null };
   return {
     type: 'server_error',

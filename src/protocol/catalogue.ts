@@ -6,6 +6,9 @@
 /** `preview` is the flat-session beta shape, `ga` the nested-session shape. */
 export type Dialect = 'preview' | 'ga';
 
+/** Where a model takes words of its own in its history for a reason to write instead of to speak. Source: reports of its users. */
+export const writesByExample: Readonly<Record<Dialect, boolean>> = { preview: true, ga: false };
+
 /** `up` is client to upstream, `down` is upstream to client. */
 export type Direction = 'up' | 'down';
 

@@ -21,6 +21,7 @@ export const family = {
     remove: 'conversation.item.delete',
     /** Sound of a call that was not played yet. */
     silence: 'output_audio_buffer.clear',
+    fetch: 'conversation.item.retrieve',
   },
   /** What upstream tells. */
   down: {
@@ -41,11 +42,16 @@ export const family = {
     untranscribed: 'conversation.item.input_audio_transcription.failed',
     /** An item has come into the conversation; one of the two, or both. */
     itemAdded: ['conversation.item.added', 'conversation.item.created'],
+    itemEnded: 'conversation.item.done',
+    fetched: 'conversation.item.retrieved',
     truncated: 'conversation.item.truncated',
     deleted: 'conversation.item.deleted',
     /** An item of a response, whether it comes into the conversation or not. */
     outputAdded: 'response.output_item.added',
     outputEnded: 'response.output_item.done',
+    partAdded: 'response.content_part.added',
+    partEnded: 'response.content_part.done',
+    soundEnded: 'response.output_audio.done',
     /** Words of an answer: written ones, and spoken ones. */
     words: textDown.ga,
     wordsEnded: ['response.output_text.done', 'response.output_audio_transcript.done'],

@@ -1,16 +1,17 @@
-/** Owns every `response.create` of a leg to upstream: what the client asks for passes, what the relay wants waits its turn. */
+/** Owns every `response.create` of a session, whichever leg it has: what the client asks for passes, what the relay wants waits its turn. */
 
-import type { Cancel, Clock } from '../clock.js';
+import type { Cancel } from '../clock.js';
 import { Bounded } from '../policy/bounded.js';
 import { isObject, type JsonObject, objectOf, type RealtimeEvent } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
 import type { Placed } from '../tools/answering.js';
+import type { AskPorts } from './askports.js';
 import { createFloor } from './floor.js';
 import { isForBackend, isSettled, type Owed, Owing, owedFor } from './owing.js';
 import { isAside, isPassing, Unanswered } from './unanswered.js';
 import { type Want, wishOf } from './wants.js';
 
-/** The asks of one leg to upstream. */
+/** The asks of one session. */
 export interface Asks {
   /** Takes note of the session as upstream runs it. */
   configured(session: JsonObject): void;
@@ -34,27 +35,10 @@ export interface Asks {
   readonly running: readonly string[];
   /** Whether somebody else than a backend has asked for a response that has yet to begin. */
   readonly isAwaited: boolean;
-  /** The leg is gone: nothing is asked for any more. */
+  /** The conversation goes on with another leg, on which nothing runs, and which answers nothing that was said before. */
+  moved(): void;
+  /** The session is over: nothing is asked for any more. */
   close(): void;
-}
-
-/** What asks need of their session. */
-export interface AskPorts {
-  readonly clock: Clock;
-  /** Follow-ups in a row, without anything new of the user's. */
-  readonly mostRounds: number;
-  /** Whether only backends are answered. */
-  isSilent(): boolean;
-  /** A response begins while only backends are answered, and is for none of them. */
-  hush(response: JsonObject): void;
-  /** Speaks upstream and gives what was sent, with its id and its tag; `after` names the response that a follow-up goes on with. */
-  say(body: JsonObject, after: string | null): JsonObject;
-  /** Sends an event of the client's that was kept on its way. */
-  pass(event: RealtimeEvent): void;
-  /** Whether nothing is to be asked for at the moment; `look` is called when that is over. */
-  isQuiet?(): boolean;
-  /** An event of the client's that was kept, by its id upstream, will never be sent: the client does not want it any more, or is refused it. */
-  withdrawn(eventId: string, isRefused: boolean): void;
 }
 
 /** Who has asked; `owed` is null for the client. */
@@ -70,7 +54,7 @@ const most = 64;
 const mostTries = 5;
 const againMs = 1000;
 
-/** Makes the asks of a leg on which nothing was asked yet. */
+/** Makes the asks of a session in which nothing was asked yet. */
 export function createAsks(ports: AskPorts): Asks {
   return new LegAsks(ports);
 }
@@ -175,6 +159,10 @@ class LegAsks implements Asks {
     };
   }
 
+  moved(): void {
+    this.#floor.moved();
+  }
+
   close(): void {
     this.#again?.();
     this.#floor.close();
@@ -206,7 +194,8 @@ class LegAsks implements Asks {
     const response = { ...wish, ...(kind === 'follow-up' && this.#choice()), ...own };
     const isBare = Object.values(response).every((value) => value === undefined);
     const body: JsonObject = { type: family.up.ask, ...(!isBare && { response }) };
-    const said = this.#ports.say(body, kind === 'follow-up' ? after : null);
+    const goesOn = kind === 'follow-up' || kind === 'again';
+    const said = this.#ports.say(body, goesOn ? after : null);
     this.#asked.note(said, { owed, wish });
     owed.want.asked?.(said);
   }

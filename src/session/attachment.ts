@@ -38,6 +38,8 @@ interface AttachmentPorts {
   readonly taps: Pick<Taps, 'step'>;
   /** Of the session, whichever leg it has. */
   readonly asks: Asks;
+  /** Upstream says that it runs something else by now. */
+  configured(attachment: Attachment, session: JsonObject): void;
   /** Upstream runs what was imposed. */
   ready(session: JsonObject): void;
 }
@@ -63,6 +65,12 @@ export class Attachment {
   azureId: unknown = null;
   /** Whether pings were answered at the last look. */
   isAlive = true;
+  /** Whether what comes is counted; not so where the relay speaks in upstream's place, which will yet speak for itself. */
+  isCounting = true;
+  /** Whatever goes upstream goes through this, and what it swallows does not; null for nothing. */
+  outward: Step | null = null;
+  /** Called when the leg is gone and is not the session's. */
+  onGone: (() => void) | null = null;
   /** Called when an event of upstream, speech itself excepted, has been passed on. */
   onPassed: (() => void) | null = null;
 
@@ -78,7 +86,7 @@ export class Attachment {
       isServed: (callId) => ports.tools?.isServed(callId) === true,
       goesOn: (responseId) => ports.tools?.awaits(responseId) === true,
     });
-    this.say = createSay(reached.leg, this.meter, ports.front.named);
+    this.say = createSay(this, this.meter, ports.front.named);
     this.asks = ports.asks;
   }
 
@@ -148,19 +156,30 @@ export class Attachment {
   pass(event: RealtimeEvent): void {
     this.meter.up(event);
     this.#ports.taps.step('passed')(event);
-    this.reached.leg.send(event);
+    this.send(event);
+  }
+
+  /** Sends an event on its way upstream that does not come through the pipe. */
+  send(event: RealtimeEvent): void {
+    const sent = this.outward ? this.outward(event) : event;
+    if (sent !== null && 'type' in sent) this.reached.leg.send(sent);
   }
 
   /** Counts and follows what comes from upstream. */
   readonly see: Step = (event) => {
     if (event.body) {
       const { session } = event.body;
-      if (event.type === family.down.configured && isObject(session)) this.#keep(session);
+      if (event.type === family.down.configured && isObject(session)) this.#changed(session);
       this.asks.down(event);
       if (this.onPassed) queueMicrotask(this.onPassed);
     }
-    return this.meter.down(event);
+    return this.isCounting ? this.meter.down(event) : event;
   };
+
+  #changed(session: JsonObject): void {
+    this.#keep(session);
+    this.#ports.configured(this, session);
+  }
 
   /** Comes behind the tools: what a response called is answered before anything else is asked for. */
   readonly asking: Step = (event) => {
@@ -226,6 +245,7 @@ export class Attachment {
   /** Nothing more will come from upstream. */
   finish(): void {
     this.#settlement?.finish();
+    this.onGone?.();
   }
 
   /** Who does not read would not read a goodbye either, and would keep what was meant for it in our memory until a time-out. */

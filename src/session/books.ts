@@ -15,6 +15,8 @@ export interface Totals extends CourseTotals {
   /** Calls that the server answers for, and those of them that brought nothing; absent where there were none. */
   readonly toolCalls?: number;
   readonly toolErrors?: number;
+  /** Absent where there were none. */
+  readonly replacements?: number;
 }
 
 /** Written by the meters of a session. */
@@ -27,6 +29,10 @@ export class Books {
   audioSecondsDown = 0;
   toolCalls = 0;
   toolErrors = 0;
+  /** Legs to upstream that have taken the place of another. */
+  replacements = 0;
+  /** Whether a leg that was lost could not say what it cost. */
+  isIncomplete = false;
   /** Whether an utterance could not be put into words. */
   isUntranscribed = false;
 
@@ -47,6 +53,7 @@ export class Books {
       audioSecondsUp: carriesAudio ? round(this.audioSecondsUp) : null,
       audioSecondsDown: carriesAudio ? round(this.audioSecondsDown) : null,
       ...(this.toolCalls > 0 && { toolCalls: this.toolCalls, toolErrors: this.toolErrors }),
+      ...(this.replacements > 0 && { replacements: this.replacements }),
       ...this.course.totals(),
     };
   }

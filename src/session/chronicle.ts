@@ -4,7 +4,7 @@ import type { Admission } from '../admission/admission.js';
 import { type Clock, moment, wallOf } from '../clock.js';
 import type { ExitId } from '../errors.js';
 import type { Hold } from '../legs/leg.js';
-import type { Initiator } from '../telemetry/labels.js';
+import type { Initiator, ReplacementTrigger } from '../telemetry/labels.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { type SessionTrace, traceSession } from '../telemetry/trace.js';
@@ -13,17 +13,19 @@ import type { CallReport } from '../tools/calls.js';
 import type { DialEvent } from '../upstream/pool.js';
 import { type Activity, createActivity } from './activity.js';
 import type { Books, Totals } from './books.js';
+import type { Ended } from './ending.js';
 import { type NoticeServices, Notices } from './notices.js';
-import type { Pipe } from './pipe.js';
 import type { Reached } from './reach.js';
 import {
   type End,
   identityOf,
+  type Replacement,
   reportCall,
   reportDial,
   reportEnd,
   reportOpening,
   reportOutputRefused,
+  reportReplacement,
   reportUntranscribed,
   traced,
   usageOf,
@@ -31,29 +33,6 @@ import {
 import type { Scribe } from './scribe.js';
 import { createScribe, type ScribeSurroundings } from './scribing.js';
 import { surely } from './surely.js';
-
-/** Details of an end that not every end has. */
-export interface Ending {
-  readonly message?: string | undefined;
-  readonly cause?: unknown;
-  /** What upstream had to do when its time was over. */
-  readonly phase?: string | undefined;
-  readonly retryAfterMs?: number | undefined;
-  /** The close code the peer sent, for the log. */
-  readonly closeCode?: number;
-}
-
-/** An end, and what was before it. */
-interface Ended extends Ending {
-  readonly id: ExitId;
-  readonly initiator: Initiator;
-  readonly up: Pipe;
-  /** Undefined where there was no upstream. */
-  readonly down: Pipe | undefined;
-  readonly refusals: number;
-  /** Whether upstream had yet to run what was imposed. */
-  readonly wasConfiguring: boolean;
-}
 
 /** What a chronicle needs of the instance. */
 export interface ChronicleServices extends NoticeServices {
@@ -195,10 +174,34 @@ export class Chronicle {
     this.#trace.end(id, this.#wall(now), traced.end(end, this.#reached));
   }
 
+  /** The leg is lost, and another is to take its place; or none was to be had. */
+  lost(trigger: ReplacementTrigger, isForGood = false): void {
+    if (isForGood) this.#log.warn({ ...this.#identity, trigger }, 'session.not_replaced');
+    else this.#log.info({ ...this.#identity, trigger }, 'session.replacing');
+  }
+
+  /** The session goes on with this leg. */
+  replaced(reached: Reached, how: Replacement): void {
+    this.#reached = reached;
+    this.#books.replacements++;
+    reportReplacement(how, this.#identity, this.#log);
+    const to = this.#wall(performance.now());
+    this.#trace.part('replace', { from: to - how.gapMs, to, attributes: traced.upstream(reached) });
+  }
+
+  /** A leg that was lost could not say what it cost. */
+  unsettled(): void {
+    this.#books.isIncomplete = true;
+  }
+
   /** What it cost is final; what was never open has cost nothing. */
   used(complete: boolean): void {
     if (!this.isReady) return;
-    const when = { startedAt: this.#wall(this.#readyAt), endedAt: this.#wall(this.#endedAt), complete };
+    const when = {
+      startedAt: this.#wall(this.#readyAt),
+      endedAt: this.#wall(this.#endedAt),
+      complete: complete && !this.#books.isIncomplete,
+    };
     const record = usageOf(this.#admission, this.#reached, this.#books.ledger.usage, this.totals, when);
     const { started_at, ended_at } = record;
     const ending = this.#ending ?? { reason: 'normal', initiator: 'relay' };

@@ -17,6 +17,8 @@ export interface Floor {
   began(responseId: string): void;
   /** Whether it was one that runs. */
   ended(responseId: string): boolean;
+  /** Upstream has forgotten what runs and what was said. */
+  moved(): void;
   /** Nothing is waited for any more. */
   close(): void;
 }
@@ -75,6 +77,11 @@ class ConversationFloor implements Floor {
 
   ended(responseId: string): boolean {
     return this.running.delete(responseId);
+  }
+
+  moved(): void {
+    this.running.clear();
+    if (this.#sound === 'answer to come') this.#set(null);
   }
 
   close(): void {

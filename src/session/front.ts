@@ -16,7 +16,8 @@ import { family } from '../protocol/family.js';
 import type { Initiator } from '../telemetry/labels.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Attachment } from './attachment.js';
-import type { Chronicle, Ending } from './chronicle.js';
+import type { Chronicle } from './chronicle.js';
+import type { Ending } from './ending.js';
 import { createGuard, createHeed, type Guard } from './guard.js';
 import { createImposed, type Impositions } from './imposed.js';
 import { createInterruption, type Interruption } from './interruption.js';
@@ -288,10 +289,7 @@ export function createFrontBeside({ admission, chronicle, clock, end }: BesidePo
     hush: nothing,
     hide: nothing,
     still: nothing,
-    drain: nothing,
-    refuse: nothing,
-    notify: nothing,
-    tell: nothing,
+    ...{ drain: nothing, refuse: nothing, notify: nothing, tell: nothing },
     farewell: () => null,
     close: patches.close,
   };

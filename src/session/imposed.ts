@@ -11,6 +11,8 @@ import { type JsonObject, objectOf } from '../protocol/event.js';
 export interface Impositions extends Imposed {
   /** The session object that a fresh leg goes on with: what the server sets, and what its client has set beside. */
   whole(): JsonObject;
+  /** Another one whenever that is another. */
+  readonly version: number;
   /** A backend sets these fields: they are the server's from now on, also where the profile leaves them to the client. */
   patch(fields: JsonObject): void;
 }
@@ -29,6 +31,8 @@ class SessionImpositions implements Impositions {
   clients: JsonObject = nothing;
   readonly silence: Silence;
 
+  version = 0;
+
   readonly #own: Locks;
   /** Fields that upstream was told and has not answered for. */
   #underway: readonly (readonly string[])[] = [];
@@ -42,6 +46,7 @@ class SessionImpositions implements Impositions {
   }
 
   accepted(fields: JsonObject): void {
+    this.version++;
     this.clients = over(this.clients, fields, () => true);
   }
 
@@ -50,6 +55,7 @@ class SessionImpositions implements Impositions {
   }
 
   patch(fields: JsonObject): void {
+    this.version++;
     this.session = over(this.session, fields, () => true);
     this.patched = new Set([...this.patched, ...setFields(fields)]);
     if (Array.isArray(fields.tools)) this.added = addedTo(this.profile, fields.tools.map(objectOf));

@@ -8,7 +8,8 @@ import type { Refusal, Step } from '../protocol/event.js';
 import type { Initiator } from '../telemetry/labels.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Attachment } from './attachment.js';
-import type { Chronicle, Ending } from './chronicle.js';
+import type { Chronicle } from './chronicle.js';
+import type { Ending } from './ending.js';
 import type { Front } from './front.js';
 import { createHeldWatch } from './held.js';
 import { announced, type Deadline, deadlineOf, type Facts, noDeadline, overdue } from './overdue.js';
@@ -59,7 +60,7 @@ export class Lookout {
     });
   }
 
-  /** Upstream runs the session, and will until `expiresAt` by its own word; gives the end that the client may know of. */
+  /** Upstream runs the session, and will until `expiresAt` by its own word, where it is not the session's `own`; gives the end that the client may know of. */
   opened(at: Moment, expiresAt: unknown): number {
     const { admission, chronicle } = this.#ports;
     this.#deadline = deadlineOf(admission.profile, chronicle.started.now, at, expiresAt);

@@ -19,6 +19,8 @@ export interface Meter {
   injected(body: JsonObject): void;
   /** What upstream owes. */
   readonly turns: Turns;
+  /** Bytes of sound that the client has sent on this leg for its buffer. */
+  readonly soundBytes: number;
   /** Bytes of one second of input audio in the session's current format. */
   inputRate(): number;
   /** The same of output audio. */
@@ -60,6 +62,7 @@ class LegMeter implements Meter {
   readonly ports: MeterPorts;
   readonly turns: Turns;
   #injections: readonly string[] = [];
+  soundBytes = 0;
   #askedAt = 0;
   #inputRate = bytesPerSecond(null);
   #outputRate = bytesPerSecond(null);
@@ -76,6 +79,7 @@ class LegMeter implements Meter {
     const bytes = audioBytesUp(event);
     if (bytes > 0) {
       const seconds = bytes / this.#inputRate;
+      if (event.type === family.up.audio) this.soundBytes += bytes;
       this.books.audioSecondsUp += seconds;
       this.turns.isRecording = true;
       this.metrics.traffic.up.audioSeconds += seconds;

@@ -3,7 +3,7 @@
 import { type ExitId, exitOfUpstreamClose, exits, RelayError } from '../errors.js';
 import type { Initiator, Odd } from '../telemetry/labels.js';
 import type { Metrics } from '../telemetry/metrics.js';
-import type { Ending } from './chronicle.js';
+import type { Ending } from './ending.js';
 import type { Front } from './front.js';
 import { createOddities, oddityOf } from './oddities.js';
 import type { Facts } from './overdue.js';

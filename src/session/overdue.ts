@@ -84,6 +84,8 @@ export interface Deadline {
 /** While nobody has set one. */
 export const noDeadline: Deadline = { at: Number.POSITIVE_INFINITY, wallAt: Number.POSITIVE_INFINITY };
 
+/** For a session that no upstream ends: a page that was left open must not go on for ever. */
+const ownSeconds = 7200;
 /** Upstream cuts a session at its announced end without a word to our client; we end it a little earlier. */
 const upstreamMarginMs = 30_000;
 /** Sessions are looked at once a second, and the last half second is upstream's. */
@@ -91,7 +93,8 @@ const leastMarginMs = 2000;
 
 /**
  * The deadline of a session that started at `startedAt` (in `performance.now()`) and is being opened.
- * @param upstreamExpiresAt upstream's own `expires_at`, in seconds since 1970; anything else counts as no limit
+ * @param upstreamExpiresAt upstream's own `expires_at`, in seconds since 1970; `own` where the session outlives that; anything
+ * else counts as no limit
  */
 export function deadlineOf(
   { limits }: Pick<Profile, 'limits'>,
@@ -99,7 +102,8 @@ export function deadlineOf(
   { now, wall }: Moment,
   upstreamExpiresAt: unknown,
 ): Deadline {
-  const own = startedAt + (limits.session_seconds ?? Number.POSITIVE_INFINITY) * 1000;
+  const most = upstreamExpiresAt === 'own' ? ownSeconds : Number.POSITIVE_INFINITY;
+  const own = startedAt + (limits.session_seconds ?? most) * 1000;
   const at = Math.min(own, now + usableMs(upstreamExpiresAt, wall));
   return { at, wallAt: wall + (at - now) };
 }

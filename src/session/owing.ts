@@ -17,7 +17,7 @@ export interface Owed {
 /** More than an honest session has at a time. */
 const most = 64;
 /** A client's comes before all of them. */
-const order = ['backend', 'follow-up', 'filler'] as const;
+const order = ['backend', 'again', 'follow-up', 'filler'] as const;
 
 /** Makes what is owed of a want. */
 export function owedFor(want: Want): Owed {
@@ -31,7 +31,7 @@ export function isForBackend(owed: Owed | null): boolean {
 
 /** Whether any answer would do. */
 export function isSettled({ isAcknowledged, want }: Owed): boolean {
-  return isAcknowledged && want.kind === 'follow-up';
+  return want.kind === 'again' || (isAcknowledged && want.kind === 'follow-up');
 }
 
 export class Owing {

@@ -25,6 +25,10 @@ export interface Turns {
   isPlaying(): boolean;
   /** Whether the user is in the middle of a sentence, as far as upstream says so. */
   isSpeaking(): boolean;
+  /** Whether an answer is due to what the user has said, which upstream begins by itself. */
+  readonly isAnswerDue: boolean;
+  /** Whether a tool of upstream's own is at work. */
+  readonly isWorking: boolean;
   /** What waits for the client to ask for an answer: its user's speech, or the output of its tool. */
   readonly unasked: 'speech' | 'tool' | null;
   /** Set with each event of speech. */
@@ -111,6 +115,14 @@ class OpenTurns implements Turns {
 
   isUnsettled(): boolean {
     return this.isBusy() || this.transcribing.length > 0;
+  }
+
+  get isAnswerDue(): boolean {
+    return this.spoken;
+  }
+
+  get isWorking(): boolean {
+    return this.working.length > 0;
   }
 
   isPlaying(): boolean {

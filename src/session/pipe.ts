@@ -60,6 +60,14 @@ export class Pipe {
     this.#between = between;
   }
 
+  /** Goes on counting where another pipe has left off. */
+  follow({ events, workMs, isActive }: Pipe, heldSeconds: number): void {
+    this.events += events;
+    this.workMs += workMs;
+    this.isActive ||= isActive;
+    this.#heldBefore += heldSeconds;
+  }
+
   /** Takes an event of the source; `bytes` as in LegEvents. */
   push(event: RealtimeEvent, bytes: number, arrivedMs: number): void {
     this.isActive = true;

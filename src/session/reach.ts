@@ -1,6 +1,7 @@
 /** The ways to a leg to upstream: by socket, by a browser's offer, by the id of a call. Each may be gone again: that is a swap. */
 
 import type { Admission } from '../admission/admission.js';
+import { userKey } from '../auth/principal.js';
 import type { Clock } from '../clock.js';
 import { RelayError } from '../errors.js';
 import type { Leg } from '../legs/leg.js';
@@ -19,6 +20,13 @@ export interface Attempt {
   /** Aborted when the session ends: nothing stays behind of what was reached by then. */
   readonly signal: AbortSignal;
   onDial(event: DialEvent): void;
+  /** What upstream's own records know the leg by, where that is not the session. */
+  readonly requestId?: string;
+  /** The upstream that was lost: any other one is asked first. */
+  readonly avoid?: string | null;
+  /** Where it is not the session's own. */
+  readonly dialSeconds?: number;
+  readonly secondDialMs?: number;
 }
 
 /** What was reached. */
@@ -35,6 +43,8 @@ export interface Reached extends Pick<Dialed, 'upstream' | 'requestIds'> {
   /** Told of the upstream's health: it was heard, or was not. */
   heard(): void;
   silent(): void;
+  /** The same of a leg that was lost; `isPlain`: by what is no matter of a single session. */
+  lost(isPlain: boolean): void;
   /** Ends what the leg is beside, if it is beside something. */
   leave(): void;
 }
@@ -75,10 +85,15 @@ export class Reaches {
       ...optionsOf(attempt),
       ...(admission.profile.session.type === 'transcription' && { intent: 'transcription' }),
     });
-    const { upstream, requestIds, attempts, heard, silent } = opened;
+    const { upstream, requestIds, attempts, heard, silent, lost } = opened;
+    const user = userKey(admission.principal);
     const leg = this.#legOf(opened, attempt);
     const acceptedAt = performance.now();
-    return { leg, upstream, requestIds, attempts, acceptedAt, shared: null, heard, silent, leave: nothing };
+    return {
+      ...{ leg, upstream, requestIds, attempts, acceptedAt, shared: null, heard, silent },
+      lost: (isPlain) => lost(isPlain ? null : user),
+      leave: nothing,
+    };
   };
 
   /** A call that a browser offers: `answered` is given the SDP answer, and the leg is beside the call. */
@@ -137,7 +152,16 @@ export class Reaches {
     // With upstream's id of the call the operator can ask for it.
     const requestIds = { ...dialed.requestIds, 'call-id': call.id };
     const leave = () => this.#hangUp(call, admission);
-    return { leg, upstream: dialed.upstream, requestIds, ...known, heard: nothing, silent: nothing, leave };
+    return {
+      leg,
+      upstream: dialed.upstream,
+      requestIds,
+      ...known,
+      heard: nothing,
+      silent: nothing,
+      lost: nothing,
+      leave,
+    };
   }
 
   #legOf(dialed: Dialed, { admission, signal }: Attempt): Leg {
@@ -168,9 +192,11 @@ export class Reaches {
   }
 }
 
-function optionsOf({ admission, signal, onDial }: Attempt): OpenOptions {
-  const { requestId, limits } = admission;
-  return { requestId, signal, dialSeconds: limits.dial_seconds, secondDialMs: limits.second_dial_ms, onDial };
+function optionsOf({ admission, signal, onDial, ...own }: Attempt): OpenOptions {
+  const { limits } = admission;
+  const { requestId = admission.requestId, avoid = null } = own;
+  const { dialSeconds = limits.dial_seconds, secondDialMs = limits.second_dial_ms } = own;
+  return { requestId, signal, avoid, dialSeconds, secondDialMs, onDial };
 }
 
 function nothing(): void {}

@@ -3,7 +3,7 @@
 import type { Admission } from '../admission/admission.js';
 import { userKey } from '../auth/principal.js';
 import { type ExitId, isRetryable } from '../errors.js';
-import type { Initiator, Origin } from '../telemetry/labels.js';
+import type { Initiator, Origin, ReplacementTrigger } from '../telemetry/labels.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { logRepeated } from '../telemetry/repeats.js';
@@ -70,6 +70,20 @@ export function identityOf({ id, requestId, principal, profile, dialect }: Admis
 /** Logs that a client may talk. */
 export function reportOpening(opening: Opening, identity: object, log: Log): void {
   log.info({ ...identity, ...opening }, 'session.opened');
+}
+
+/** A leg to upstream that has taken the place of another one. */
+export interface Replacement {
+  readonly trigger: ReplacementTrigger;
+  readonly continuity: 'full' | 'transcript_only';
+  readonly gapMs: number;
+  readonly turnInterrupted: boolean;
+  readonly lost: { readonly items: number; readonly audio_ms: number };
+}
+
+/** Logs that a session goes on with another leg. */
+export function reportReplacement({ lost, ...how }: Replacement, identity: object, log: Log): void {
+  log.info({ ...identity, ...how, lostItems: lost.items, lostAudioMs: lost.audio_ms }, 'session.replaced');
 }
 
 /** Logs once a session that what its user says does not become words, and what the operator can do about it. */

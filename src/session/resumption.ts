@@ -12,7 +12,8 @@ import type { Dialect } from '../protocol/catalogue.js';
 import { eventOf, type RealtimeEvent } from '../protocol/event.js';
 import type { Initiator, ResumeOutcome } from '../telemetry/labels.js';
 import type { Attachment } from './attachment.js';
-import type { Chronicle, Ending } from './chronicle.js';
+import type { Chronicle } from './chronicle.js';
+import type { Ending } from './ending.js';
 import type { Front } from './front.js';
 
 /** Somebody who wants to go on with a session. */

@@ -13,8 +13,9 @@ import type { Attachment } from './attachment.js';
 import { type Backend, createBackend } from './backend.js';
 import { Books } from './books.js';
 import { type Buffered, bufferedOf } from './buffered.js';
-import { Chronicle, type ChronicleServices, type Ending } from './chronicle.js';
+import { Chronicle, type ChronicleServices } from './chronicle.js';
 import { type Drain, drainBetween } from './drain.js';
+import type { Ending } from './ending.js';
 import { createFront, createFrontBeside, type Front } from './front.js';
 import { fromClient, type HearingPorts } from './hearing.js';
 import { Lookout } from './lookout.js';
@@ -131,7 +132,9 @@ export class Session {
         this.#state = 'configuring';
       },
       ready: (session) => this.#ready(session),
-      expired: () => this.end('session_expired', 'upstream'),
+      settlements: services.settlements,
+      isOpen: () => this.#state === 'open',
+      end,
     });
     client?.hold('opening');
     client?.start(fromClient(this.#hearing));
@@ -152,12 +155,9 @@ export class Session {
 
   /** Bytes waiting to be passed on or written, by the direction they travel. */
   get buffered(): Buffered {
-    return bufferedOf(
-      this.#client,
-      this.#attachment?.reached.leg ?? null,
-      this.#up.waiting,
-      this.resumption?.keptBytes,
-    );
+    const passing = this.#up.waiting + this.#succession.keptBytes;
+    const leg = this.#attachment?.reached.leg ?? null;
+    return bufferedOf(this.#client, leg, passing, this.resumption?.keptBytes);
   }
 
   get workMs(): number {
@@ -185,7 +185,7 @@ export class Session {
     this.#attachment?.reached.heard();
     this.#services.opened();
     this.#chronicle.opened(at.now);
-    this.#front.opened(session, this.#lookout.opened(at, session.expires_at));
+    this.#front.opened(session, this.#lookout.opened(at, this.#succession.isContinuous ? 'own' : session.expires_at));
     this.taps.opened();
     this.resumption?.opened();
     this.#account.start(at.now);
@@ -238,6 +238,7 @@ export class Session {
       if (initiator !== 'client') this.#attachment?.finish();
       return;
     }
+    if (this.#succession.takes(id, initiator, ending)) return;
     const wasConfiguring = this.#state === 'configuring';
     const now = performance.now();
     this.#state = 'closed';
@@ -271,7 +272,7 @@ export class Session {
       surely(
         () => this.#account.close(),
         () => attachment?.letGo(),
-        () => this.#chronicle.used(complete),
+        () => this.#chronicle.used(complete && !this.#succession.isSettling),
       );
     this.#account.stop(now);
     this.#succession.close();

@@ -2,18 +2,23 @@
 
 import type { Admission } from '../admission/admission.js';
 import type { Clock } from '../clock.js';
+import type { ExitId } from '../errors.js';
 import type { Leg } from '../legs/leg.js';
 import type { JsonObject, Step } from '../protocol/event.js';
+import type { Initiator } from '../telemetry/labels.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Runner } from '../tools/runner.js';
 import { type Asks, createAsks } from './asks.js';
 import { Attachment } from './attachment.js';
 import type { Books } from './books.js';
 import type { Chronicle } from './chronicle.js';
+import { Continuity } from './continuity/continuity.js';
+import type { Ending } from './ending.js';
 import type { Front } from './front.js';
 import { fromUpstream, type HearingPorts } from './hearing.js';
 import type { Flow, Pipe } from './pipe.js';
 import type { Reach, Reached } from './reach.js';
+import type { Settlements } from './settlement.js';
 import type { Account } from './spending.js';
 import { createExpiry } from './steps.js';
 import type { Takeover } from './takeover.js';
@@ -38,6 +43,7 @@ export interface SuccessionPorts {
   readonly flow: Flow;
   readonly renewal: Step | null;
   readonly takeover: Takeover;
+  readonly settlements: Settlements;
   /** Whether upstream is still to be reached; asked whenever that has taken time. */
   isDialing(): boolean;
   /** Whether nobody would hear an answer. */
@@ -46,8 +52,9 @@ export interface SuccessionPorts {
   attached(): void;
   /** The first leg runs what was imposed. */
   ready(session: JsonObject): void;
-  /** Upstream says that the time of the session is up. */
-  expired(): void;
+  /** Whether the session is open, and nothing ends it. */
+  isOpen(): boolean;
+  end(id: ExitId, initiator: Initiator, ending: Ending): void;
 }
 
 export class Succession {
@@ -57,10 +64,12 @@ export class Succession {
   /** Ends what is under way to reach upstream. */
   #reaching: AbortController | null = null;
   #current: Attachment | null = null;
+  /** Null where a leg that is lost is the end of its session. */
+  readonly #continuity: Continuity | null;
 
   constructor(ports: SuccessionPorts) {
     this.#ports = ports;
-    this.#expiry = createExpiry(() => ports.expired());
+    this.#expiry = createExpiry(() => ports.end('session_expired', 'upstream', {}));
     this.#asks = createAsks({
       clock: ports.clock,
       mostRounds: ports.admission.profile.limits.tool_rounds,
@@ -71,6 +80,41 @@ export class Succession {
       isSilent: () => ports.front.imposed.silence.isOn,
       hush: (response) => ports.takeover.hush(response),
     });
+    const { admission, client } = ports;
+    this.#continuity =
+      client !== null && admission.profile.continuity.enabled !== false ? this.#createContinuity(client) : null;
+  }
+
+  #createContinuity(client: Leg): Continuity {
+    const { admission, reach, clock, metrics, front, chronicle, settlements, hearing, isOpen, end } = this.#ports;
+    return new Continuity({
+      ...{ admission, client, reach, clock, metrics, front, chronicle, settlements, isOpen, end },
+      asks: this.#asks,
+      attach: (reached, ready, failed) => this.#make(reached, ready, failed),
+      listen: (attachment) => attachment.reached.leg.start(fromUpstream(attachment, hearing)),
+      become: (attachment) => this.#become(attachment),
+      unforeseen: (error) => hearing.failures.unforeseen(error),
+    });
+  }
+
+  /** Whether the session's time is its own, whatever upstream says of a leg's. */
+  get isContinuous(): boolean {
+    return this.#continuity?.isOn === true;
+  }
+
+  /** Whether a leg that was replaced has yet to say what it cost. */
+  get isSettling(): boolean {
+    return this.#continuity?.isSettling === true;
+  }
+
+  /** Bytes that are kept for another leg. */
+  get keptBytes(): number {
+    return this.#continuity?.bytes ?? 0;
+  }
+
+  /** Takes an end by upstream for that of a leg only; false where it is the session's. */
+  takes(id: ExitId, initiator: Initiator, ending: Ending): boolean {
+    return initiator === 'upstream' && this.#continuity?.takes(id, ending) === true;
   }
 
   /** The leg that the session has now. */
@@ -102,34 +146,59 @@ export class Succession {
   #attach(reached: Reached): void {
     const { chronicle, hearing, attached, ready } = this.#ports;
     attached();
-    const attachment = this.#make(reached, ready);
+    const attachment = this.#make(reached, (session) => {
+      this.#continuity?.configured(attachment, session);
+      ready(session);
+    });
     this.#current = attachment;
     chronicle.reached(reached, attachment.at);
     attachment.configure(this.#connect(attachment));
     reached.leg.start(fromUpstream(attachment, hearing));
   }
 
-  #make(reached: Reached, ready: (session: JsonObject) => void): Attachment {
+  /** @param failed told of what goes wrong on the way from it while it is not the session's own */
+  #make(reached: Reached, ready: (session: JsonObject) => void, failed?: (error: unknown) => void): Attachment {
     const { metrics, clock, admission, books, tools, front, account, chronicle, taps, flow } = this.#ports;
     const asks = this.#asks;
-    return new Attachment(reached, {
-      ...{ metrics, clock, admission, books, tools, front, account, chronicle, taps, flow, asks },
+    const attachment: Attachment = new Attachment(reached, {
+      ...{ metrics, clock, admission, books, tools, front, account, chronicle, taps, asks },
+      flow: failed
+        ? { ...flow, failed: (error) => (attachment === this.#current ? flow.failed(error) : failed(error)) }
+        : flow,
+      configured: (of, session) => this.#continuity?.configured(of, session),
       ready,
     });
+    return attachment;
   }
 
   /** Puts a leg between the steps; gives what it is to be configured with. */
   #connect(attachment: Attachment): JsonObject {
     const { client, front, taps, tools, renewal, takeover, up: pipe } = this.#ports;
     const { leg } = attachment.reached;
-    const { up, down, session } = front.connect({ attachment, expiry: this.#expiry, taps, tools, renewal, takeover });
+    const parts = { attachment, expiry: this.#expiry, taps, tools, renewal, takeover };
+    const { session, ...lists } = front.connect(parts);
+    const { up, down } = this.#continuity?.around(attachment, lists) ?? lists;
     if (client) pipe.connect({ from: client, to: leg, steps: up, limits: front.limits });
     attachment.down.connect({ from: leg, to: client, steps: down, limits: null });
     return session;
   }
 
+  /** Another leg is the session's own from now on; or the same, between other steps. */
+  #become(attachment: Attachment): void {
+    const { up } = this.#ports;
+    const old = this.#current;
+    this.#current = attachment;
+    this.#connect(attachment);
+    if (old === null || old === attachment) return;
+    attachment.down.follow(old.down, old.down.totalHeldSeconds());
+    attachment.onPassed = old.onPassed;
+    // What was full was the other leg.
+    up.drained();
+  }
+
   /** Nothing more is reached. */
   abort(): void {
+    this.#continuity?.close();
     this.#reaching?.abort();
   }
 

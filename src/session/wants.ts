@@ -5,8 +5,8 @@ import type { WantEnd } from '../tools/answering.js';
 
 /** A response that is wanted beside those that the client asks for and those that upstream begins by itself. */
 export interface Want {
-  readonly kind: 'follow-up' | 'filler' | 'backend';
-  /** The response whose turn this one goes on with: it is asked for as that one was. */
+  readonly kind: 'follow-up' | 'filler' | 'backend' | 'again';
+  /** The response whose turn this one goes on with, or begins anew: it is asked for as that one was. */
   readonly after?: string;
   /** What is asked for; nothing: what the session says. */
   readonly response?: JsonObject;

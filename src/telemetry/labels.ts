@@ -58,6 +58,25 @@ export const resumeOutcomes = ['ok', 'superseded', 'unknown', 'late', 'other_use
 /** One of them. */
 export type ResumeOutcome = (typeof resumeOutcomes)[number];
 
+/** Why a leg to upstream is replaced while its session goes on. */
+export const replacementTriggers = [
+  'expiry',
+  'reset',
+  'closed',
+  'mute',
+  'no_pong',
+  'stalled',
+  'server_error',
+  'garbage',
+] as const;
+/** One of them. */
+export type ReplacementTrigger = (typeof replacementTriggers)[number];
+
+/** What comes of it. `bounded`: it was lost too often. */
+export const replacementOutcomes = ['ok', 'failed', 'bounded'] as const;
+/** One of them. */
+export type ReplacementOutcome = (typeof replacementOutcomes)[number];
+
 /** What is asked of the store. */
 export const storeCalls = [
   ...(['enter', 'settle', 'leave', 'forget', 'put', 'look', 'take'] as const),

@@ -25,8 +25,10 @@ import {
   transcriptionCodes,
 } from './labels.js';
 import { publishLive } from './live.js';
+import { countReplacements } from './replacements.js';
 import { countReplicated } from './replicated.js';
 import { countResumes } from './resumes.js';
+import { countToolCalls } from './toolcalls.js';
 import { countTraffic } from './traffic.js';
 
 export type Metrics = ReturnType<typeof createMetrics>;
@@ -104,16 +106,8 @@ export function createMetrics(
     ['code'],
   );
   for (const code of [...transcriptionCodes, 'other']) transcriptions.inc({ code }, 0);
-  const toolSeconds = histogram(
-    'relay_tool_seconds',
-    'From a completed call of a tool until its end, waiting included; calls that never ran are not in it',
-    [0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 20, 60, 120],
-    ['tool', 'outcome'],
-  );
-  const toolCalls = counter('relay_tool_calls_total', 'Calls of tools that the server answers for, by their outcome', [
-    'tool',
-    'outcome',
-  ]);
+  const tools = countToolCalls({ counter, histogram });
+  const replacements = countReplacements({ counter, histogram });
   const interruptions = counter('relay_interruptions_total', 'Answers cut short because the user spoke');
   const upstreamErrors = counter('relay_upstream_errors_total', 'Errors around the upstream, by whose they are', [
     'origin',
@@ -249,11 +243,8 @@ export function createMetrics(
       transcriptions.inc({ code: known });
       return known;
     },
-    /** @param tool a configured name, or `other`; @param seconds null for a call that never ran */
-    toolCalled(tool: string, outcome: string, seconds: number | null): void {
-      toolCalls.inc({ tool, outcome });
-      if (seconds !== null) toolSeconds.observe({ tool, outcome }, seconds);
-    },
+    ...tools,
+    ...replacements,
     interrupted(): void {
       interruptions.inc();
     },

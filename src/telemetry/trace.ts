@@ -38,7 +38,7 @@ export interface SessionTrace {
   /** Names the session's span to whom it asks (W3C Trace Context); nothing where none is recorded. */
   readonly traceparent: string | undefined;
   /** A part on the way to the upstream or to a tool. */
-  part(name: 'dial' | 'configure' | 'tool', part: TracePart): void;
+  part(name: 'dial' | 'configure' | 'tool' | 'replace', part: TracePart): void;
   /** Ends the session's span; the time is in milliseconds since the epoch. */
   end(reason: ExitId, at: number, attributes: TraceAttributes): void;
 }

@@ -8,6 +8,8 @@ export interface Circuit {
   begin(): Outcome;
   /** It runs a session that was opened there. */
   heard(): void;
+  /** A session that ran there was lost. */
+  lost(): void;
   /** It was opened, and then let the time pass in which a session begins. */
   silent(): void;
 }
@@ -79,6 +81,9 @@ export function createCircuit(now: () => number): Circuit {
     heard() {
       if (isMute()) openUntil = 0;
       silences = 0;
+    },
+    lost() {
+      this.begin().failed(undefined, 1);
     },
     silent() {
       const wasMute = isMute();

@@ -6,6 +6,7 @@ import { type Circuit, createCircuit } from './circuit.js';
 import { type Dialed, type DialOptions, dial } from './dial.js';
 import { DialFailure } from './failure.js';
 import { type Attempt, overtaken, race } from './race.js';
+import { Suspicions } from './suspicions.js';
 import type { Purpose, UpstreamTarget } from './target.js';
 
 /** One dial, for metrics and logs. */
@@ -35,6 +36,8 @@ export interface OpenOptions extends Pick<Purpose, 'intent'> {
   dialSeconds: number;
   /** How long a second upstream waits for the first one. */
   secondDialMs: number;
+  /** The upstream that is asked only when no other one is to be had. */
+  avoid?: string | null;
   /** As the pool's own, for the dials of this session. */
   onDial?: (event: DialEvent) => void;
 }
@@ -42,6 +45,8 @@ export interface OpenOptions extends Pick<Purpose, 'intent'> {
 /** A session's connection, and what it tells the health of its upstream when that was heard, or was not. */
 export interface Opened extends Dialed, Pick<Circuit, 'heard' | 'silent'> {
   readonly attempts: number;
+  /** The connection was lost; what may be the fault of one session alone counts once several users have met it. */
+  lost(user: string | null): void;
 }
 
 /** What is asked of an upstream; rejects as `dial` does. */
@@ -50,6 +55,7 @@ type Ask<T> = (target: UpstreamTarget, options: DialOptions) => Promise<T>;
 interface Member {
   readonly target: UpstreamTarget;
   readonly circuit: Circuit;
+  readonly suspicions: Suspicions;
 }
 
 /** Share of the time after which a second upstream is asked at the latest. */
@@ -77,7 +83,11 @@ export class UpstreamPool {
     if (targets.length === 0) throw new Error('At least one upstream is needed.');
     this.#now = options.now ?? (() => performance.now());
     this.#onDial = options.onDial;
-    this.#members = targets.map((target) => ({ target, circuit: createCircuit(this.#now) }));
+    this.#members = targets.map((target) => ({
+      target,
+      circuit: createCircuit(this.#now),
+      suspicions: new Suspicions(this.#now),
+    }));
   }
 
   /**
@@ -87,11 +97,14 @@ export class UpstreamPool {
   async open(options: OpenOptions): Promise<Opened> {
     const { answer, attempts } = await this.reach(options, dial, undefined, ({ socket }) => socket.terminate());
     const { socket, stream, upstream, requestIds } = answer;
-    const circuit = this.#members.find(({ target }) => target === upstream)?.circuit;
+    const member = this.#members.find(({ target }) => target === upstream);
     return {
       ...{ socket, stream, upstream, requestIds, attempts },
-      heard: () => circuit?.heard(),
-      silent: () => circuit?.silent(),
+      heard: () => member?.circuit.heard(),
+      silent: () => member?.circuit.silent(),
+      lost: (user) => {
+        if (member && (user === null || member.suspicions.add(user))) member.circuit.lost();
+      },
     };
   }
 
@@ -133,8 +146,8 @@ export class UpstreamPool {
     dialect: Dialect | undefined,
     discard: (answer: T) => void,
   ): Promise<{ answer: T; attempts: number }> {
-    const { secondDialMs, dialSeconds } = flight.options;
-    const fit = this.#fit(dialect);
+    const { secondDialMs, dialSeconds, avoid = null } = flight.options;
+    const fit = this.#fit(dialect, avoid);
     const member = fit.find(({ circuit }) => circuit.wait() === 0);
     if (member === undefined) throw refusalFor(fit);
     const { attempts, ...result } = await race({
@@ -231,8 +244,11 @@ export class UpstreamPool {
     return fit.some(({ circuit }) => circuit.wait() === 0) ? null : refusalFor(fit);
   }
 
-  #fit(dialect: Dialect | undefined): readonly Member[] {
-    return this.#members.filter(({ target }) => dialect === undefined || target.dialect === dialect);
+  #fit(dialect: Dialect | undefined, avoid: string | null = null): readonly Member[] {
+    const fit = this.#members.filter(({ target }) => dialect === undefined || target.dialect === dialect);
+    if (avoid === null) return fit;
+    const isMeant = ({ target }: Member) => target.name !== avoid;
+    return [...fit.filter(isMeant), ...fit.filter((member) => !isMeant(member))];
   }
 
   /** Ready when at least one upstream would have a credential; `detail` says for the operator what the others lack. */

@@ -27,7 +27,7 @@ const edges: Readonly<Record<string, readonly string[]>> = {
   helmet: ['doors'],
   '@azure/identity': ['upstream/entra.ts'],
   '@redis/client': ['store/redis/connection.ts'],
-  'prom-client': ['metrics', 'live', 'traffic', 'replicated', 'deliveries', 'resumes', 'merge'].map(
+  'prom-client': ['metrics', 'live', 'traffic', 'replicated', 'replacements', 'deliveries', 'resumes', 'merge'].map(
     (name) => `telemetry/${name}.ts`,
   ),
   pino: ['telemetry/log.ts'],
