@@ -1,5 +1,6 @@
 /** Puts the relay together: every part is made here once, and given what it needs. */
 
+import { setImmediate as turn } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { Buckets } from './admission/buckets.js';
 import type { AdmissionServices } from './admission/candidate.js';
@@ -249,6 +250,8 @@ export async function startRelay(
 
   async function stop(): Promise<void> {
     flushRepeated(log);
+    // What sessions had to say at last is heard first by those who follow them.
+    await turn();
     sidebands.close();
     follower?.close();
     pressure.close();

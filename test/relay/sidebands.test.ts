@@ -199,7 +199,7 @@ describe('sidebands', () => {
 
   it('token_expired: end with their tokens', async () => {
     const { relay, id, client } = await opened();
-    const sideband = await following(relay, id, { token: backend(relay, read, { ttlSeconds: 1 }) });
+    const sideband = await following(relay, id, { token: backend(relay, read, { ttlSeconds: 2 }) });
     expect((await sideband.next('error')).error).toMatchObject({ code: 'token_expired', event_id: null });
     expect(await sideband.closed).toEqual({ code: 1008, reason: 'token_expired' });
     expect((await client.ask('Hi')).status).toBe('completed');
