@@ -1,24 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { hasRedis, keysOf, startRedis } from '../support/redis.js';
-import type { TestRelay } from '../support/relay.js';
-import { refusal, startReplicas } from '../support/replicas.js';
+import { refusal, startReplicas, withdraw } from '../support/replicas.js';
 
 const redis = hasRedis ? await startRedis() : null;
-
-async function withdraw(relay: TestRelay, what: object, claims: object = {}) {
-  const token = relay.token({ subject: 'backend', claims: { scope: 'relay.revoke', ...claims } });
-  const response = await fetch(`${relay.relay.url}/v1/relay/revocations`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-    body: JSON.stringify(what),
-  });
-  const body = (await response.json()) as {
-    ended?: number;
-    issued_until?: number;
-    error?: { code: string; message: string };
-  };
-  return { status: response.status, ...body };
-}
 
 describe.skipIf(!redis)('a withdrawal', () => {
   const server = redis as NonNullable<typeof redis>;

@@ -1,7 +1,8 @@
 /** Relays that share one Redis, as replicas do; in this process, for what needs no process of its own. */
 
 import { randomBytes } from 'node:crypto';
-import { refused } from './client.js';
+import { setTimeout } from 'node:timers/promises';
+import { refused, type TestClient } from './client.js';
 import type { RedisServer } from './redis.js';
 import { startTestEmulator, startTestRelay, type TestRelay } from './relay.js';
 
@@ -48,4 +49,32 @@ export async function refusal(relay: TestRelay, token = relay.token()) {
     headers: { authorization: `Bearer ${token}` },
   });
   return { status, code: body.error.code, error: body.error, headers };
+}
+
+/** Withdraws tokens, as a backend does. */
+export async function withdraw(relay: TestRelay, what: object, claims: object = {}) {
+  const token = relay.token({ subject: 'backend', claims: { scope: 'relay.revoke', ...claims } });
+  const response = await fetch(`${relay.relay.url}/v1/relay/revocations`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify(what),
+  });
+  const body = (await response.json()) as {
+    ended?: number;
+    issued_until?: number;
+    error?: { code: string; message: string };
+  };
+  return { status: response.status, ...body };
+}
+
+/** A client that connects once there is a place for it: one that another replica gave back is free a moment later. */
+export async function soon(relay: TestRelay, token = relay.token()): Promise<TestClient> {
+  for (let left = 50; ; left--) {
+    try {
+      return await relay.connect({ token });
+    } catch (error) {
+      if (left === 0) throw error;
+      await setTimeout(50);
+    }
+  }
 }

@@ -31,9 +31,11 @@ export class Holders {
     return count;
   }
 
-  /** All who live or owe. */
+  /** Those whose sessions live. */
   get size(): number {
-    return [...this.#options.book].length;
+    let count = 0;
+    for (const { place, hasLeft } of this.#options.book) count += Number(place !== null && !hasLeft);
+    return count;
   }
 
   /** Those who have used what Redis has not counted. */

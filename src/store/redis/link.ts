@@ -43,6 +43,8 @@ const mostErrors = 3;
 /** After every date there is, and still a whole number where Lua counts. */
 const never = 9e15;
 const retryMs = 2000;
+/** Some calls still work then, and some do not: it is away for all. */
+const cannotWrite = ['READONLY', 'OOM'];
 
 /** A way to one Redis, or to one cluster. */
 export class Link {
@@ -147,7 +149,7 @@ export class Link {
 
   #judge(call: RedisCall, error: unknown): void {
     if (this.#state !== 'up') return;
-    const isGone = error instanceof NoAnswer || codeOf(error) === 'READONLY';
+    const isGone = error instanceof NoAnswer || cannotWrite.includes(codeOf(error));
     if (isGone || ++this.#errors >= mostErrors) this.#goAway(call, error);
   }
 
