@@ -49,6 +49,8 @@ export interface Relay {
   readonly url: string;
   /** Address of the operations listener; empty where another process has it. */
   readonly opsUrl: string;
+  /** What it is called by in logs and lists, new with each start. */
+  readonly replica: string;
   readonly metrics: Metrics;
   readonly sessions: SessionRegistry;
   readonly health: Health;
@@ -187,6 +189,7 @@ export async function startRelay(
     settlements,
     webhooks: mail.webhooks,
     hasSeveralIssuers: home.hasSeveralIssuers,
+    replica: home.replica,
     opened: () => readiness.proved(),
     used: (record: UsageRecord) => {
       log.info(record, 'session.usage');
@@ -266,6 +269,7 @@ export async function startRelay(
   return {
     url: addressOf(http.server, settings.tls ? 'https' : 'http', settings.host),
     opsUrl: ops?.url ?? '',
+    replica: state.replica,
     metrics,
     sessions: registry,
     health,

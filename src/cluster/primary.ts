@@ -38,6 +38,8 @@ import { Totals } from './totals.js';
 export interface Primary {
   readonly url: string;
   readonly opsUrl: string;
+  /** What it is called by, with all its workers. */
+  readonly replica: string;
   /** Reads the settings again, for all workers. */
   reload(): void;
   /** Lets all workers drain at once; resolves to whether every one of them came to its end by itself. */
@@ -224,6 +226,7 @@ export async function startPrimary(
   return {
     url,
     opsUrl: ops.url,
+    replica,
     reload: follower.reload,
     async drain() {
       log.info({ workers: lines.size, seconds: current.limits.drain_seconds }, 'relay.draining');

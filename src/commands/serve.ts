@@ -57,7 +57,7 @@ async function serveAlone(settings: Settings, log: Log, source: SettingsSource, 
   const relay = await startRelay(settings, log, source);
   process.on('SIGHUP', relay.reload);
   const upstreams = settings.upstreams.map(({ name }) => name);
-  log.info({ url: relay.url, ops: relay.opsUrl, upstreams }, 'relay.started');
+  log.info({ url: relay.url, ops: relay.opsUrl, replica: relay.replica, upstreams }, 'relay.started');
   await told;
   onSignal(() => endNow(log));
   await relay.drain();
@@ -76,7 +76,8 @@ async function serveWithWorkers(
   const primary = await startPrimary(settings, log, source, everyMs);
   process.on('SIGHUP', primary.reload);
   const upstreams = settings.upstreams.map(({ name }) => name);
-  log.info({ url: primary.url, ops: primary.opsUrl, upstreams, workers: settings.workers }, 'relay.started');
+  const { url, opsUrl: ops, replica } = primary;
+  log.info({ url, ops, replica, upstreams, workers: settings.workers }, 'relay.started');
   await told;
   onSignal(() => {
     primary.kill();

@@ -19,7 +19,7 @@ export interface Search {
   readonly found: readonly Found[];
   /** Sessions that fit beyond those. */
   readonly more: number;
-  /** Lines about the whole relay: starts, drains, failures of the identity. Only the latest. */
+  /** Lines about the whole relay: starts, drains, failures of the identity and of Redis. Only the latest. */
   readonly around: readonly Line[];
   readonly lines: number;
   /** How many of them are lines of this relay. */
@@ -32,7 +32,7 @@ const foundKept = 20;
 const aroundKept = 1000;
 const shortestId = 6;
 const around =
-  /"(?:relay\.(?:started|draining|stopped|busy|relieved|stalled)|identity\.failed|config\.(?:reloaded|rejected))/;
+  /"(?:relay\.(?:started|draining|stopped|busy|relieved|stalled)|identity\.failed|store\.(?:away|back)|config\.(?:reloaded|rejected))/;
 
 /**
  * Makes the test for an id as a person gives it: a session id or its beginning, with or without `sess_`, a request id, or

@@ -44,12 +44,13 @@ export function judge(lines: readonly Line[], around: readonly Line[]): Verdict 
   const refused = last(lines, 'session.refused') ?? last(lines, 'request.refused');
   const ended = last(lines, 'session.ended');
   if (ended) return judgeEnd(ended, lines);
-  if (refused) return judgeRefusal(refused);
+  if (refused) return judgeRefusal(refused, around);
   return judgeOpenEnd(lines, around);
 }
 
-function judgeRefusal(line: Line): Verdict {
+function judgeRefusal(line: Line, around: readonly Line[]): Verdict {
   const reason = text(line.reason);
+  if (reason === 'store_unavailable') return storeAway(line, around);
   if (reason === 'overloaded') {
     return line.error === undefined
       ? {
@@ -66,6 +67,21 @@ function judgeRefusal(line: Line): Verdict {
   if (reason === 'idle_timeout') return { fault: 'network', because: 'The handshake took too long.' };
   const [fault, meaning] = meaningOf(reason, 'was refused');
   return { fault, because: `Refused before a session existed. ${meaning}${sentence(line.detail)}` };
+}
+
+/** Redis, and since when. */
+function storeAway(line: Line, around: readonly Line[]): Verdict {
+  const at = timeOf(line) ?? Number.POSITIVE_INFINITY;
+  const away = last(
+    around.filter((one) => (timeOf(one) ?? 0) <= at),
+    'store.away',
+  );
+  const since = away === undefined ? '' : `, as of ${text(away.time, 40)}`;
+  return {
+    fault: 'relay',
+    because: `Redis, which the replicas share, did not answer or could not be written to${since}.`,
+    advice: 'realtime-relay check says what it finds; the line store.away has the error.',
+  };
 }
 
 function judgeEnd(line: Line, lines: readonly Line[]): Verdict {

@@ -38,6 +38,8 @@ import { surely } from './surely.js';
 export interface ChronicleServices extends NoticeServices {
   readonly metrics: Metrics;
   readonly clock: Clock;
+  /** What this replica is called by. */
+  readonly replica: string;
   /** Told once of every session that was open, when its usage is final. */
   used(record: UsageRecord): void;
 }
@@ -51,6 +53,7 @@ export class Chronicle {
   readonly #transport: string | undefined;
   readonly #metrics: Metrics;
   readonly #log: Log;
+  readonly #replica: string;
   readonly #books: Books;
   readonly #trace: SessionTrace;
   /** What is told and logged in the time of day is counted from here: a clock that is set meanwhile bends no span. */
@@ -80,6 +83,7 @@ export class Chronicle {
     this.#books = books;
     this.#metrics = services.metrics;
     this.#log = services.log;
+    this.#replica = services.replica;
     this.#trace = traceSession(admission.traceparent, this.started.wall, traced.session(admission));
     this.#activity = services.log.isLevelEnabled('debug') ? createActivity() : null;
     this.#used = services.used;
@@ -94,7 +98,7 @@ export class Chronicle {
   }
 
   get #identity(): object {
-    const identity = identityOf(this.#admission, this.#reached);
+    const identity = identityOf(this.#admission, this.#reached, this.#replica);
     return this.#transport === undefined ? identity : { ...identity, transport: this.#transport };
   }
 

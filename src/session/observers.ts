@@ -67,7 +67,10 @@ export function observeRedis(metrics: Metrics, log: Log): CommonsEvents & { clos
       metrics.replicated?.wasAway(awayMs);
       log.info({ away_ms: Math.round(awayMs), sessions, debts }, 'store.back');
     },
-    emptied: () => log.warn('store.emptied'),
+    emptied() {
+      metrics.replicated?.emptied();
+      log.warn('store.emptied');
+    },
     overLimit(sessions) {
       if (sessions > 0 || isTold) log.warn({ sessions }, 'store.over_limit');
       isTold = sessions > 0;

@@ -51,9 +51,14 @@ export interface Opening {
 type Where = Pick<Dialed, 'upstream' | 'requestIds'>;
 
 /** Who a session belongs to and where it went: the same fields in every line about it. */
-export function identityOf({ id, requestId, principal, profile, dialect }: Admission, dialed: Where | null): object {
+export function identityOf(
+  { id, requestId, principal, profile, dialect }: Admission,
+  dialed: Where | null,
+  replica: string,
+): object {
   return {
     session: id,
+    replica,
     requestId,
     subject: principal.subject,
     ...(principal.tenant !== null && { tenant: principal.tenant }),

@@ -50,6 +50,11 @@ export function countReplicated(registers: Registry[]) {
       this.inc(awaySeconds + (live?.awayMs() ?? 0) / 1000);
     },
   });
+  const emptied = new Counter({
+    name: 'relay_store_emptied_total',
+    help: 'Times that Redis came back without what it had',
+    registers,
+  });
   return {
     /** Says where gauges are read from. */
     watch(source: LiveReplicas): void {
@@ -57,6 +62,9 @@ export function countReplicated(registers: Registry[]) {
     },
     answered(call: StoreCall, took: number): void {
       seconds.observe({ call }, took);
+    },
+    emptied(): void {
+      emptied.inc();
     },
     wasAway(ms: number): void {
       awaySeconds += ms / 1000;

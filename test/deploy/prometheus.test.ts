@@ -29,6 +29,15 @@ const empty = new Map([
   ['Certificate lifetime', 'likewise'],
   ['Rate limit remaining', 'Azure reports none, and the emulator is like Azure'],
   ['RelayUsageRecordsFailing', 'a record is given up after eight attempts, which take over a minute'],
+  ...[
+    'RelayStoreDown',
+    'RelayStoreSlow',
+    'RelayStoreEmptied',
+    'RelayOverLimit',
+    'Redis',
+    'Time of Redis',
+    'Redis away',
+  ].map((name) => [name, 'only a relay with Redis has these'] as const),
 ]);
 
 const ends = 'relay_session_ends_total';

@@ -341,6 +341,18 @@ describe('finding a session', () => {
     await expect(explain(`x${evil}`, Readable.from([]), () => undefined)).rejects.toThrow(/^[^\p{Cc}\u202e\u2028]*$/u);
   });
 
+  it('says of a session that Redis refused since when it was away', async () => {
+    const own = { service: 'realtime-relay', requestId: 'abcdef' };
+    const { text } = await told('abcdef', [
+      { service: 'realtime-relay', time: '2026-03-01T09:00:00.000Z', level: 'warn', msg: 'store.away', call: 'enter' },
+      { ...own, time: '2026-03-01T10:00:00.000Z', msg: 'session.refused', reason: 'store_unavailable' },
+      { service: 'realtime-relay', time: '2026-03-01T11:00:00.000Z', level: 'warn', msg: 'store.away', call: 'enter' },
+    ]);
+    expect(verdict(text)).toBe('relay');
+    expect(text).toContain('Redis, which the replicas share');
+    expect(text).toContain('2026-03-01T09:00:00.000Z');
+  });
+
   it('names the tool that made an answer slow, and else the upstream', async () => {
     const called = (tool: string, seconds: number, outcome = 'ok') => ({
       ...opened,
