@@ -76,6 +76,7 @@ describe('each route of the description', () => {
     if (!requestBody) return null;
     const [type = ''] = Object.keys(requestBody.content);
     if (type === 'application/sdp') return { type, body: (await Caller.create()).offer };
+    if (path.endsWith('takeover')) return { type, body: '{"on":true}' };
     if (path.endsWith('events')) return { type, body: '{"type":"input_audio_buffer.clear"}' };
     return { type, body: path.endsWith('revocations') ? '{"sub":"nobody"}' : '{"expires_after":{"seconds":60}}' };
   }

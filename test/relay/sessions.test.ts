@@ -88,6 +88,7 @@ describe('the list of live sessions', () => {
       input_audio_seconds: 0,
       output_audio_seconds: expect.any(Number),
       azure: { session_id: expect.stringMatching(/^sess_/), request_ids: expect.any(Array) },
+      detached: false,
       taken_over: false,
       sidebands: 0,
       replica: expect.stringMatching(/^[A-Za-z0-9.-]{1,63}-[a-z0-9]{6}$/),
