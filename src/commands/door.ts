@@ -2,6 +2,7 @@
 
 import http from 'node:http';
 import https from 'node:https';
+import { WebSocket } from 'ws';
 import { isObject, type JsonObject } from '../protocol/event.js';
 import { realtimeUrl } from '../talk/address.js';
 import { adviceFor, explainError, explainNetwork } from '../talk/failures.js';
@@ -69,6 +70,35 @@ export function createDoor({ url, token, insecure }: DoorOptions): Door {
       asked.on('error', fail);
       asked.end(body === undefined ? undefined : JSON.stringify(body));
     });
+}
+
+/** Opens a sideband of a session: all of its events but sound, those of its client among them. */
+export function openSideband({ url, token, insecure }: DoorOptions, id: string): WebSocket {
+  const target = new URL(`sessions/${encodeURIComponent(id)}/sideband?client_events=on`, baseOf(url));
+  return new WebSocket(target.href.replace(/^http/, 'ws'), {
+    headers: { authorization: `Bearer ${token}` },
+    rejectUnauthorized: !insecure,
+    handshakeTimeout: timeoutMs,
+  });
+}
+
+/** Why a sideband could not be opened, by the answer to its handshake, or without one by the error of the socket. */
+export async function unopened(socket: WebSocket): Promise<DoorError> {
+  return new Promise((resolve) => {
+    const place = new URL(socket.url).origin;
+    socket.once('error', (error) => resolve(new DoorError(explainNetwork(error, place))));
+    socket.once('unexpected-response', (_request, answer) => {
+      let text = '';
+      answer.setEncoding('utf8');
+      answer.on('data', (chunk: string) => {
+        if (text.length < mostBytes) text += chunk;
+      });
+      answer.on('end', () => {
+        resolve(refusalOf(answer.statusCode ?? 0, parsed(text), place));
+        socket.terminate();
+      });
+    });
+  });
 }
 
 /** Where the doors are, for whatever may be given as the address of a relay. */

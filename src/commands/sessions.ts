@@ -4,8 +4,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Description } from '../control/description.js';
 import type { JsonObject } from '../protocol/event.js';
 import { eventsToSay } from '../protocol/wording.js';
+import { attend, type Happening } from './attending.js';
 import { type CliCommand, exitCodes, options, positive, UsageError } from './command.js';
-import { createDoor, type Door, DoorError } from './door.js';
+import { createDoor, type Door, DoorError, type DoorOptions } from './door.js';
 import { complain, print } from './print.js';
 import { onSignal } from './signals.js';
 import { createWatching, type Seen } from './watching.js';
@@ -15,6 +16,7 @@ export const sessionsCommand: CliCommand = {
   help: `  sessions list         list the live sessions of a running relay, the newest first
         [--subject <user>] [--tenant <name>] [--profile <name>] [--limit <count>]
   sessions watch        tell what happens to them, as it happens: the same options
+  sessions watch <id>   tell what is said in one, as it is said
   sessions show <id>    show one of them
   sessions end <id>     end one
   sessions say <id> <text>
@@ -38,17 +40,19 @@ export const sessionsCommand: CliCommand = {
     const [verb = '', ...words] = positionals;
     if (!Object.hasOwn(verbs, verb)) throw new UsageError('sessions: expected list, watch, show, end or say.');
     const { run, takes } = verbs[verb as keyof typeof verbs];
-    if (words.length !== takes.length || words.some((word) => word === '')) {
+    const isOne = verb === 'watch' && words.length === 1;
+    if ((words.length !== takes.length && !isOne) || words.some((word) => word === '')) {
       throw new UsageError(`sessions ${verb}: expected ${takes.join(' and ') || 'options and nothing else'}.`);
     }
     const { subject, tenant, profile, limit } = values;
     const given = { subject, tenant, profile, limit };
     const odd = Object.entries(given).find(([, value]) => value !== undefined);
-    if (takes.length > 0 && odd) throw new UsageError(`sessions ${verb}: --${odd[0]} is for lists.`);
+    if ((takes.length > 0 || isOne) && odd) throw new UsageError(`sessions ${verb}: --${odd[0]} is for lists.`);
     const token = values.token ?? process.env.RELAY_TOKEN;
     if (!token) throw new UsageError('sessions: --token <token> is needed, or RELAY_TOKEN in the environment.');
     try {
-      await run({ door: doorOf({ ...values, token }), words, list: listOf(given), isJson: values.json });
+      const options = { url: values.url, token, insecure: values.insecure };
+      await run({ door: doorOf(options), options, words, list: listOf(given), isJson: values.json });
       return exitCodes.ok;
     } catch (error) {
       if (!(error instanceof DoorError)) throw error;
@@ -60,6 +64,7 @@ export const sessionsCommand: CliCommand = {
 
 interface Asked {
   readonly door: Door;
+  readonly options: DoorOptions;
   readonly words: readonly string[];
   readonly list: { readonly filters: Readonly<Record<string, string>>; readonly limit: number };
   readonly isJson: boolean;
@@ -121,9 +126,15 @@ async function list({ door, list: wanted, isJson }: Asked): Promise<void> {
   if (hasMore) print(`There are others, older than these; --limit ${wanted.limit * 10} shows more.`);
 }
 
-async function watch({ door, list: wanted, isJson }: Asked): Promise<void> {
+async function watch(asked: Asked): Promise<void> {
+  const { door, list: wanted, words, isJson } = asked;
   const stop = new AbortController();
   onSignal(() => stop.abort());
+  const [id] = words;
+  if (id !== undefined) {
+    await watchOne(asked, id, stop.signal);
+    return;
+  }
   const changed = createWatching();
   let isLost = false;
   for (let isFirst = true; !stop.signal.aborted; isFirst = false) {
@@ -143,6 +154,21 @@ async function watch({ door, list: wanted, isJson }: Asked): Promise<void> {
     }
     await delay(everyMs, undefined, { signal: stop.signal }).catch(stopped);
   }
+}
+
+async function watchOne({ options, isJson }: Asked, session: string, signal: AbortSignal): Promise<void> {
+  const happened = ({ event, ...what }: Happening) => {
+    const at = new Date();
+    if (isJson) print(JSON.stringify({ event, at: Math.floor(at.getTime() / 1000), session, ...what }));
+    else {
+      const isOdd = what.status !== undefined && what.status !== 'completed';
+      const text = [what.text, ...(isOdd ? [`(${what.status})`] : [])].filter(Boolean).join(' ');
+      print(`${at.toISOString().slice(11, 19)} ${event.padEnd(6)} ${text}`.trimEnd());
+    }
+  };
+  const lost = (isLost: boolean) =>
+    complain(isLost ? 'The relay was lost. Still watching.' : 'The relay answers again.');
+  await attend(options, session, signal, happened, lost);
 }
 
 /** The only reason for a delay to fail. */

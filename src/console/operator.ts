@@ -2,7 +2,7 @@
 
 import { createDesk, DeskError, type LiveSession } from './desk.js';
 import { element, make } from './dom.js';
-import { createFollowing } from './following.js';
+import { createFollowing } from './live.js';
 import { adviceFor } from './remedies.js';
 
 /** Lists may be asked for twice a second. */

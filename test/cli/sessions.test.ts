@@ -114,7 +114,48 @@ describe('realtime-relay sessions', () => {
     expect(await watch.exited).toBe(0);
   });
 
+  it('watches one as it goes on: a line for each turn, with its words, until it ends', async () => {
+    const { emulator, relay } = await opened();
+    const { client, id } = await talking(relay, 'alice');
+    const people = sessions(relay, ['watch', id]);
+    const programs = sessions(relay, ['watch', id, '--json'], 'relay.sessions.read');
+    await expect.poll(() => relay.metric('relay_sidebands_active'), { timeout: 10_000 }).toBe(2);
+    await client.ask('Where is my order?');
+    expect(await people.line((line) => line.includes(' user '))).toMatch(
+      /^\d\d:\d\d:\d\d user {3}Where is my order\?$/,
+    );
+    expect(await people.line((line) => line.includes(' model '))).toMatch(/ model {2}You said: Where is my order\?$/);
+    const next = async (event: string) =>
+      JSON.parse(await programs.line((line) => line.includes(`"event":"${event}"`))) as Record<string, unknown>;
+    expect(await next('user')).toEqual({
+      event: 'user',
+      at: expect.any(Number),
+      session: id,
+      text: 'Where is my order?',
+    });
+    expect(await next('model')).toMatchObject({ text: expect.stringContaining('order'), status: 'completed' });
+    emulator.control.script({ functionCall: { name: 'look_up' } });
+    client.send({ type: 'response.create' });
+    expect(await people.line((line) => line.includes(' call '))).toMatch(/ call {3}look_up$/);
+    client.ws.close();
+    expect(await people.line((line) => line.includes(' ended '))).toMatch(/ ended {2}normal$/);
+    expect(await next('ended')).toMatchObject({ text: 'normal' });
+    expect([await people.exited, await programs.exited]).toEqual([0, 0]);
+  });
+
+  it('stops watching one when it is told to', async () => {
+    const { relay } = await opened();
+    const { client, id } = await talking(relay, 'alice');
+    const watch = sessions(relay, ['watch', id]);
+    await expect.poll(() => relay.metric('relay_sidebands_active'), { timeout: 10_000 }).toBe(1);
+    watch.child.kill('SIGINT');
+    expect(await watch.exited).toBe(0);
+    expect((await client.ask('Hi')).status).toBe('completed');
+  });
+
   it.each([
+    ['one of nobody that is to be watched', ['watch', `sess_${'0'.repeat(32)}`], both, /404 not_found/],
+    ['a token that may not watch one', ['watch', `sess_${'0'.repeat(32)}`], 'other', /403 forbidden/],
     ['an id of nobody', ['show', 'sess_1'], both, /404 not_found/],
     ['an unknown id', ['say', 'sess_1', 'Hi'], both, /404 not_found/],
     ['a token without the scope', ['list'], 'other', /403 forbidden/],
@@ -140,6 +181,8 @@ describe('realtime-relay sessions', () => {
     [['sessions', 'show'], /expected an id/],
     [['sessions', 'say', 'sess_1', 'two', 'words'], /text in quotes/],
     [['sessions', 'end', 'sess_1', '--subject', 'bob'], /--subject is for lists/],
+    [['sessions', 'watch', 'sess_1', '--subject', 'bob'], /--subject is for lists/],
+    [['sessions', 'watch', 'sess_1', 'sess_2'], /watch: expected/],
     [['sessions', 'list', '--limit', '0'], /--limit/],
     [['sessions', 'list', '--limit', '1.5'], /--limit/],
     [['sessions', 'list', '--url', 'ftp://x'], /not the URL of a relay/],
