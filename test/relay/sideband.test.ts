@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { connect, refused } from '../support/client.js';
+import { connect, refused, type TestClient } from '../support/client.js';
+import { say, startLasting, talk } from '../support/continuity.js';
+import { startTestEmulator } from '../support/relay.js';
 import { attach, backend, both, following, opened, read } from '../support/sideband.js';
 
 const text = { type: 'response.create', response: { output_modalities: ['text'] } };
@@ -121,6 +123,31 @@ describe('a sideband', () => {
     expect(await two.closed).toEqual({ code: 1003, reason: 'unsupported_data' });
     expect(await three.closed).toEqual({ code: 1009, reason: 'too_big' });
     expect((await client.ask('Hi')).status).toBe('completed');
+  });
+
+  it('follows a session from one connection to upstream to the next, of which it is shown nothing', async () => {
+    const emulator = await startTestEmulator();
+    const relay = await startLasting(emulator);
+    const client = await talk(relay);
+    const [session] = [...relay.relay.sessions];
+    const sideband = await following(relay, String(session?.id));
+    await say(client, 'Please remember that my parrot is called Nemo.');
+    emulator.control.faults.strike('die_mid_response');
+    await client.next('relay.upstream_replaced');
+    sideband.send({
+      type: 'conversation.item.create',
+      item: { type: 'message', role: 'system', content: [{ type: 'input_text', text: 'Be brief.' }] },
+    });
+    expect(await say(client, 'What is my parrot called?')).toContain('Nemo');
+    for (let answer = 0; answer < 2; answer++) await sideband.next('response.done');
+    const itemsOf = ({ events }: TestClient) =>
+      events.flatMap(({ type, item }) => (type === 'conversation.item.added' ? [(item as { id: string }).id] : []));
+    // Its own, which the client is not shown.
+    expect(itemsOf(sideband)).toHaveLength(itemsOf(client).length + 1);
+    expect(new Set(itemsOf(sideband)).size).toBe(itemsOf(sideband).length);
+    expect(sideband.types().filter((type) => type === 'session.created')).toHaveLength(1);
+    const late = await attach(relay, String(session?.id));
+    expect((await late.next('session.created')).session).toMatchObject({ id: session?.id });
   });
 
   it('is told how its session ends, and is closed behind that', async () => {
