@@ -5,6 +5,7 @@ import type { User } from '../auth/principal.js';
 import type { Cancel, Clock } from '../clock.js';
 import type { ExitId } from '../errors.js';
 import { isFault, judgeBackend } from '../policy/backend.js';
+import type { Fault } from '../policy/faults.js';
 import { relayPrefix } from '../protocol/catalogue.js';
 import { type JsonObject, objectOf, type RealtimeEvent } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
@@ -14,6 +15,7 @@ import { warnOf } from '../session/surely.js';
 import { audit, type Log } from '../telemetry/log.js';
 import type { Command } from './commands.js';
 import { crowded, eventRate, isBackedUp, whereOf } from './saying.js';
+import { createSeating, isTakeover, type Seating, standingOf } from './seating.js';
 import { asClientSent, asSeen, greetingOf } from './showing.js';
 import type { Stream } from './streams.js';
 import { ending, telling } from './telling.js';
@@ -42,6 +44,10 @@ export class Follower {
   readonly #left: () => void;
   readonly #untap: (() => void) | null;
   readonly #since = performance.now();
+  /** Null for one that may only observe. */
+  #seat: Seating | null = null;
+  /** Whether the session is being taken over for it, which what it says meanwhile waits for. */
+  #isTaking = false;
   #way: Stream | null = null;
   /** Said before it may be; the way's credit is its bound. */
   #unsaid: Uint8Array[] = [];
@@ -81,7 +87,7 @@ export class Follower {
         passed: this.#safely((event: RealtimeEvent) => this.#passed(event)),
       }),
       before: this.#safely((event: RealtimeEvent) => this.#came(event)),
-      told: this.#safely(({ body }: RealtimeEvent) => this.#tell(body ?? {})),
+      told: this.#safely(({ body }: RealtimeEvent) => this.#tell(this.#seat?.asHeard(body ?? {}) ?? body ?? {})),
       opened: this.#safely(() => this.#begin()),
       draining: this.#safely(() => this.#tell({ type: 'relay.draining' })),
       ended: this.#safely((id: ExitId) => this.#ended(id)),
@@ -95,6 +101,9 @@ export class Follower {
 
   start(way: Stream): void {
     this.#way = way;
+    const { wishes, by } = this.#follow;
+    const { takeover } = this.#session.backend;
+    if (wishes.mayWrite) this.#seat = createSeating(takeover, by, (body) => this.#tell(body));
     this.#meeting = this.#ports.clock.at(meetingMs, () => this.#leave());
     way.start({
       received: this.#safely((piece: Uint8Array) => this.#received(piece)),
@@ -137,6 +146,8 @@ export class Follower {
     if (session === null) return;
     this.#tell({ type: family.down.greeting, session: greetingOf(session, this.#session) }, true);
     this.#isBegun = true;
+    const { takeover } = this.#session.backend;
+    if (takeover.isOn) this.#tell(standingOf(takeover));
     this.#say();
   }
 
@@ -217,6 +228,7 @@ export class Follower {
     this.#meeting?.();
     this.#unsaid = [];
     this.#untap?.();
+    this.#seat?.leave();
   }
 
   #leave(): void {
@@ -235,7 +247,7 @@ export class Follower {
   readonly #say = (): void => {
     this.#wait = null;
     const { rates, clock } = this.#ports;
-    while (!this.#isOver && this.#unsaid.length > 0) {
+    while (!this.#isOver && !this.#isTaking && this.#unsaid.length > 0) {
       const waitMs = isBackedUp(this.#session) ? againMs : rates.add(this.#session.id, eventRate, 1);
       if (waitMs > 0) {
         this.#wait = clock.at(waitMs, this.#safely(this.#say));
@@ -249,15 +261,31 @@ export class Follower {
   };
 
   #carryOut(event: JsonObject): void {
+    if (this.#seat && isTakeover(event)) {
+      void this.#takeOver(event, this.#seat);
+      return;
+    }
     const judged = judgeBackend([event], whereOf(this.#session, this.#follow.wishes.isBound), true);
     const fault = isFault(judged)
       ? judged
       : this.#session.backend.say(judged, this.#sender) === 'crowded'
         ? crowded
         : null;
-    if (fault === null) return;
-    const { code, message, param } = fault;
-    const eventId = typeof event.event_id === 'string' ? event.event_id.slice(0, 512) : null;
+    if (fault !== null) this.#refuse(event, fault);
+  }
+
+  async #takeOver(event: JsonObject, seat: Seating): Promise<void> {
+    this.#isTaking = true;
+    const fault = await seat.carryOut(event);
+    this.#isTaking = false;
+    this.#safely(() => {
+      if (fault !== null) this.#refuse(event, fault);
+      this.#say();
+    })();
+  }
+
+  #refuse({ event_id: given }: JsonObject, { code, message, param }: Fault): void {
+    const eventId = typeof given === 'string' ? given.slice(0, 512) : null;
     this.#error({ type: 'invalid_request_error', code, message, param }, eventId);
   }
 }

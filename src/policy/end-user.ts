@@ -224,14 +224,6 @@ export function notWhileDraining(): Ruling {
   return { fault: draining };
 }
 
-/** What is wrong with a `response.create` while somebody else says when the model answers. */
-export const takenOver: Fault = {
-  code: 'taken_over',
-  message: 'Somebody has taken over this session: the model answers when they ask it to.',
-  param: null,
-  race: true,
-};
-
 /** A value for one response held under what the profile sets; undefined when the profile leaves no room for it. */
 export function underProfile(
   field: 'output_modalities' | 'max_output_tokens',

@@ -128,3 +128,11 @@ export function publicParam(error: JsonObject, mayUpdate: readonly string[]): st
 function fieldBelow(param: string, prefix: string): boolean {
   return param.startsWith(prefix) && /^[a-z_]{1,32}$/.test(param.slice(prefix.length));
 }
+
+/** What is wrong with a `response.create` while somebody else says when the model answers. */
+export const takenOver: Fault = {
+  code: 'taken_over',
+  message: 'Somebody has taken over this session: the model answers when they ask it to.',
+  param: null,
+  race: true,
+};

@@ -12,7 +12,8 @@ import {
 } from '../protocol/catalogue.js';
 import { eventOf, type Json, type JsonObject, type RealtimeEvent, type Refusal } from '../protocol/event.js';
 import { Answers, serverEventId } from './answers.js';
-import { clientEventId, judgeEndUser, notWhileDraining, type Ruling, takenOver } from './end-user.js';
+import { clientEventId, judgeEndUser, notWhileDraining, type Ruling } from './end-user.js';
+import { takenOver } from './faults.js';
 import { ignoredFields } from './ignored.js';
 import type { Imposed } from './locks.js';
 import { Outgoing } from './outgoing.js';

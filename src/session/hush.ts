@@ -8,9 +8,11 @@ import { type JsonObject, objectOf, type RealtimeEvent, type Step } from '../pro
 import { family } from '../protocol/family.js';
 import type { Attachment } from './attachment.js';
 import type { Front } from './front.js';
+import type { Taps } from './taps.js';
 
 /** What hushing needs of its session. */
 interface HushPorts {
+  readonly taps: Pick<Taps, 'step'>;
   readonly front: Pick<Front, 'hush' | 'hide'>;
   /** Whether its sound goes past the relay: then answers can be ended, and not kept back. */
   readonly isCall: boolean;
@@ -49,9 +51,12 @@ class SessionHush implements Hush {
   readonly #hidden = new Bounded<string[]>(mostResponses);
   readonly #items = new Bounded<string>(mostItems);
   readonly #running = new Set<string>();
+  /** Those beside are shown what the client is not. */
+  readonly #show: Step;
 
   constructor(ports: HushPorts) {
     this.#ports = ports;
+    this.#show = ports.taps.step('before');
   }
 
   get isOver(): boolean {
@@ -90,6 +95,7 @@ class SessionHush implements Hush {
     const isOver = event.type === family.down.answerEnded && this.#running.delete(id);
     if (this.#hides(event)) this.#keep(event, id, isOver);
     else if (!this.#stilled.has(id) || !isSpeech(event)) return event;
+    this.#show(event);
     return null;
   };
 

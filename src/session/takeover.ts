@@ -8,18 +8,31 @@ import type { Cancel, Clock } from '../clock.js';
 import { eventOf, type JsonObject, type RealtimeEvent, type Step } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
 import type { Revocable } from '../store/revocations.js';
+import { audit } from '../telemetry/log.js';
 import type { Attachment } from './attachment.js';
 import type { Chronicle } from './chronicle.js';
 import type { Front } from './front.js';
 import { createHush, type Hush } from './hush.js';
 import type { Taps } from './taps.js';
 
-/** Somebody who may hold a session, by a token. */
+/** Somebody who may hold a session. */
 interface Holder extends User {
   /** The claim `jti` of the token. */
   readonly tokenId: string | null;
   /** In seconds since 1970. */
   readonly expiresAt: number;
+  /** Who holds it as long as they follow it; left out: by request. */
+  readonly seat?: Seat;
+}
+
+/** A backend that follows the session, and may steer it. */
+interface Seat {
+  /** Whether it holds the session, by itself or by a request of the same backend. */
+  readonly isHolder: boolean;
+  /** Takes the session over, bound to this. */
+  take(force: boolean): Promise<Taken>;
+  /** It follows no more. */
+  leave(): void;
 }
 
 /**
@@ -45,6 +58,8 @@ export interface Takeover {
   readonly keeps: Hush['keeps'];
   /** Takes the session over, from others only by `force`; resolves when no answer runs or can begin. */
   take(holder: Holder, force: boolean): Promise<Taken>;
+  /** A backend follows the session from now on. */
+  sit(user: User): Seat;
   /** Gives it back, whoever holds it. */
   giveBack(by: User): Taken;
   /** Gives it back where the token of who holds it is meant. */
@@ -91,6 +106,8 @@ class SessionTakeover implements Takeover {
   readonly #hush: Hush;
   isOn = false;
   holder: Holder | null = null;
+  /** Those who follow the session; as many as it may have sidebands. */
+  readonly #seats = new Map<Seat, User>();
   #taking: Taking | null = null;
   #expiry: Cancel | null = null;
   #looking: Cancel | null = null;
@@ -131,18 +148,47 @@ class SessionTakeover implements Takeover {
     return this.holder !== null && isOther(this.holder, holder) ? 'held' : taken;
   }
 
+  sit(user: User): Seat {
+    const { issuer, tenant, subject } = user;
+    const holds = (seat: Seat) => this.holder !== null && (this.holder.seat ?? seat) === seat && this.#isOf(user);
+    const held = (seat: Seat) => ({ issuer, tenant, subject, tokenId: null, expiresAt: 0, seat });
+    const seat: Seat = {
+      get isHolder() {
+        return holds(seat);
+      },
+      take: (force) => this.take(held(seat), force),
+      leave: () => {
+        if (!this.#seats.delete(seat)) return;
+        const isBound = this.holder?.seat === undefined ? !this.#hasSeat : this.holder.seat === seat;
+        if (holds(seat) && isBound) this.#release('left');
+      },
+    };
+    this.#seats.set(seat, user);
+    return seat;
+  }
+
+  #isOf(user: User): boolean {
+    return this.holder !== null && userKey(this.holder) === userKey(user);
+  }
+
+  /** Whether the backend that holds the session follows it. */
+  get #hasSeat(): boolean {
+    return [...this.#seats.values()].some((user) => this.#isOf(user));
+  }
+
   /** The same with a later token goes on for as long. */
   #hold(holder: Holder): void {
     this.holder = holder;
     this.#expiry?.();
-    this.#watch();
+    this.#expiry = null;
+    if (holder.seat === undefined) this.#watch();
   }
 
   readonly #watch = (): void => {
     const left = (this.holder?.expiresAt ?? 0) * 1000 - Date.now();
     this.#expiry = this.#ports.clock.at(Math.min(left, longestWaitMs), () => {
       if (left > longestWaitMs) this.#watch();
-      else this.#release('token_expired');
+      else if (!this.#hasSeat) this.#release('token_expired');
     });
   };
 
@@ -197,12 +243,15 @@ class SessionTakeover implements Takeover {
 
   withdraw(isMeant: (held: Revocable) => boolean): void {
     const { holder } = this;
-    if (holder && isMeant({ ...holder, claims: { jti: holder.tokenId ?? undefined } })) this.#release('revoked');
+    // The token of a seat ends that.
+    if (holder && holder.seat === undefined && isMeant({ ...holder, claims: { jti: holder.tokenId ?? undefined } }))
+      this.#release('revoked');
   }
 
   close(): void {
     this.#expiry?.();
     this.#looking?.();
+    this.holder = null;
     this.#settle('over');
   }
 
@@ -229,13 +278,14 @@ class SessionTakeover implements Takeover {
   #told(why: TakeoverCause, by: User | null = this.holder): void {
     const { front, taps, chronicle } = this.#ports;
     const subject = by?.subject ?? null;
-    chronicle.noted({ on: this.isOn, by: subject, why }, 'session.taken_over');
+    chronicle.noted({ ...audit, on: this.isOn, by: subject, why }, 'session.taken_over');
     if (why === 'late') return;
     if (why !== 'forced') front.notify('relay.taken_over', { on: this.isOn });
     taps.step('told')(eventOf({ type: 'relay.taken_over', on: this.isOn, by: subject }));
   }
 }
 
-function isOther(one: User, other: User): boolean {
-  return userKey(one) !== userKey(other);
+/** Whether it is held by somebody else than who wants it. Several may follow it for one backend, and are told apart. */
+function isOther(holder: Holder, other: Holder): boolean {
+  return userKey(holder) !== userKey(other) || (holder.seat !== undefined && holder.seat !== other.seat);
 }

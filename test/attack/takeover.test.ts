@@ -5,6 +5,7 @@ import type { Session } from '../../src/session/session.js';
 import { appends, silence, tone } from '../emulator/speech.js';
 import type { TestClient } from '../support/client.js';
 import type { TestRelay } from '../support/relay.js';
+import { following } from '../support/sideband.js';
 import { say, startToolRelay } from '../support/tools.js';
 import { type Caller, call } from '../webrtc/caller.js';
 
@@ -160,7 +161,13 @@ async function life(seed: number, dialect: 'ga' | 'preview') {
       const at = client.events.length;
       if ((await desk.ask(who)).status === 202) asks.push(at);
     } else if (what === 5 && step % 20 === 0) await meanwhile(desk.dies(who));
-    else await move();
+    else if (what === 6) {
+      const sideband = await following(test, session.id);
+      sideband.send({ type: 'relay.takeover', on: true, force: random(2) === 0 });
+      await meanwhile(Promise.race([sideband.next('relay.taken_over'), sideband.next('error')]));
+      if (random(2) === 0) sideband.ws.terminate();
+      else sideband.ws.close();
+    } else await move();
   }
   for (const one of desk.all) await desk.takeOver(one, { on: false });
   await answersAgain(client);

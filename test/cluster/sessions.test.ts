@@ -45,6 +45,14 @@ async function answered({ url }: Served, id: string) {
   return ((await answer.json()) as { response: unknown }).response;
 }
 
+/** Takes over, or gives back; says whether it is taken over then. */
+async function takeOver({ url }: Served, id: string, on: boolean) {
+  const headers = { authorization: `Bearer ${backend}`, connection: 'close' };
+  const body = JSON.stringify({ on });
+  const answer = await fetch(`${url}/v1/relay/sessions/${id}/takeover`, { method: 'POST', headers, body });
+  return ((await answer.json()) as { taken_over: unknown }).taken_over;
+}
+
 function logged(relay: Served, message: string): Record<string, unknown>[] {
   return relay.lines.filter((line) => line.includes(`"${message}"`)).map((line) => JSON.parse(line));
 }
@@ -77,6 +85,10 @@ describe('the live sessions of a relay of two workers', { timeout: 30_000 }, () 
       ]);
     }
     for (const { id } of sessions) expect(await answered(relay, id)).toMatchObject({ status: 'completed' });
+    for (const on of [true, false]) {
+      for (const { id } of sessions) expect(await takeOver(relay, id, on)).toBe(on);
+      for (const { id } of sessions) expect((await ask(relay, `/${id}`)).body.taken_over).toBe(on);
+    }
     for (const { client } of sessions) expect((await client.ask('Hi')).status).toBe('completed');
     const items = emulator.control.received.events('conversation.item.create');
     expect(items.filter(({ body }) => JSON.stringify(body).includes('Be brief.'))).toHaveLength(sessions.length);

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { appends, silence, tone } from '../emulator/speech.js';
 import type { ServerEvent, TestClient } from '../support/client.js';
 import { startTestEmulator, startTestRelay, type TestRelay, type TestRelayOptions } from '../support/relay.js';
+import { both, following } from '../support/sideband.js';
 import { say, startToolRelay } from '../support/tools.js';
 
 interface Answer {
@@ -401,5 +402,134 @@ describe('who takes over a session', () => {
     expect((await client.ask('Hi')).status).toBe('completed');
     expect(client.types()).not.toContain('relay.taken_over');
     expect((await takeOver(relay, id, on, { subject: 'boss' })).body).toMatchObject({ taken_over: true, by: 'boss' });
+  });
+});
+
+describe('a sideband', () => {
+  const words = (event: ServerEvent) => [event.on, event.by];
+  const event = (on: boolean, more: object = {}) => ({ type: 'relay.takeover', on, ...more });
+
+  async function beside(relay: TestRelay, id: string, who: Who = {}): Promise<TestClient> {
+    const token = tokenOf(relay, { scope: both, ...who });
+    return following(relay, id, { token });
+  }
+
+  it('takes over, is told of it as all others are, and what it says behind that comes behind that', async () => {
+    const { relay, client, id } = await opened({ speed: 2 });
+    const [mine, other, reader] = [
+      await beside(relay, id),
+      await beside(relay, id, { subject: 'boss' }),
+      await beside(relay, id, { scope: 'relay.sessions.read' }),
+    ];
+    client.send(typed('Tell me a long story.'));
+    client.send({ type: 'response.create' });
+    await client.next('response.output_audio.delta');
+    mine.send(event(true));
+    mine.send(ask);
+    for (const one of [mine, other, reader]) expect(words(await one.next('relay.taken_over'))).toEqual([true, 'desk']);
+    expect(await client.next('relay.taken_over')).toMatchObject({ on: true });
+    for (const one of [mine, client]) {
+      await one.next('response.done');
+      const statuses = one.events.filter(({ type }) => type === 'response.done').map(({ response }) => response);
+      expect(statuses).toMatchObject([{ status: 'cancelled' }, { status: 'completed' }]);
+    }
+    expect(mine.types()).not.toContain('error');
+    // Who comes later hears how things stand.
+    expect(words(await (await beside(relay, id)).next('relay.taken_over'))).toEqual([true, 'desk']);
+    mine.send(event(false));
+    expect(words(await other.next('relay.taken_over'))).toEqual([false, 'desk']);
+    speak(client);
+    expect((await client.next('response.done')).response).toMatchObject({ status: 'completed' });
+  });
+
+  it.each([
+    ['closes', (sideband: TestClient) => sideband.ws.close()],
+    ['is lost', (sideband: TestClient) => sideband.ws.terminate()],
+  ])('that holds a session gives it back when it %s, whoever else there is', async (_, end) => {
+    const { relay, client, id } = await opened();
+    const [mine, other] = [await beside(relay, id), await beside(relay, id)];
+    mine.send(event(true));
+    await client.next('relay.taken_over');
+    end(mine);
+    expect(await client.next('relay.taken_over')).toMatchObject({ on: false });
+    expect(words(await other.next('relay.taken_over'))).toEqual([true, 'desk']);
+    expect(words(await other.next('relay.taken_over'))).toEqual([false, 'desk']);
+    expect(await relay.logged('session.taken_over', 2)).toMatchObject({ on: false, why: 'left' });
+    expect((await client.ask('Hi')).status).toBe('completed');
+  });
+
+  it('is told apart from another of the same backend, which takes it by force', async () => {
+    const { relay, client, id } = await opened();
+    const [one, two] = [await beside(relay, id), await beside(relay, id)];
+    one.send(event(true));
+    await one.next('relay.taken_over');
+    await two.next('relay.taken_over');
+    two.send(event(true, { event_id: 'e1' }));
+    const { error } = await two.next('error');
+    expect(error).toMatchObject({ code: 'taken_over', event_id: 'e1' });
+    expect(error).not.toHaveProperty('retryable');
+    expect((await takeOver(relay, id, on)).status).toBe(409);
+    two.send(event(true, { force: true }));
+    expect(words(await one.next('relay.taken_over'))).toEqual([false, 'desk']);
+    expect(words(await two.next('relay.taken_over'))).toEqual([true, 'desk']);
+    one.ws.close();
+    await relay.logged('control.detached');
+    client.send(ask);
+    expect((await client.next('error')).error).toMatchObject({ code: 'taken_over' });
+    two.send(event(true));
+    expect(words(await two.next('relay.taken_over'))).toEqual([true, 'desk']);
+  });
+
+  it('keeps what its backend took by request, until the last of them is closed', async () => {
+    const { relay, client, id } = await opened();
+    await takeOver(relay, id, on, { ttlSeconds: 2 });
+    const [one, two, others] = [
+      await beside(relay, id),
+      await beside(relay, id),
+      await beside(relay, id, { subject: 'boss' }),
+    ];
+    one.ws.close();
+    await relay.logged('control.detached');
+    // Longer than the token of the request.
+    await new Promise((resolve) => setTimeout(resolve, 2100));
+    expect((await takeOver(relay, id, on, { subject: 'boss' })).status).toBe(409);
+    two.ws.close();
+    expect(words(await others.next((told) => told.on === false))).toEqual([false, 'desk']);
+    expect(await relay.logged('session.taken_over', 2)).toMatchObject({ why: 'left' });
+    expect((await client.ask('Hi')).status).toBe('completed');
+  });
+
+  it('that may only observe takes nothing over', async () => {
+    const { relay, client, id } = await opened();
+    const reader = await beside(relay, id, { scope: 'relay.sessions.read' });
+    reader.send(event(true));
+    expect((await reader.next('error')).error).toMatchObject({ code: 'forbidden' });
+    expect((await client.ask('Hi')).status).toBe('completed');
+  });
+
+  it.each([
+    ['no word', { type: 'relay.takeover' }, 'missing_required_parameter', 'on'],
+    ['a word that is none', { type: 'relay.takeover', on: 'yes' }, 'invalid_value', 'on'],
+    ['something beside it', { type: 'relay.takeover', on: true, of: 1 }, 'invalid_value', 'of'],
+  ])('that sends %s is told what is wrong', async (_, sent, code, param) => {
+    const { relay, client, id } = await opened();
+    const mine = await beside(relay, id);
+    mine.send({ ...sent, event_id: 'e1' });
+    expect((await mine.next('error')).error).toMatchObject({ code, param, event_id: 'e1' });
+    expect((await client.ask('Hi')).status).toBe('completed');
+  });
+
+  it('sees the answers that its client does not', async () => {
+    const test = await startToolRelay(() => undefined, { rttMs: 100 });
+    const client = await test.connect();
+    const { session } = (await client.next('session.created')) as unknown as { session: { id: string } };
+    const mine = await beside(test, session.id);
+    client.send(typed('Hello'));
+    client.send({ type: 'response.create', event_id: 'mine' });
+    await test.emulator.control.received.waitFor((received) => received.events('response.create').length > 0);
+    mine.send(event(true));
+    expect((await client.next('error')).error).toMatchObject({ code: 'taken_over', event_id: 'mine' });
+    expect((await mine.next('response.done')).response).toBeDefined();
+    expect(answers(client)).toEqual([]);
   });
 });

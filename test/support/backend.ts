@@ -16,6 +16,7 @@ export const nobody: Omit<Backend, 'close'> = {
     hush: () => undefined,
     keeps: () => false,
     take: async () => 'not_open',
+    sit: () => ({ isHolder: false, take: async () => 'not_open', leave: () => undefined }),
     giveBack: () => 'not_open',
     withdraw: () => undefined,
     close: () => undefined,
