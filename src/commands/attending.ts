@@ -1,11 +1,11 @@
 /** One session as it goes on, over a sideband: what is said in it, and what becomes of it. */
 
 import { setTimeout as delay } from 'node:timers/promises';
-import type { WebSocket } from 'ws';
 import { answerOf } from '../control/answer.js';
 import { isObject, type JsonObject, objectOf } from '../protocol/event.js';
 import { family } from '../protocol/family.js';
-import { DoorError, type DoorOptions, openSideband, unopened } from './door.js';
+import { openSideband } from '../talk/beside.js';
+import { DoorError, type DoorOptions, refusedBy, sidebandUrl, unreached } from './door.js';
 
 /** Something that has happened. */
 export interface Happening {
@@ -30,53 +30,61 @@ export async function attend(
   happened: (what: Happening) => void,
   lost: (isLost: boolean) => void,
 ): Promise<void> {
+  let wasLost = false;
+  const opened = () => {
+    if (wasLost) lost(false);
+    wasLost = false;
+  };
   for (let isFirst = true; !signal.aborted; isFirst = false) {
-    const socket = openSideband(options, id);
-    const stop = () => socket.close();
-    signal.addEventListener('abort', stop);
     try {
-      if (!isFirst) socket.once('open', () => lost(false));
-      if (await follow(socket, happened)) return;
+      if (await follow(options, id, signal, { opened, happened })) return;
     } catch (error) {
       // What was refused once is refused again; a relay that restarts is worth waiting for.
       if (signal.aborted) return;
       if (isFirst || !(error instanceof DoorError) || !error.isPassing) throw error;
-    } finally {
-      signal.removeEventListener('abort', stop);
     }
     if (signal.aborted) return;
-    if (isFirst) lost(true);
+    if (!wasLost) lost(true);
+    wasLost = true;
     await delay(againMs, undefined, { signal }).catch(stopped);
   }
 }
 
 /** Resolves to whether the session is over, when the sideband is. */
-async function follow(socket: WebSocket, happened: (what: Happening) => void): Promise<boolean> {
+function follow(
+  { url: relay, token, insecure }: DoorOptions,
+  id: string,
+  signal: AbortSignal,
+  { opened, happened }: { opened: () => void; happened: (what: Happening) => void },
+): Promise<boolean> {
+  const url = sidebandUrl(relay, id);
   let trouble: JsonObject = {};
-  let isOpen = false;
-  const refused = unopened(socket);
   return new Promise((resolve, reject) => {
-    void refused.then(reject);
-    socket.on('open', () => {
-      isOpen = true;
-    });
-    socket.on('message', (data) => {
-      const event = objectOf(JSON.parse(String(data)));
-      if (event.type === family.down.error) trouble = objectOf(event.error);
-      for (const what of happeningsIn(event)) happened(what);
-    });
-    socket.on('close', (code, reason) => {
-      // Why it never was open is told by what refused it.
-      if (!isOpen) return;
-      const { code: name = String(reason), message = 'The relay closed the sideband.' } = trouble;
-      if (code === 1008) reject(new DoorError(`${String(name)}: ${String(message)}`, String(name), 403));
-      else resolve(code === 1000);
-    });
+    const close = openSideband(
+      { url, token, insecure },
+      {
+        opened,
+        message(text) {
+          const event = objectOf(JSON.parse(text));
+          if (event.type === family.down.error) trouble = objectOf(event.error);
+          for (const what of happeningsIn(event)) happened(what);
+        },
+        closed(code, reason) {
+          signal.removeEventListener('abort', close);
+          const { code: name = reason, message = 'The relay closed the sideband.' } = trouble;
+          if (code === 1008) reject(new DoorError(`${String(name)}: ${String(message)}`, String(name), 403));
+          else resolve(code === 1000);
+        },
+        refused: (status, text) => reject(refusedBy(status, text, url)),
+        failed: (error) => reject(unreached(error, url)),
+      },
+    );
+    signal.addEventListener('abort', close);
   });
 }
 
 /** What an event tells of that somebody watches for. */
-export function happeningsIn(event: JsonObject): Happening[] {
+function happeningsIn(event: JsonObject): Happening[] {
   return told.get(event.type)?.(event) ?? [];
 }
 

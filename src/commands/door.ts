@@ -2,7 +2,6 @@
 
 import http from 'node:http';
 import https from 'node:https';
-import { WebSocket } from 'ws';
 import { isObject, type JsonObject } from '../protocol/event.js';
 import { realtimeUrl } from '../talk/address.js';
 import { adviceFor, explainError, explainNetwork } from '../talk/failures.js';
@@ -72,33 +71,19 @@ export function createDoor({ url, token, insecure }: DoorOptions): Door {
     });
 }
 
-/** Opens a sideband of a session: all of its events but sound, those of its client among them. */
-export function openSideband({ url, token, insecure }: DoorOptions, id: string): WebSocket {
-  const target = new URL(`sessions/${encodeURIComponent(id)}/sideband?client_events=on`, baseOf(url));
-  return new WebSocket(target.href.replace(/^http/, 'ws'), {
-    headers: { authorization: `Bearer ${token}` },
-    rejectUnauthorized: !insecure,
-    handshakeTimeout: timeoutMs,
-  });
+/** Where a sideband of a session is: all of its events but sound, those of its client among them. */
+export function sidebandUrl(relay: string, id: string): URL {
+  return new URL(`sessions/${encodeURIComponent(id)}/sideband?client_events=on`, baseOf(relay));
 }
 
-/** Why a sideband could not be opened, by the answer to its handshake, or without one by the error of the socket. */
-export async function unopened(socket: WebSocket): Promise<DoorError> {
-  return new Promise((resolve) => {
-    const place = new URL(socket.url).origin;
-    socket.once('error', (error) => resolve(new DoorError(explainNetwork(error, place))));
-    socket.once('unexpected-response', (_request, answer) => {
-      let text = '';
-      answer.setEncoding('utf8');
-      answer.on('data', (chunk: string) => {
-        if (text.length < mostBytes) text += chunk;
-      });
-      answer.on('end', () => {
-        resolve(refusalOf(answer.statusCode ?? 0, parsed(text), place));
-        socket.terminate();
-      });
-    });
-  });
+/** Why nothing came of a request, where it could not be made. */
+export function unreached(error: Error, url: URL): DoorError {
+  return new DoorError(explainNetwork(error, url.origin));
+}
+
+/** The same where it was answered with a refusal. */
+export function refusedBy(status: number, text: string, url: URL): DoorError {
+  return refusalOf(status, parsed(text), url.origin);
 }
 
 /** Where the doors are, for whatever may be given as the address of a relay. */
