@@ -17,6 +17,7 @@ import type { Settings } from './config/settings.js';
 import type { Control } from './control/control.js';
 import { createLocalControl } from './control/local.js';
 import { createPeers, type Peers } from './control/peers.js';
+import { createResuming } from './control/resuming.js';
 import { createSharedState, type SharedState, secretSealOf } from './control/shared.js';
 import { createLocalStreams, type Streams } from './control/streams.js';
 import { createApp, type Health } from './doors/app.js';
@@ -116,7 +117,8 @@ export async function startRelay(
   const streams = shared?.streams ?? createLocalStreams();
   const clock = createClock();
   const limits = () => current.limits;
-  const control = createLocalControl({ registry, revocations, home, streams, clock, log, limits });
+  const resuming = createResuming(registry);
+  const control = createLocalControl({ registry, revocations, home, streams, clock, log, limits, resuming });
   const across = own?.across(control, () => registry.endRevoked((one) => revocations.covers(one)));
   const peers = shared?.join(control) ?? createPeers(control, streams, across ?? null);
   const settlements = new Settlements(settings.limits.sessions, clock);
@@ -203,7 +205,7 @@ export async function startRelay(
     bytes: () => sidebands.bufferedBytes,
     shed: (bytes) => sidebands.shed(bytes),
   });
-  const gateway = createGateway({ sidebands, admission, registry, reaches, metrics, log, session });
+  const gateway = createGateway({ resuming, peers, sidebands, admission, registry, reaches, metrics, log, session });
   const app = createApp({
     admission,
     metrics,

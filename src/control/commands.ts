@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { isObject, type JsonObject } from '../protocol/event.js';
 import { answer } from './answer.js';
 import { type Description, description } from './description.js';
+import { resumeAnswer, resumeAsks } from './resuming.js';
 
 /** Longer than what a token may say of its user. */
 const name = z.string().max(4096);
@@ -143,6 +144,15 @@ const verbs = {
     ...yes,
     // A client that may be gone has two seconds to say that it is not.
     withinMs: 3000,
+  }),
+  /** Lets somebody go on with their session over another connection; null where nothing is known of it. */
+  resume: row({
+    asks: resumeAsks,
+    answer: resumeAnswer,
+    merge: (answers) => answers.find((one) => one !== null) ?? null,
+    isFound: (one) => one !== null,
+    unanswered,
+    withinMs,
   }),
   /** Lists sessions, the newest first: one more than asked for where there are more. */
   list: row({

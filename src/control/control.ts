@@ -7,6 +7,7 @@ import { concerns, type Revocations } from '../store/revocations.js';
 import { type Answer, type Command, newestFirst, type Reach, type Verb } from './commands.js';
 import { describe, type Home } from './description.js';
 import type { Following } from './following.js';
+import { type Resuming, resumeHere } from './resuming.js';
 import type { Say } from './saying.js';
 import type { Streams } from './streams.js';
 
@@ -26,6 +27,8 @@ export interface ControlServices {
   readonly streams: Streams;
   /** Who follows sessions. Left out: nobody may, as if there were no session. */
   readonly following?: Following;
+  /** Who comes back to sessions. Left out: nobody can. */
+  readonly resuming?: Resuming;
 }
 
 /** Carries out one command on the sessions of this process. */
@@ -33,7 +36,7 @@ export type Control = <C extends Command>(command: C) => Promise<Answer<C['verb'
 
 /** Makes what carries commands out. */
 export function createControl(services: ControlServices): Control {
-  const { registry, ghosts, revocations, home, streams, following } = services;
+  const { registry, ghosts, revocations, home, streams, following, resuming } = services;
   const described = (session: Registered) => describe(session, home, following?.count(session) ?? 0);
   const found = (id: string, reach: Reach): Registered | null => {
     const session = registry.find(id);
@@ -53,6 +56,7 @@ export function createControl(services: ControlServices): Control {
       return true;
     },
     end_ghost: ({ user }) => ghosts.end(user),
+    resume: (asked) => (resuming ? resumeHere(resuming, streams, asked) : null),
     list({ reach, limit, after, ...wanted }) {
       const before = after === null ? null : after.replace(/^call_/, 'sess_');
       const meant = [...registry].filter(

@@ -10,7 +10,7 @@ import { createFollowing } from './following.js';
 import { createSaying } from './saying.js';
 
 /** What it is made of. */
-interface LocalServices extends Pick<ControlServices, 'revocations' | 'home' | 'streams'> {
+interface LocalServices extends Pick<ControlServices, 'revocations' | 'home' | 'streams' | 'resuming'> {
   readonly registry: SessionRegistry;
   readonly clock: Clock;
   readonly log: Log;
@@ -19,7 +19,7 @@ interface LocalServices extends Pick<ControlServices, 'revocations' | 'home' | '
 
 /** Makes it. */
 export function createLocalControl(services: LocalServices): Control {
-  const { registry, revocations, home, streams, clock, log, limits } = services;
+  const { registry, revocations, home, streams, clock, log, limits, resuming } = services;
   // Whoever says something in a session, and in whatever way, is at the same pace.
   const rates = new Buckets();
   return createControl({
@@ -28,6 +28,7 @@ export function createLocalControl(services: LocalServices): Control {
     revocations,
     home,
     streams,
+    ...(resuming && { resuming }),
     say: createSaying(log, rates),
     following: createFollowing({ clock, log, rates }, () => limits().sidebands_per_session),
   });

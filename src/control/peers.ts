@@ -1,8 +1,10 @@
 /** Carries commands to whichever processes have the sessions they are about, and makes one answer of theirs. */
 
 import { RelayError } from '../errors.js';
+import type { Comer } from '../session/resumption.js';
 import { type Answer, type Command, patienceMs, rowOf } from './commands.js';
 import type { Control } from './control.js';
+import { type Carried, type Handshake, resumeElsewhere } from './resuming.js';
 import type { Stream, Streams } from './streams.js';
 
 /** All processes that serve the same clients, this one included. */
@@ -11,6 +13,11 @@ export interface Peers {
   ask<C extends Command>(command: C): Promise<Answer<C['verb']>>;
   /** A way to a session, whichever process has it; null where there is none. Rejects with a RelayError. */
   stream(followed: Followed): Promise<Stream | null>;
+  /**
+   * What becomes of somebody who wants to go on with a session of another process, and with a handshake the way over which it
+   * goes on; null where none knows of it. Rejects with a RelayError.
+   */
+  resume(comer: Comer, shaken: Handshake | null): Promise<Carried | null>;
 }
 
 /** What somebody wants to follow. */
@@ -48,6 +55,7 @@ export function createPeers(control: Control, streams: Streams, others: AskOther
 
   return {
     ask,
+    resume: (comer, shaken) => (others ? resumeElsewhere(ask, streams, comer, shaken) : Promise.resolve(null)),
     async stream(followed) {
       const { name, stream, to } = streams.open();
       try {

@@ -9,16 +9,18 @@ import type { Guest, Request } from '../admission/recognise.js';
 import { giveBackReturn, recogniseReturning, takeReturn } from '../admission/returning.js';
 import { offeredProtocols } from '../auth/credentials.js';
 import { type User, userKey } from '../auth/principal.js';
+import type { Peers } from '../control/peers.js';
+import type { Resuming } from '../control/resuming.js';
 import { RelayError } from '../errors.js';
 import type { ClientSocket } from '../legs/client-socket.js';
 import { eventBytesOf } from '../legs/readers.js';
-import { Departed } from '../session/departed.js';
-import type { Registered } from '../session/registry.js';
+import { goesOn, type Verdict } from '../session/comebacks.js';
 import { type Comer, sessionOf } from '../session/resumption.js';
 import type { ResumeOutcome } from '../telemetry/labels.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { logRepeated } from '../telemetry/repeats.js';
+import { carry } from './carrying.js';
 
 /** What a client says of going on with sessions. */
 export interface ResumeWish {
@@ -34,7 +36,8 @@ type Shown = Pick<Comer, 'token' | 'received'>;
 /** What the door needs. */
 export interface ReturnServices {
   readonly admission: AdmissionServices;
-  readonly registry: { find(id: string): Registered | undefined };
+  readonly resuming: Resuming;
+  readonly peers: Pick<Peers, 'resume'>;
   readonly metrics: Pick<Metrics, 'resumed'>;
   readonly log: Log;
 }
@@ -46,11 +49,14 @@ interface Visit {
   readonly shown: Shown;
   readonly isRequired: boolean;
   readonly socket: Duplex;
+  /** What came behind the request. */
+  readonly head: Buffer;
   /** Completes the handshake; null when the client has gone meanwhile. */
   upgrade(maxPayload: number): ClientSocket | null;
 }
 
 const protocol = 'realtime-relay-resume.';
+const unknown: Verdict = { outcome: 'unknown', why: null };
 const nothing = { token: '', received: 0 };
 const refusal = 'This session cannot be gone on with; connect without it, and a new one begins.';
 
@@ -78,7 +84,6 @@ export function canResume({ profile, principal }: Pick<Admission, 'profile' | 'p
 
 /** Lets clients go on with their sessions. */
 export class Returns {
-  readonly departed = new Departed();
   readonly #services: ReturnServices;
 
   constructor(services: ReturnServices) {
@@ -90,61 +95,52 @@ export class Returns {
    * @throws RelayError the refusal
    */
   async attend(visit: Visit): Promise<Guest | null> {
+    const { resuming, peers, admission } = this.#services;
     const { request, wishes, shown } = visit;
-    const candidate = await recogniseReturning(request, this.#services.admission);
+    const candidate = await recogniseReturning(request, admission);
     const { principal } = candidate.guest;
     const comer: Comer = { principal, dialect: wishes.dialect, ...shown };
-    if (this.#judge(comer) !== null) {
+    const here = resuming.comebacks.judge(comer);
+    let verdict = here ?? (sessionOf(comer.token) ? (await peers.resume(comer, null))?.verdict : null) ?? unknown;
+    if (goesOn(verdict)) {
       try {
         await takeReturn(candidate);
         // Time has passed: somebody else may have been quicker, or it has ended.
-        const session = this.#judge(comer);
-        if (session !== null) {
-          this.#goOn(session, comer, visit);
-          return null;
-        }
+        verdict = (here ? this.#resumeHere(comer, visit) : await this.#resumeElsewhere(comer, visit)) ?? unknown;
+        if (!goesOn(verdict)) giveBackReturn(candidate);
       } catch (error) {
         giveBackReturn(candidate);
         throw error;
       }
     }
-    this.#refuse(comer, visit);
+    this.#services.metrics.resumed(verdict.outcome);
+    if (goesOn(verdict)) return null;
+    this.#refuse(verdict, comer, visit);
     return candidate.guest;
   }
 
-  /** The session with which somebody may go on; null when they may not. */
-  #judge(comer: Comer): Registered | null {
-    const session = this.#find(comer);
-    const outcome = session?.resumption?.judge(comer);
-    return session && (outcome === 'ok' || outcome === 'superseded') ? session : null;
+  #resumeHere(comer: Comer, { socket, upgrade }: Visit): Verdict | null {
+    return this.#services.resuming.comebacks.resume(comer, ({ admission }) => {
+      const ws = socket.writable ? upgrade(eventBytesOf(admission.profile)) : null;
+      return ws && { socket: ws, stream: socket };
+    });
   }
 
-  #find({ token }: Comer): Registered | undefined {
-    const id = sessionOf(token);
-    const session = id === null ? undefined : this.#services.registry.find(id);
-    return session?.isOpen ? session : undefined;
+  async #resumeElsewhere(comer: Comer, { request, wishes, socket, head }: Visit): Promise<Verdict | null> {
+    const { headers } = request.message;
+    const found = await this.#services.peers.resume(comer, {
+      key: String(headers['sec-websocket-key']),
+      hasProtocol: offeredProtocols(headers).includes('realtime'),
+      requestId: wishes.requestId,
+    });
+    if (found?.stream) carry(socket, head, found.stream);
+    return found?.verdict ?? null;
   }
 
-  #goOn({ admission, resumption }: Registered, comer: Comer, { socket, upgrade }: Visit): void {
-    const ws = socket.writable ? upgrade(eventBytesOf(admission.profile)) : null;
-    if (!ws || !resumption) return;
-    const outcome = resumption.judge(comer);
-    resumption.resume(comer, { socket: ws, stream: socket });
-    this.#services.metrics.resumed(outcome);
-  }
-
-  #refuse(comer: Comer, { request, wishes, isRequired }: Visit): void {
-    const session = this.#find(comer);
-    const id = sessionOf(comer.token);
-    const found = session?.resumption?.judge(comer) ?? (id === null ? 'unknown' : this.departed.find(id, comer));
-    const outcome = found instanceof RelayError ? 'late' : found;
-    this.#services.metrics.resumed(outcome);
-    this.#note(outcome, id, wishes.requestId, request.user);
-    if (found instanceof RelayError) throw found;
-    // Whose it is cannot use it any more: it holds a place that they may need.
-    if (outcome === 'late' && session?.resumption?.isDetached) {
-      session.end('client_lost', 'client', { message: 'The client came back, and too much was missing.' });
-    }
+  #refuse({ outcome, why }: Verdict, comer: Comer, { request, wishes, isRequired }: Visit): void {
+    this.#note(outcome, sessionOf(comer.token), wishes.requestId, request.user);
+    if (why) throw why;
+    this.#services.resuming.comebacks.giveUp(comer);
     if (outcome === 'too_often') {
       throw new RelayError('resume_refused', 'This session was gone on with too often within a minute.');
     }
@@ -153,10 +149,8 @@ export class Returns {
 
   #note(outcome: ResumeOutcome, session: string | null, requestId: string, user: User | undefined): void {
     const about = `${outcome} ${user ? userKey(user) : ''}`;
-    const common = {
-      outcome,
-      ...(user && { subject: user.subject, ...(user.tenant !== null && { tenant: user.tenant }) }),
-    };
-    logRepeated(this.#services.log, 'warn', { about, common, own: { session, requestId } }, 'session.not_resumed');
+    const whose = user && { subject: user.subject, ...(user.tenant !== null && { tenant: user.tenant }) };
+    const line = { about, common: { outcome, ...whose }, own: { session, requestId } };
+    logRepeated(this.#services.log, 'warn', line, 'session.not_resumed');
   }
 }

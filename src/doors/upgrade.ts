@@ -10,6 +10,8 @@ import { checkOrigin, isListedLiterally } from '../admission/origin.js';
 import { type Request, signOf, whoOf } from '../admission/recognise.js';
 import { sdkOf } from '../admission/sdk.js';
 import { offeredProtocols } from '../auth/credentials.js';
+import type { Peers } from '../control/peers.js';
+import type { Resuming } from '../control/resuming.js';
 import { errorBody, httpRefusal, RelayError } from '../errors.js';
 import { clientLeg, refusedLeg } from '../legs/client.js';
 import { ClientSocket } from '../legs/client-socket.js';
@@ -24,6 +26,7 @@ import type { Metrics } from '../telemetry/metrics.js';
 import { logRepeated } from '../telemetry/repeats.js';
 import { mostPendingPongs } from '../upstream/dial.js';
 import { orderedUuid } from '../uuid.js';
+import { carriedBy } from './carrying.js';
 import { dialectOf, isDoor, noSuchPath, targetOf } from './paths.js';
 import { answerPlainly } from './plain.js';
 import { canResume, type ResumeWish, Returns, resumeWishOf } from './returns.js';
@@ -46,6 +49,8 @@ export interface GatewayServices {
   readonly reaches: Pick<Reaches, 'bySocket'>;
   readonly registry: SessionRegistry;
   readonly sidebands: Sidebands;
+  readonly resuming: Resuming;
+  readonly peers: Pick<Peers, 'resume'>;
   readonly metrics: Metrics;
   readonly log: Log;
 }
@@ -73,7 +78,7 @@ export function createGateway(services: GatewayServices) {
     ...services.session,
     ended(ended: Session, why: RelayError) {
       registry.remove(ended);
-      returns.departed.add(ended, why);
+      services.resuming.comebacks.ended(ended, why);
     },
   };
   /** One server object for each size limit: `ws` knows only one limit a server. */
@@ -167,6 +172,19 @@ export function createGateway(services: GatewayServices) {
     );
   }
 
+  // A connection that came in elsewhere is upgraded here, where its session is.
+  services.resuming.accept = ({ key, hasProtocol, requestId }, join, { admission }) => {
+    const stream = carriedBy(join());
+    const headers = {
+      ...{ upgrade: 'websocket', connection: 'Upgrade', 'sec-websocket-version': '13', 'sec-websocket-key': key },
+      ...(hasProtocol && { 'sec-websocket-protocol': protocol }),
+    };
+    const message = { method: 'GET', headers } as unknown as IncomingMessage;
+    const asked = { message, socket: stream, head: Buffer.alloc(0), requestId };
+    const socket = upgrade(asked, eventBytesOf(admission.profile));
+    return socket && { socket, stream };
+  };
+
   return async function gateway(message: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     // From the first line on: a client that vanishes now must not take the process with it.
     socket.on('error', destroyed);
@@ -206,7 +224,7 @@ export function createGateway(services: GatewayServices) {
       const wish = resumeWishOf(message, url);
       const guest = wish?.shown
         ? await returns.attend({
-            ...{ request, wishes, socket, shown: wish.shown, isRequired: wish.isRequired },
+            ...{ request, wishes, socket, head, shown: wish.shown, isRequired: wish.isRequired },
             upgrade: (bytes) => upgrade(asked, bytes),
           })
         : undefined;
