@@ -18,21 +18,30 @@ const againMs = 2000;
 /** By which a session, or a token, is over; all else passes. */
 const finalCodes: ReadonlySet<number> = new Set([1000, 1008]);
 
+/** With which a takeover is refused. */
+const takeoverCodes: ReadonlySet<unknown> = new Set(['taken_over', 'upstream_timeout', 'forbidden', 'not_open']);
+
 /** Starts with none. */
 export function createFollowing(desk: Desk): Following {
   const said = createConversation('live-', { user: 'User', assistant: 'Model' });
   const events = createEventList('live-');
   const state = element('live-state', HTMLParagraphElement);
+  const takeover = element('live-takeover', HTMLButtonElement);
+  const held = element('live-held', HTMLParagraphElement);
   const transcripts = new Transcripts();
   let followed: string | null = null;
   let socket: WebSocket | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let trouble = '';
+  let isTaken = false;
+  /** Whether something was wished for that is not answered yet. */
+  let asked = false;
 
   function leave(): void {
     clearTimeout(timer);
     const left = socket;
     socket = null;
+    stand(false, null);
     left?.close();
   }
 
@@ -46,6 +55,7 @@ export function createFollowing(desk: Desk): Following {
     opened.addEventListener('close', ({ code, reason }) => {
       if (opened !== socket) return;
       socket = null;
+      stand(false, null);
       if (code === 1000) tell(`It is over: ${reason}.`);
       else if (finalCodes.has(code)) tell(`Not followed any more: ${trouble || reason}`);
       else {
@@ -56,8 +66,17 @@ export function createFollowing(desk: Desk): Following {
   }
 
   function came(event: RealtimeEvent): void {
-    if (event.type === 'session.created') tell('Followed as it goes on.');
-    if (event.type === 'error') trouble = String((event.error as { message?: unknown } | undefined)?.message ?? '');
+    if (event.type === 'session.created') {
+      tell('Followed as it goes on.');
+      takeover.disabled = false;
+    }
+    if (event.type === 'relay.taken_over') stand(event.on === true, event.by);
+    if (event.type === 'error') {
+      const { code, message } = (event.error ?? {}) as { readonly code?: unknown; readonly message?: unknown };
+      trouble = String(message ?? '');
+      if (asked && takeoverCodes.has(code)) held.textContent = trouble;
+      asked = false;
+    }
     if (event.type === 'relay.gap') said.note(`${String(event.dropped)} events are missing here`);
     if (event.type === 'relay.client_event') {
       events.add('sent', event.event as RealtimeEvent);
@@ -67,6 +86,20 @@ export function createFollowing(desk: Desk): Following {
     const transcript = transcripts.after(event);
     if (transcript) said.show(transcript);
   }
+
+  /** How things stand with who speaks for the model. */
+  function stand(isOn: boolean, by: unknown): void {
+    isTaken = isOn;
+    asked = false;
+    takeover.disabled = socket === null;
+    takeover.textContent = isOn ? 'Hand back' : 'Take over';
+    held.textContent = isOn ? `Taken over by ${String(by)}: the model answers only when it is told what to say.` : '';
+  }
+
+  takeover.addEventListener('click', () => {
+    asked = true;
+    socket?.send(JSON.stringify({ type: 'relay.takeover', on: !isTaken }));
+  });
 
   function tell(text: string): void {
     if (state.textContent !== text) state.textContent = text;

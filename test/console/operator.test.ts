@@ -143,6 +143,39 @@ describe.skipIf(noBrowser)('the operator’s view', { timeout: 60_000 }, () => {
     expect(browser.complaints).toEqual([]);
   });
 
+  it('takes one over by keyboard, speaks in it, hands it back, and lets go of it with the view', async () => {
+    const { relay, page } = await opened();
+    const { client, id } = await talking(relay, 'alice');
+    await use(page, relay);
+    await page.getByRole('button', { name: /alice/ }).click();
+    await page.getByRole('button', { name: 'Take over' }).focus();
+    await page.keyboard.press('Enter');
+    await page.getByText('Taken over by desk').waitFor();
+    await page.screenshot({ path: artefact('console-sessions-takeover.png'), fullPage: true });
+    client.send({ type: 'response.create' });
+    expect((await client.next('error')).error).toMatchObject({ code: 'taken_over' });
+    await page.getByLabel('Have the model say').fill('A person is here now.');
+    await page.keyboard.press('Enter');
+    await client.next('response.done');
+    await page.getByRole('button', { name: 'Hand back' }).focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('button', { name: 'Take over' }).waitFor();
+    expect((await client.ask('And now?')).status).toBe('completed');
+    // Whoever goes away has no session in hand any more.
+    await page.getByRole('button', { name: 'Take over' }).press('Enter');
+    await page.getByText('Taken over by desk').waitFor();
+    await page.getByRole('link', { name: 'Talk' }).click();
+    const shown = async () => {
+      const token = relay.token({ subject: 'other', claims: { scope: both } });
+      const answer = await fetch(`${relay.relay.url}/v1/relay/sessions/${id}`, {
+        headers: { authorization: `Bearer ${token}` },
+      });
+      return ((await answer.json()) as { taken_over: boolean }).taken_over;
+    };
+    await expect.poll(shown).toBe(false);
+    expect((await client.ask('Still there?')).status).toBe('completed');
+  });
+
   it('attaches again when it is cut off, and not when it may not', async () => {
     const { relay, page } = await opened();
     const { client } = await talking(relay, 'alice');
