@@ -14,12 +14,13 @@ import { createClock } from './clock.js';
 import { secretsOf } from './config/redact.js';
 import { followSettings, type SettingsSource } from './config/reload.js';
 import type { Settings } from './config/settings.js';
+import { createOwnPeers } from './control/alone.js';
 import type { Control } from './control/control.js';
 import { createLocalControl } from './control/local.js';
-import { createPeers, type Peers } from './control/peers.js';
+import type { Peers } from './control/peers.js';
 import { createResuming } from './control/resuming.js';
 import { createSharedState, type SharedState, secretSealOf } from './control/shared.js';
-import { createLocalStreams, type Streams } from './control/streams.js';
+import type { Streams } from './control/streams.js';
 import { createApp, type Health } from './doors/app.js';
 import { createAudit } from './doors/audit.js';
 import { type DemoDesk, loadConsole } from './doors/console.js';
@@ -114,16 +115,16 @@ export async function startRelay(
     replica: state.replica,
     hasSeveralIssuers: settings.auth.issuers.flatMap(({ names }) => [...names.keys()]).length > 1,
   };
-  const streams = shared?.streams ?? createLocalStreams();
-  const clock = createClock();
   const limits = () => current.limits;
-  const resuming = createResuming(registry);
-  const control = createLocalControl({ registry, revocations, home, streams, clock, log, limits, resuming });
-  const across = own?.across(control, () => registry.endRevoked((one) => revocations.covers(one)));
-  const peers = shared?.join(control) ?? createPeers(control, streams, across ?? null);
+  const [clock, resuming] = [createClock(), createResuming(registry)];
+  const services = { registry, revocations, home, clock, log, limits, resuming };
+  const controlOver = (streams: Streams) => createLocalControl({ ...services, streams });
+  const peers = shared
+    ? shared.join(controlOver(shared.streams))
+    : createOwnPeers(own as SharedState, controlOver, () => registry.endRevoked((one) => revocations.covers(one)));
   const settlements = new Settlements(settings.limits.sessions, clock);
   const mail = createMail(settings, { clock, log, metrics });
-  const { origins, queryCredentials } = settings;
+  const { origins, queryCredentials, workers } = settings;
   const admission: AdmissionServices = {
     verifier,
     secrets,
@@ -161,7 +162,6 @@ export async function startRelay(
     },
   });
 
-  const { workers } = settings;
   const pressure = new Pressure({ registry, metrics, log, workers, limits });
   pressure.ledger.add({ name: 'log', bytes: () => backlogOf(log).bytes });
   pressure.ledger.add({ name: 'webhooks', bytes: mail.bytes });

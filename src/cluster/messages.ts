@@ -68,8 +68,8 @@ export const primaryNotice = z.discriminatedUnion('say', [
   /** All that was withdrawn before this worker began. */
   z.strictObject({ say: z.literal('revocations'), revocations: z.array(revocation) }),
   z.strictObject({ say: z.literal('passed'), message: streamMessage }),
-  /** The worker at this address is no more. */
-  z.strictObject({ say: z.literal('gone'), address }),
+  /** The worker at this address is no more, or all of the replica of this name are out of reach; `hasDied`: it is no more. */
+  z.strictObject({ say: z.literal('gone'), address, hasDied: z.boolean() }),
   z.strictObject({ say: z.literal('drain') }),
 ]);
 export type PrimaryNotice = z.input<typeof primaryNotice>;

@@ -7,9 +7,10 @@ import { readCertificate } from '../config/certificate.js';
 import { secretsOf } from '../config/redact.js';
 import { followSettings, type SettingsSource } from '../config/reload.js';
 import type { Settings } from '../config/settings.js';
+import type { Across } from '../control/across.js';
 import type { Answer, Command } from '../control/commands.js';
-import type { Control } from '../control/control.js';
-import { askAll } from '../control/peers.js';
+import { type AskOthers, askAll } from '../control/peers.js';
+import { addressIn } from '../control/replica.js';
 import { createSharedState } from '../control/shared.js';
 import type { Health } from '../doors/app.js';
 import { openOps } from '../doors/listener.js';
@@ -80,7 +81,6 @@ export async function startPrimary(
   conceal(log, secretsOf(settings));
 
   const lines = new Map<number, Line>();
-  const exchange = createExchange();
   /** By their addresses those that have been told what was withdrawn before, and must be told what is from now on. */
   const briefed = new Map<string, Line>();
   const tellAll = (notice: PrimaryNotice) => {
@@ -97,6 +97,7 @@ export async function startPrimary(
     filled: (isFull) => tellAll({ say: 'full', isFull }),
   });
   const { replica, store, memory, revocations } = state;
+  const exchange = createExchange(replica, () => across);
   const totals = new Totals(() => metrics.registry.getMetricsAsJSON());
 
   let url = '';
@@ -107,11 +108,12 @@ export async function startPrimary(
   });
 
   function hired(worker: Worker, number: number): () => void {
-    const owner = {
+    const source = {
       snapshot: async () => snapshot.parse(await line.ask({ about: 'metrics' } satisfies PrimaryQuestion, askMs)),
     };
     let hasFinished = false;
-    const address = String(worker.process.pid);
+    const owner = String(worker.process.pid);
+    const address = addressIn(replica, owner);
     const pulse = pulses.add({ worker: number, pid: worker.process.pid, kill: () => worker.process.kill('SIGKILL') });
     const handover = watchHandover(worker, () => pulse.isSilent && pulses.hasLiving);
     const misunderstood = (error: unknown) => log.error({ worker: number, error }, 'worker.misunderstood');
@@ -142,7 +144,7 @@ export async function startPrimary(
         if (question.about === 'store') return answerCall(store, question.call);
         if (question.about === 'control') return ask(question.command, question.to);
         hasFinished = true;
-        totals.note(owner, snapshot.parse(question.metrics));
+        totals.note(source, snapshot.parse(question.metrics));
         return null;
       },
       failed: misunderstood,
@@ -153,7 +155,7 @@ export async function startPrimary(
     });
     lines.set(number, line);
     exchange.add(address, line);
-    totals.add(owner);
+    totals.add(source);
     return () => {
       pulse.remove();
       handover.giveBack();
@@ -162,7 +164,7 @@ export async function startPrimary(
       briefed.delete(address);
       exchange.remove(address);
       if (!hasFinished) isClean = false;
-      Promise.all([store.forget(address), totals.remove(owner)]).catch(misunderstood);
+      Promise.all([store.forget(owner), totals.remove(source)]).catch(misunderstood);
     };
   }
 
@@ -176,14 +178,15 @@ export async function startPrimary(
     return askAll({ ...command, keep: command.keep && revocations.add(command.revocation) }, asks);
   }
 
-  const here: Control = async <C extends Command>(command: C) => (await carryOut(command, null)) as Answer<C['verb']>;
-  const across = state.across(here, (learned) => {
-    for (const line of briefed.values()) line.tell({ say: 'revocations', revocations: [...learned] });
+  const across: Across | null = state.across({
+    carryOut,
+    learned(revocations) {
+      for (const line of briefed.values()) line.tell({ say: 'revocations', revocations: [...revocations] });
+    },
+    receive: exchange.receive,
+    gone: exchange.gone,
   });
-
-  function ask(command: Command, to: string | null): Promise<Answer> {
-    return across && to === null ? across(command) : carryOut(command, to);
-  }
+  const ask: AskOthers = across?.ask ?? carryOut;
 
   const health: Health = {
     async ready() {

@@ -5,6 +5,7 @@ import type { Settings } from '../config/settings.js';
 import { patienceMs } from '../control/commands.js';
 import { type Control, createIdleControl } from '../control/control.js';
 import { createPeers } from '../control/peers.js';
+import { addressIn } from '../control/replica.js';
 import { Streams } from '../control/streams.js';
 import { RelayError } from '../errors.js';
 import { type Relay, type Shared, startRelay } from '../relay.js';
@@ -36,7 +37,10 @@ export async function runWorker(number: number, beatMs: number): Promise<void> {
   // Bounded by the primary's list, of which it is a copy.
   const revocations = new Revocations(Number.POSITIVE_INFINITY);
   const streams = new Streams({
-    address: String(process.pid),
+    // It has heard which replica it is of before anybody can be told its address.
+    get address() {
+      return addressIn(replica, process.pid);
+    },
     tell: (to, message) => tell({ say: 'pass', to, message }),
   });
   let control: Control = createIdleControl(revocations, streams);
@@ -52,7 +56,7 @@ export async function runWorker(number: number, beatMs: number): Promise<void> {
         relay?.sessions.endRevoked((principal) => revocations.covers(principal));
       }
       if (notice.say === 'passed') streams.receive(notice.message);
-      if (notice.say === 'gone') streams.gone(notice.address);
+      if (notice.say === 'gone') streams.gone(notice.address, notice.hasDied);
       news.emit(notice.say);
     },
     async asked(received) {

@@ -1,6 +1,6 @@
 /** Carries commands to whichever processes have the sessions they are about, and makes one answer of theirs. */
 
-import { RelayError } from '../errors.js';
+import { type ExitId, RelayError } from '../errors.js';
 import type { Comer } from '../session/resumption.js';
 import { type Answer, type Command, patienceMs, rowOf } from './commands.js';
 import type { Control } from './control.js';
@@ -79,15 +79,19 @@ export function createPeers(control: Control, streams: Streams, others: AskOther
 }
 
 /**
- * Has several processes carry a command out, at once. Rejects with `overloaded` when one did not answer on whom it depends;
+ * Has several processes carry a command out, at once. Rejects with `failure` when one did not answer on whom it depends;
  * what that one was told it does as soon as it can.
  */
-export async function askAll<C extends Command>(command: C, processes: readonly Ask[]): Promise<Answer<C['verb']>> {
+export async function askAll<C extends Command>(
+  command: C,
+  processes: readonly Ask[],
+  failure: ExitId = 'overloaded',
+): Promise<Answer<C['verb']>> {
   const { answer, merge, isFound, unanswered } = rowOf<C['verb']>(command.verb);
   const withinMs = patienceMs(command);
   const settled = await Promise.allSettled(processes.map(async (ask) => answer.parse(await ask(command, withinMs))));
   const merged = merge(settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : [])));
   const isWhole = settled.every(({ status }) => status === 'fulfilled');
   if (isWhole || unanswered === undefined || isFound?.(merged)) return merged;
-  throw new RelayError('overloaded', unanswered, { retryAfterMs: 1000 });
+  throw new RelayError(failure, unanswered, { retryAfterMs: 1000 });
 }

@@ -9,14 +9,13 @@ import { Commons } from '../store/redis/commons.js';
 import { keysUnder } from '../store/redis/keys.js';
 import { entraLogin, type Login, passwordLogin } from '../store/redis/login.js';
 import { keysOfSecret, seal, unseal } from '../store/redis/seal.js';
-import { type Revocation, Revocations } from '../store/revocations.js';
+import { Revocations } from '../store/revocations.js';
 import type { Store } from '../store/store.js';
 import { watchStore } from '../store/watched.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { createScopes, type OnToken } from '../upstream/scoped.js';
-import { acrossReplicas } from './across.js';
-import type { Control } from './control.js';
+import { type Across, acrossReplicas, type Here } from './across.js';
 import { nameReplica } from './replica.js';
 
 interface SharedServices {
@@ -52,10 +51,10 @@ export interface SharedState {
   readonly memory: MemoryStore;
   readonly revocations: Revocations;
   /**
-   * Takes in what carries commands out in this replica, and gives what has all replicas carry them out; null where there is
-   * none but this one. `learned` is told of withdrawn tokens that were not known here.
+   * Takes in what this replica does for others, and gives what has all replicas carry commands out; null where there is none
+   * but this one.
    */
-  across(own: Control, learned: (revocations: readonly Revocation[]) => void): Control | null;
+  across(here: Here): Across | null;
   /** What keeps the replica from being ready, or null. */
   unready(): string | null;
   /** To be called when limits have changed. */
@@ -113,6 +112,7 @@ function inRedis(services: SharedServices, memory: MemoryStore, redis: RedisSett
   const commons = new Commons({
     ...{ replica, revocations, local: memory, prefix: redis.prefix, place: { ...redis, login }, on },
     identity: h(JSON.stringify(auth.issuers.map(({ issuer }) => issuer).sort())),
+    secrets: redis.keys ?? [],
     mostRevocations: () => settings().limits.revocations,
     whenLost: () => rules().when_lost,
   });
@@ -124,7 +124,7 @@ function inRedis(services: SharedServices, memory: MemoryStore, redis: RedisSett
   });
   return {
     ...{ replica, store: commons.store, memory, revocations },
-    across: (own, learned) => acrossReplicas(commons, own, learned),
+    across: (here) => acrossReplicas(commons, here, () => on.invalid('control')),
     unready: () => (rules().ready === 'require' && !commons.link.isUp ? 'redis' : null),
     resized: () => memory.resized(),
     start: () => commons.start(),

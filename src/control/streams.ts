@@ -4,9 +4,12 @@
  */
 
 import { z } from 'zod';
+import { replicaOf } from './replica.js';
 
 /** What may be on the way, untaken; a piece that overdraws passes whole. */
 const creditBytes = 256 * 1024;
+/** And over all ways of a process to other replicas, in what these have in common. */
+const creditElsewhereBytes = 16 * 1024 * 1024;
 
 /** What happens at an end of a way. */
 interface StreamEvents {
@@ -14,8 +17,8 @@ interface StreamEvents {
   received(piece: Uint8Array): void;
   /** There is room again, after `send` has said that there was none. */
   room(): void;
-  /** The other end has ended it, or is no more; nothing comes any more. */
-  ended(): void;
+  /** The other end has ended it, or is out of reach; nothing comes any more. `hasDied`: with its whole replica. */
+  ended(hasDied: boolean): void;
 }
 
 /** One end of a way. */
@@ -55,6 +58,7 @@ export interface Post {
 export class Streams {
   readonly #post: Post;
   readonly #ends = new Map<string, End>();
+  readonly #elsewhere = new Elsewhere();
   #opened = 0;
 
   constructor(post: Post) {
@@ -88,21 +92,47 @@ export class Streams {
     this.#ends.get(message.stream)?.heard(message);
   }
 
-  /** The process at this address is no more. */
-  gone(address: string): void {
-    for (const end of this.#ends.values()) if (end.peer === address) end.heard({ do: 'end', stream: '' });
+  /** The process at this address is no more or out of reach, or all of a replica are; `hasDied`: the whole replica is no more. */
+  gone(address: string, hasDied = false): void {
+    for (const end of this.#ends.values()) {
+      const { peer } = end;
+      if (peer === null || (peer !== address && replicaOf(peer) !== address)) continue;
+      if (hasDied) end.died();
+      else end.heard({ do: 'end', stream: '' });
+    }
   }
 
   #add(own: string, other: string): End {
-    const end = new End(other, this.#post, () => this.#ends.delete(own));
+    const end = new End(other, this.#post, this.#elsewhere, () => this.#ends.delete(own));
     this.#ends.set(own, end);
     return end;
+  }
+}
+
+/** What is on the way to other replicas, untaken. */
+class Elsewhere {
+  #untaken = 0;
+  /** Those who want to know that there is room. */
+  readonly waiting = new Set<End>();
+
+  get isFull(): boolean {
+    return this.#untaken >= creditElsewhereBytes;
+  }
+
+  add(bytes: number): void {
+    this.#untaken += bytes;
+    if (bytes > 0 || this.#untaken > creditElsewhereBytes / 2) return;
+    for (const end of [...this.waiting]) {
+      this.waiting.delete(end);
+      end.hasRoom();
+    }
   }
 }
 
 class End implements Stream {
   readonly #other: string;
   readonly #post: Post;
+  readonly #elsewhere: Elsewhere;
   readonly #remove: () => void;
   /** Heard before anybody wanted to know; the sender's credit is its bound. */
   #early: StreamMessage[] = [];
@@ -110,14 +140,16 @@ class End implements Stream {
   #unsaid: StreamMessage[] = [];
   #on: StreamEvents | null = null;
   #peer: string | null = null;
+  #isElsewhere = false;
   #untaken = 0;
   #wantsRoom = false;
   #isOver = false;
 
   /** @param other what the other end is called by */
-  constructor(other: string, post: Post, remove: () => void) {
+  constructor(other: string, post: Post, elsewhere: Elsewhere, remove: () => void) {
     this.#other = other;
     this.#post = post;
+    this.#elsewhere = elsewhere;
     this.#remove = remove;
   }
 
@@ -127,6 +159,8 @@ class End implements Stream {
 
   connect(address: string): void {
     this.#peer = address;
+    this.#isElsewhere = replicaOf(address) !== replicaOf(this.#post.address);
+    if (this.#isElsewhere) this.#elsewhere.add(this.#untaken);
     for (const message of this.#unsaid.splice(0)) this.#post.tell(address, message);
   }
 
@@ -137,11 +171,13 @@ class End implements Stream {
 
   send(piece: Uint8Array): boolean {
     if (this.#isOver) return false;
-    if (this.#untaken >= creditBytes) {
+    const isElsewhereFull = this.#isElsewhere && this.#elsewhere.isFull;
+    if (isElsewhereFull) this.#elsewhere.waiting.add(this);
+    if (isElsewhereFull || this.#untaken >= creditBytes) {
       this.#wantsRoom = true;
       return false;
     }
-    this.#untaken += piece.length;
+    this.#count(piece.length);
     this.#say({ do: 'piece', stream: this.#other, bytes: piece });
     return true;
   }
@@ -159,12 +195,26 @@ class End implements Stream {
   heard(message: StreamMessage): void {
     if (this.#isOver) return;
     if (message.do === 'took') {
-      this.#untaken = Math.max(0, this.#untaken - message.bytes);
-      if (!this.#wantsRoom || this.#untaken > creditBytes / 2) return;
-      this.#wantsRoom = false;
-      this.#on?.room();
+      this.#count(-Math.min(this.#untaken, message.bytes));
+      this.hasRoom();
     } else if (this.#on) this.#deal(message, this.#on);
     else this.#early.push(message);
+  }
+
+  /** Says so to who wants to know, where it is so. */
+  hasRoom(): void {
+    if (!this.#wantsRoom || this.#untaken > creditBytes / 2) return;
+    this.#wantsRoom = false;
+    this.#on?.room();
+  }
+
+  /** Its replica is no more. */
+  died(): void {
+    if (!this.#on) this.#early.push({ do: 'end', stream: '' });
+    else {
+      this.#close();
+      this.#on.ended(true);
+    }
   }
 
   #deal(message: StreamMessage, on: StreamEvents): void {
@@ -172,7 +222,12 @@ class End implements Stream {
     if (message.do === 'piece') on.received(message.bytes);
     if (message.do !== 'end') return;
     this.#close();
-    on.ended();
+    on.ended(false);
+  }
+
+  #count(bytes: number): void {
+    this.#untaken += bytes;
+    if (this.#isElsewhere) this.#elsewhere.add(bytes);
   }
 
   #say(message: StreamMessage): void {
@@ -183,15 +238,22 @@ class End implements Stream {
   #close(): void {
     this.#isOver = true;
     this.#early = [];
+    this.#elsewhere.waiting.delete(this);
+    this.#count(-this.#untaken);
     this.#remove();
   }
 }
 
 /**
- * A process that is alone speaks to itself, as late as others would hear it.
+ * A process that is alone in its replica speaks to itself, as late as others would hear it.
  * @param later by default when the clients of all sessions have been sent what has come for them
+ * @param elsewhere tells the processes of other replicas
  */
-export function createLocalStreams(address = 'here', later: (work: () => void) => void = setImmediate): Streams {
+export function createLocalStreams(
+  address = 'here',
+  later: (work: () => void) => void = setImmediate,
+  elsewhere: Post['tell'] | null = null,
+): Streams {
   let told: StreamMessage[] = [];
   const hear = () => {
     const messages = told;
@@ -200,8 +262,9 @@ export function createLocalStreams(address = 'here', later: (work: () => void) =
   };
   const streams: Streams = new Streams({
     address,
-    tell(_to, message) {
-      if (told.push(message) === 1) later(hear);
+    tell(to, message) {
+      if (to !== address && elsewhere) elsewhere(to, message);
+      else if (told.push(message) === 1) later(hear);
     },
   });
   return streams;

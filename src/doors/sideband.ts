@@ -85,7 +85,7 @@ export class Sideband {
       received: (piece) => this.#received(piece),
       room: () => this.#goOn(),
       // Whoever had the session is no more, or has it no more.
-      ended: () => this.#close('draining', null, 'draining', true),
+      ended: (hasDied) => this.#lost(hasDied),
     });
   }
 
@@ -191,6 +191,12 @@ export class Sideband {
 
   #say(body: JsonObject): void {
     if (!this.#isOver) this.leg.send(eventOf({ ...body, event_id: `event_rly_s${++this.#ids}` }));
+  }
+
+  /** With a whole replica its sessions are over; otherwise it may be followed again. */
+  #lost(hasDied: boolean): void {
+    if (hasDied) this.#say({ type: 'relay.session_ended', reason: 'internal' });
+    this.#close(hasDied ? 'internal' : 'draining', null, hasDied ? 'internal' : 'draining', true);
   }
 
   #close(id: ExitId, error: JsonObject | null, reason: string = id, isLost = false): void {

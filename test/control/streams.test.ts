@@ -165,3 +165,29 @@ describe('a way to a session of another worker', () => {
     expect(events).toEqual(['ended']);
   });
 });
+
+describe('the ways to other replicas', () => {
+  it('have 16 MiB together, and go on when some of it is taken', () => {
+    const streams = new Streams({ address: 'here/0', tell: () => undefined });
+    const open = (peer: string) => {
+      const { name, stream, to } = streams.open();
+      const events = listen(stream);
+      to(peer);
+      return { name, stream, events };
+    };
+    const full = Array.from({ length: 64 }, () => open('there/0'));
+    for (const { stream } of full) expect(stream.send(piece(256 * kibibyte))).toBe(true);
+    const [one, near] = [open('there/1'), open('here/1')];
+    expect(one.stream.send(piece(1))).toBe(false);
+    expect(near.stream.send(piece(1))).toBe(true);
+    const took = ({ name }: { name: string }) =>
+      streams.receive({ do: 'took', stream: `${name}/opened`, bytes: 256 * kibibyte });
+    for (const each of full.slice(0, 31)) took(each);
+    expect(one.events).toEqual([]);
+    full[31]?.stream.end();
+    expect(one.events).toEqual(['room']);
+    expect(one.stream.send(piece(1))).toBe(true);
+    streams.gone('there', true);
+    expect(streams.size).toBe(1);
+  });
+});

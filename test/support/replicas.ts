@@ -10,18 +10,20 @@ export interface ReplicaOptions {
   readonly count?: number;
   readonly yaml?: string;
   readonly env?: Record<string, string>;
+  /** Before this, and not before an emulator. */
+  readonly upstream?: string;
 }
 
 let fleets = 0;
 
 /** Starts relays before one emulator, under a prefix of their own. */
-export async function startReplicas(redis: RedisServer, { count = 2, yaml, env }: ReplicaOptions = {}) {
+export async function startReplicas(redis: RedisServer, { count = 2, yaml, env, upstream }: ReplicaOptions = {}) {
   const emulator = await startTestEmulator();
   const prefix = `fleet${++fleets}-${process.pid}:`;
   const key = randomBytes(32).toString('base64');
   const start = () =>
     startTestRelay({
-      upstream: emulator.url,
+      upstream: upstream ?? emulator.url,
       ...(yaml !== undefined && { yaml }),
       env: { RELAY_REDIS_URL: redis.url, RELAY_REDIS_PREFIX: prefix, RELAY_REDIS_KEY: key, ...env },
     });

@@ -7,12 +7,12 @@ import type { Revocations } from '../revocations.js';
 import { connect, type RedisPlace } from './connection.js';
 import { type Keys, keysUnder } from './keys.js';
 import { type Ask, Link, type LinkEvents, patientMs, type RedisCall } from './link.js';
+import { Post } from './post.js';
 import { type Fields, Reader } from './reader.js';
 import { Roll } from './roll.js';
 import { named } from './scripts.js';
 import { RedisStore } from './shared.js';
 import { Withdrawals } from './withdrawals.js';
-import { tell } from './withdrawing.js';
 
 /** What is seen of Redis; none of it may throw. */
 export interface CommonsEvents extends Pick<LinkEvents, 'answered' | 'failed' | 'away'> {
@@ -35,6 +35,8 @@ interface CommonsOptions {
   readonly replica: string;
   /** What this relay is known by: that of others with the same prefix must be the same. */
   readonly identity: string;
+  /** The operator's keys in base64, the one that seals first; empty: Redis has one itself. */
+  readonly secrets: readonly string[];
   /** The copy of what is withdrawn, and how much may be. */
   readonly revocations: Revocations;
   readonly mostRevocations: () => number;
@@ -43,18 +45,12 @@ interface CommonsOptions {
   readonly on: CommonsEvents;
 }
 
-/** What one replica tells another, or all. */
-export type Heard = (fields: Fields) => void;
-
 const heartbeatMs = 20_000;
 /** Replicas must not beat together. */
 const jitter = 0.1;
 /** How long a start waits for Redis. */
 const startMs = 5000;
 const closeMs = 1000;
-/** How long what was told waits for who is told, and what is told to all. */
-const inboxMs = 60_000;
-const broadcastMs = 24 * 3_600_000;
 
 export class Commons {
   readonly store: RedisStore;
@@ -62,11 +58,11 @@ export class Commons {
   readonly keys: Keys;
   readonly roll: Roll;
   readonly withdrawals: Withdrawals;
+  readonly post: Post;
   readonly #options: CommonsOptions;
   readonly #reader: Reader;
   /** Also while it is being set right. */
   #ask: Ask;
-  #heard: Heard = () => undefined;
   /** What names this content of Redis, as far as it is known. */
   #epoch: string | null = null;
   #isLost = false;
@@ -74,7 +70,7 @@ export class Commons {
   #isClosed = false;
 
   constructor(options: CommonsOptions) {
-    const { place, prefix, replica, revocations, mostRevocations, local, whenLost, on } = options;
+    const { place, prefix, replica, identity, secrets, revocations, mostRevocations, local, whenLost, on } = options;
     this.#options = options;
     this.keys = keysUnder(prefix);
     const { keys } = this;
@@ -82,34 +78,35 @@ export class Commons {
     this.link = new Link(open, keys.probe, {
       answered: (call, seconds) => on.answered(call, seconds),
       failed: (call, error) => on.failed(call, error),
-      away: (call, error, isAtStart) => on.away(call, error, isAtStart),
+      away: (call, error, isAtStart) => {
+        on.away(call, error, isAtStart);
+        this.post.letters.interrupt();
+      },
       returning: (ask) => this.#returning(ask),
       back: (awayMs) => this.#back(awayMs),
     });
     this.#ask = this.link.ask;
     this.store = new RedisStore({ link: this.link, keys, local, whenLost, invalid: (call) => on.invalid(call) });
-    this.roll = new Roll(keys, replica, () => this.link);
+    this.post = new Post({ keys, replica, link: this.link, identity, secrets, invalid: () => on.invalid('control') });
+    this.roll = new Roll(
+      keys,
+      replica,
+      () => this.link,
+      (living) => this.post.letters.tend(living),
+    );
     this.withdrawals = new Withdrawals(keys, replica, revocations, mostRevocations, () => on.invalid('load'));
     this.#reader = new Reader({
       open,
       streams: [keys.common('x'), keys.common('c'), keys.common(`c:${replica}`)],
+      inbox: keys.common(`c:${replica}`),
       received: (stream, fields) => this.#received(stream, fields),
-      opened: () => this.withdrawals.load(this.#ask),
+      opened: () => {
+        this.post.letters.interrupt();
+        return this.withdrawals.load(this.#ask);
+      },
       failed: (error) => on.failed('read', error),
       isWanted: () => this.link.isUp,
     });
-  }
-
-  /** Says who hears what other replicas tell this one; it must look whether they may. */
-  hear(heard: Heard): void {
-    this.#heard = heard;
-  }
-
-  /** Tells a replica, or all others where it is null, which hear it in order. Rejects with `store_unavailable`. */
-  async tell(replica: string | null, fields: Fields): Promise<void> {
-    const keys = [this.keys.common(replica === null ? 'c' : `c:${replica}`)];
-    const args = [replica === null ? broadcastMs : inboxMs, ...Object.entries(fields).flat()];
-    await this.link.ask('control', tell, () => ({ keys, args }), patientMs);
   }
 
   /** Waits for Redis for a while, and then goes on without. */
@@ -124,7 +121,7 @@ export class Commons {
     if (this.#isClosed) return;
     this.#isClosed = true;
     if (this.#timer) clearTimeout(this.#timer);
-    await Promise.all([this.store.close(), inTime(this.roll.close(), closeMs)]);
+    await Promise.all([this.store.close(), inTime(this.roll.close(), closeMs), this.post.letters.close(closeMs)]);
     this.#reader.close();
     this.link.close();
   }
@@ -138,6 +135,7 @@ export class Commons {
 
   #back(awayMs: number | null): void {
     this.roll.start();
+    this.post.letters.tend(this.roll.living);
     if (awayMs === null) return;
     const { inDebt: debts, size: sessions } = this.store.holders;
     this.#options.on.back({ awayMs, sessions, debts });
@@ -150,7 +148,7 @@ export class Commons {
       // Who has not heard of it in a second is told that it was not confirmed.
       withdrawals.received(fields, this.link.ask).catch((error) => this.#options.on.failed('revoke', error));
     } else if (fields.t === 'ended') withdrawals.confirmed(fields);
-    else this.#heard(fields);
+    else this.post.received(stream, fields).catch((error) => this.#options.on.failed('control', error));
   }
 
   /** Looks whether Redis has what it had and is nobody else's, and keeps these names up. */
@@ -160,6 +158,11 @@ export class Commons {
     const [, name] = (await ask('heartbeat', named, () => this.#named('e', own), patientMs)) as string[];
     const [, owner] = (await ask('heartbeat', named, () => this.#named('i', identity), patientMs)) as string[];
     if (owner !== identity) on.foreign();
+    if (!this.post.isGuarded) {
+      const made = randomBytes(32).toString('base64');
+      const [, key = made] = (await ask('heartbeat', named, () => this.#named('k', made), patientMs)) as string[];
+      this.post.useKey(key);
+    }
     if (this.#epoch !== null && this.#epoch !== name) {
       this.#isLost = true;
       on.emptied();

@@ -10,6 +10,8 @@ interface ReaderOptions {
   readonly open: (lost: (error: unknown) => void) => Promise<Connection>;
   /** The streams, all in one slot. */
   readonly streams: readonly string[];
+  /** Which of them is for this reader alone: what it has read is deleted there. */
+  readonly inbox: string;
   /** Told of each entry, in the order of its stream. */
   readonly received: (stream: string, fields: Fields) => void;
   /** What came before it follows must be looked at otherwise; it follows once this is done. */
@@ -40,11 +42,13 @@ export class Reader {
   /** Begins anew. Rejects when it cannot; afterwards it keeps going by itself as long as it is wanted. */
   async open(): Promise<void> {
     this.#drop();
-    const { open, streams, opened } = this.#options;
+    const { open, streams, inbox, opened } = this.#options;
     const connection = await open((error) => this.#lost(connection, error));
     if (this.#isClosed) return connection.close();
     this.#connection = connection;
     try {
+      // What was said before is lost to who has said it, too.
+      await answered(connection.send(inbox, ['DEL', inbox]), patientMs);
       const last = await Promise.all(streams.map((stream) => lastOf(connection, stream)));
       await opened();
       void this.#follow(connection, last);
@@ -66,7 +70,7 @@ export class Reader {
   }
 
   async #follow(connection: Connection, last: string[]): Promise<void> {
-    const { streams, received } = this.#options;
+    const { streams, inbox, received } = this.#options;
     const [slot = ''] = streams;
     try {
       while (this.#connection === connection) {
@@ -78,6 +82,8 @@ export class Reader {
             if (place >= 0) last[place] = id;
             if (this.#connection === connection) received(stream, fields);
           }
+          if (stream !== inbox || this.#connection !== connection) continue;
+          await answered(connection.send(inbox, ['XDEL', inbox, ...entries.map(([id]) => id)]), patientMs);
         }
       }
     } catch (error) {

@@ -14,15 +14,19 @@ const living = z.tuple([z.literal('ok')], z.string());
 export class Roll {
   readonly #keys: Keys;
   readonly #link: () => Link;
+  readonly #learned: (living: readonly string[]) => void;
   #timer: NodeJS.Timeout | null = null;
   #living: readonly string[];
 
+  /** @param learned told at each beat which live */
   constructor(
     keys: Keys,
     readonly replica: string,
     link: () => Link,
+    learned: (living: readonly string[]) => void,
   ) {
     this.#keys = keys;
+    this.#learned = learned;
     this.#link = link;
     this.#living = [replica];
   }
@@ -38,6 +42,7 @@ export class Roll {
       await ask('heartbeat', beat, () => ({ keys: [this.#keys.common('r')], args: [this.replica, lifeMs] }), patientMs),
     );
     this.#living = all;
+    this.#learned(all);
   }
 
   /** Beats from now on, as long as Redis is there. */

@@ -107,3 +107,19 @@ redis.call('XADD', KEYS[1], 'MAXLEN', '~', 1000, '*', unpack(fields))
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return {'ok'}
 `);
+
+/**
+ * Says something to a replica, or to all. KEYS: a stream, replicas. ARGV: until, its life in ms, how much may stand in it, then
+ * names and values. Answers with the replicas that live.
+ */
+export const post = prologued(`
+local fields = {}
+for at = 4, #ARGV do table.insert(fields, ARGV[at]) end
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', unpack(fields))
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local answer = {'ok'}
+for _, replica in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. string.format('%.0f', now), '+inf')) do
+  table.insert(answer, replica)
+end
+return answer
+`);
