@@ -161,6 +161,7 @@ class LegAsks implements Asks {
 
   moved(): void {
     this.#floor.moved();
+    this.#aside.clear();
   }
 
   close(): void {

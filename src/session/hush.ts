@@ -60,7 +60,8 @@ class SessionHush implements Hush {
   }
 
   get isOver(): boolean {
-    return this.#running.size === 0;
+    // What has ended with its leg is never said to be over.
+    return this.#ports.open()?.asks.running.every((id) => !this.#running.has(id)) !== false;
   }
 
   still(responseId: string): void {
@@ -76,7 +77,9 @@ class SessionHush implements Hush {
   }
 
   #cancel(id: string): void {
-    if (this.#running.size < mostResponses) this.#running.add(id);
+    this.#running.add(id);
+    const [oldest] = this.#running;
+    if (this.#running.size > mostResponses && oldest !== undefined) this.#running.delete(oldest);
     this.#ports.open()?.cancel(id);
   }
 

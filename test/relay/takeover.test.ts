@@ -267,6 +267,55 @@ describe('a session that is taken over', () => {
   );
 });
 
+describe('a session that is taken over and loses its upstream', () => {
+  it('stays silent with the next one, and can be taken over again and again', async () => {
+    const { emulator, relay, client, id, told } = await opened({
+      speed: 1,
+      profile: '{ session: { audio: { input: { transcription: { model: gpt-4o-transcribe } } } } }',
+    });
+    client.send(typed('Tell me a long story.'));
+    client.send({ type: 'response.create' });
+    await client.next('response.output_audio.delta');
+    emulator.control.faults.strike('die_mid_response');
+    await relay.logged('session.replaced');
+    expect((await takeOver(relay, id, on)).body).toMatchObject({ taken_over: true });
+    expect(told().at(-1)).toMatchObject({ create_response: false });
+    const since = client.events.length;
+    emulator.control.faults.strike('die_mid_response');
+    await relay.logged('session.replaced', 2);
+    expect(told().at(-1)).toMatchObject({ create_response: false });
+    speak(client);
+    await client.next('input_audio_buffer.committed');
+    client.send(ask);
+    expect((await client.next('error')).error).toMatchObject({ code: 'taken_over' });
+    expect(answers(client, since).filter((type) => type.endsWith('.delta'))).toEqual([]);
+    await takeOver(relay, id, off);
+    expect((await client.ask('Hi')).status).toBe('completed');
+  });
+});
+
+describe('a session whose upstream is lost while it is taken over', () => {
+  it('is not waited for in vain the next time', async () => {
+    const test = await startToolRelay(() => undefined, {
+      rttMs: 200,
+      speed: 1,
+      profile: 'session: { audio: { input: { transcription: { model: gpt-4o-transcribe } } } }',
+    });
+    const client = await test.connect();
+    const { session } = (await client.next('session.created')) as unknown as { session: { id: string } };
+    client.send(typed('Tell me a long story.'));
+    client.send({ type: 'response.create' });
+    await client.next('response.output_audio.delta');
+    const taking = takeOver(test, session.id, on);
+    // Its cancel is on the way.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    test.emulator.control.faults.strike('die_mid_response');
+    await taking;
+    await test.logged('session.replaced');
+    expect((await takeOver(test, session.id, on)).body).toMatchObject({ taken_over: true });
+  });
+});
+
 describe('the tools of a session that is taken over', () => {
   it('bring their outputs, and are followed up when it is given back', async () => {
     let finish: () => void = () => undefined;
