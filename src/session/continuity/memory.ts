@@ -5,6 +5,7 @@ import { type JsonObject, objectOf, type RealtimeEvent } from '../../protocol/ev
 import { family } from '../../protocol/family.js';
 import { bytesPerSecond } from '../limits.js';
 import { isAside } from '../unanswered.js';
+import { isWordless } from './entry.js';
 import { Journal } from './journal.js';
 import { Microphone } from './microphone.js';
 import { Running } from './running.js';
@@ -44,8 +45,15 @@ export class Memory {
     if (type === family.up.audio) this.microphone.keep(event);
     else if (body !== null) {
       if (type === family.up.cancel) this.running.cancelled(body.response_id);
+      if (type === family.up.item) this.#brought(objectOf(body.item));
       this.journal.keep(body, this.resending ?? this.microphone.position);
     }
+  }
+
+  #brought({ id, content }: JsonObject): void {
+    const sounds = Array.isArray(content) ? content.map((part) => objectOf(part).audio) : [];
+    const [audio] = sounds.filter((one) => typeof one === 'string');
+    if (typeof id === 'string' && audio !== undefined) this.microphone.brought(id, audio);
   }
 
   /** Takes note of an event of upstream. */
@@ -72,6 +80,9 @@ export class Memory {
     journal.saw(type, body);
     this.shadow.saw(type, body);
     this.running.saw(type, body);
+    // Words may come before what they are the words of.
+    const said = type === family.down.committed ? this.shadow.find(body.item_id) : undefined;
+    if (said && !isWordless(said)) microphone.worded(said.id);
   }
 
   #began(response: JsonObject): void {

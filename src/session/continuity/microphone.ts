@@ -15,6 +15,8 @@ interface Stretch {
   readonly from: number;
   readonly to: number;
   readonly pieces: readonly Piece[];
+  /** In base64, where it came with an item. */
+  readonly audio?: string;
 }
 
 /** At most so much of what is being said, or waits for its words, is kept. */
@@ -46,8 +48,10 @@ export class Microphone {
 
   /** Bytes that are kept. */
   get bytes(): number {
-    const all = [this.#pieces, ...[...this.#utterances.values()].map(({ pieces }) => pieces)];
-    return all.reduce((sum, pieces) => sum + pieces.reduce((some, { message }) => some + message.length, 0), 0);
+    const utterances = [...this.#utterances.values()];
+    const pieces = [this.#pieces, ...utterances.map((one) => one.pieces)].flat();
+    const brought = utterances.reduce((sum, { audio = '' }) => sum + audio.length, 0);
+    return pieces.reduce((sum, { message }) => sum + message.length, brought);
   }
 
   get bytesPerMs(): number {
@@ -90,8 +94,20 @@ export class Microphone {
   soundOf(itemId: string): string | null {
     const kept = this.#utterances.get(itemId);
     if (kept === undefined) return null;
+    if (kept.audio !== undefined) return kept.audio;
     const sounds = kept.pieces.map((piece) => audioOf(before(behind(piece, kept.from), kept.to)));
     return sounds.length === 0 ? null : Buffer.concat(sounds).toString('base64');
+  }
+
+  /** Keeps the sound that an item of the client's is made of, in base64. */
+  brought(itemId: string, audio: string): void {
+    this.#utterances.set(itemId, { from: 0, to: Math.floor((audio.length * 3) / 4), pieces: [], audio });
+    this.#trimUtterances();
+  }
+
+  /** The words of an item are known: its sound is not needed. */
+  worded(itemId: string): void {
+    this.#utterances.delete(itemId);
   }
 
   /** Takes note of an event of upstream whose times count from the beginning of the session; `sentAt` is where a commit was sent. */

@@ -163,6 +163,8 @@ export class Mirror {
     if (told) this.#remove(historyId);
     for (const { id } of entries.filter((entry) => isLine(entry, entries))) this.#lines.add(id);
     if (lines.length === 0) return;
+    const last = entries.findLast((entry) => isLine(entry, entries));
+    if (last) this.#names.set(historyId, last.id);
     const text = [labelled, ...lines.map((line) => JSON.stringify(line))].join('\n');
     const item = { id: historyId, type: 'message', role: 'user', content: [{ type: 'input_text', text }] };
     this.#put(item, version, told ? root : undefined);
@@ -202,7 +204,7 @@ export class Mirror {
     const { id } = objectOf(body.item);
     if (typeof id !== 'string' || !ofItems.has(type)) return false;
     if (!this.#told.has(id) && !this.#names.has(id)) return type !== family.down.itemEnded && this.#named(id);
-    this.#arrived(this.idOf(id));
+    this.#arrived(this.#told.has(id) ? id : this.idOf(id));
     return true;
   }
 

@@ -14,12 +14,15 @@ export interface ShadowLimits {
 
 /** Ids of what is not remembered any more. */
 const mostGone = 1024;
+const mostEarly = 8;
 
 /** The conversation of one session. */
 export class Shadow {
   readonly #limits: ShadowLimits;
   #entries: Entry[] = [];
   readonly #gone = new Bounded<true>(mostGone);
+  /** Words that came before what they are the words of. */
+  readonly #early = new Bounded<string>(mostEarly);
   /** What is being spoken at the moment. */
   #speaking: Entry | null = null;
   /** Items that were forgotten, or have something in them that is kept by nobody. */
@@ -77,7 +80,12 @@ export class Shadow {
   }
 
   committed({ item_id: id, previous_item_id: previous }: JsonObject): void {
-    if (typeof id === 'string' && !this.find(id)) this.#place(spokenEntry(id), previous);
+    if (typeof id !== 'string' || this.find(id)) return;
+    const entry = spokenEntry(id);
+    const words = this.#early.get(id);
+    if (words !== undefined) setWords(entry, 0, words);
+    this.#early.delete(id);
+    this.#place(entry, previous);
   }
 
   added({ item, previous_item_id: previous }: JsonObject): void {
@@ -110,6 +118,7 @@ export class Shadow {
   words({ item_id: id, content_index: index, text, transcript }: JsonObject): void {
     const entry = this.find(id);
     const words = text ?? transcript;
+    if (!entry && typeof id === 'string' && typeof transcript === 'string') this.#early.set(id, transcript);
     if (entry && typeof text === 'string') entry.isWritten = true;
     if (entry && typeof words === 'string') setWords(entry, index, words);
     this.#trim();
