@@ -6,6 +6,7 @@ import { family } from '../../protocol/family.js';
 import type { Attachment } from '../attachment.js';
 import type { Lists } from '../steps.js';
 import type { Memory } from './memory.js';
+import type { Piece } from './microphone.js';
 import type { Mirror } from './mirror.js';
 import type { View } from './view.js';
 
@@ -99,8 +100,7 @@ export class Line {
     const pieces = microphone.pending();
     let next = 0;
     const sendUntil = (at: number) => {
-      for (; next < pieces.length && (pieces[next]?.from ?? 0) < at; next++)
-        leg.send(soundEvent(pieces[next]?.message));
+      for (let piece = pieces[next]; piece && piece.from < at; piece = pieces[++next]) leg.send(soundEvent(piece));
     };
     attachment.turns.isRecording = pieces.length > 0;
     for (const { body, at } of journal.takeAll()) {
@@ -114,8 +114,9 @@ export class Line {
   }
 }
 
-function soundEvent(message: Buffer | undefined): RealtimeEvent {
-  return { ...eventOf({ type: family.up.audio }), raw: message ?? null, body: null };
+/** A copy: a leg masks what it sends where it stands, and this one may be lost as well. */
+function soundEvent({ message }: Piece): RealtimeEvent {
+  return { ...eventOf({ type: family.up.audio }), raw: Buffer.from(message), body: null };
 }
 
 /** An item without an id could not be told from another one, had it to be sent again. */

@@ -24,7 +24,9 @@ const longestSeconds = 30;
 const mostUtterances = 16;
 
 export class Microphone {
-  readonly #lookBackSeconds: number;
+  /** At least, while nobody speaks. */
+  readonly #leastSeconds: number;
+  #lookBackSeconds: number;
   #pieces: Piece[] = [];
   /** Where what is not needed ends: all before it is part of an utterance, or was cleared. */
   #floor: number;
@@ -41,6 +43,7 @@ export class Microphone {
   lostBytes = 0;
 
   constructor(lookBackSeconds: number, position: number) {
+    this.#leastSeconds = lookBackSeconds;
     this.#lookBackSeconds = lookBackSeconds;
     this.#floor = position;
     this.position = position;
@@ -66,7 +69,11 @@ export class Microphone {
   /** Takes note of the session as upstream runs it. */
   configured(inputRate: number, session: JsonObject): void {
     this.#rate = inputRate;
-    this.#detects = objectOf(objectOf(session.audio).input).turn_detection !== null;
+    const { turn_detection: detection } = objectOf(objectOf(session.audio).input);
+    this.#detects = detection !== null;
+    const { prefix_padding_ms: padding } = objectOf(detection);
+    // What stands before a word, and until it is noticed.
+    this.#lookBackSeconds = Math.max(this.#leastSeconds, typeof padding === 'number' ? padding / 1000 + 1 : 0);
   }
 
   /** Keeps a copy of sound on its way upstream, whose bytes are of no use afterwards. */
@@ -114,7 +121,7 @@ export class Microphone {
   saw(type: string, body: JsonObject, sentAt: number): void {
     switch (type) {
       case family.down.speechBegun:
-        this.#speechFrom = Math.max(this.#floor, this.#at(body.audio_start_ms));
+        this.#speaks(this.#at(body.audio_start_ms));
         this.#speechItem = String(body.item_id);
         this.#speechTo = null;
         break;
@@ -133,6 +140,12 @@ export class Microphone {
       case family.down.deleted:
         this.#utterances.delete(String(body.item_id));
     }
+  }
+
+  #speaks(from: number): void {
+    const first = this.#pieces[0]?.from ?? this.position;
+    this.#speechFrom = Math.max(this.#floor, first, from);
+    if (from >= this.#floor && from < first) this.lostBytes += first - from;
   }
 
   #at(ms: Json | undefined): number {

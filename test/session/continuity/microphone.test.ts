@@ -53,14 +53,14 @@ describe('what the microphone has sent', () => {
   it('is not heard again where it is part of an utterance', () => {
     const one = microphone();
     speak(one, 3);
-    one.saw('input_audio_buffer.speech_started', started(1000, 'a'), 0);
+    one.saw('input_audio_buffer.speech_started', started(2000, 'a'), 0);
     speak(one, 1);
     one.saw('input_audio_buffer.speech_stopped', stopped(3500, 'a'), 0);
     expect(one.speaking).toEqual({ itemId: 'a', isOver: true });
     one.saw('input_audio_buffer.committed', { item_id: 'a' }, one.position);
     expect(one.start).toBe(3.5 * rate);
     const kept = Buffer.from(String(one.soundOf('a')), 'base64');
-    expect(kept.equals(sound.subarray(rate, 3.5 * rate))).toBe(true);
+    expect(kept.equals(sound.subarray(2 * rate, 3.5 * rate))).toBe(true);
     one.saw('conversation.item.input_audio_transcription.completed', { item_id: 'a' }, 0);
     expect(one.soundOf('a')).toBeNull();
     expect(one.speaking).toBeNull();
@@ -76,11 +76,23 @@ describe('what the microphone has sent', () => {
     expect(heard(one).equals(sound.subarray(5 * rate, one.position))).toBe(true);
   });
 
+  it('is kept for longer where what comes before a word is, and what is missing of it is counted', () => {
+    const patient = microphone({ type: 'server_vad', prefix_padding_ms: 3000 });
+    speak(patient, 10);
+    expect(patient.start).toBe(patient.position - 4 * rate);
+    const one = microphone();
+    speak(one, 10);
+    one.saw('input_audio_buffer.speech_started', started(8000, 'a'), 0);
+    expect(one.lostBytes).toBeGreaterThan(0.4 * rate);
+    expect(heard(one).equals(sound.subarray(one.start, one.position))).toBe(true);
+  });
+
   it('is let go of after half a minute, and counted', () => {
     const one = microphone(null);
     speak(one, 40);
-    expect(heard(one).equals(sound.subarray(one.position - 30 * rate, one.position))).toBe(true);
-    expect(one.lostBytes).toBe(10 * rate);
+    expect(one.start).toBeGreaterThan(one.position - 30 * rate - 4801);
+    expect(heard(one).equals(sound.subarray(one.start, one.position))).toBe(true);
+    expect(one.lostBytes).toBe(one.start);
   });
 
   it('is each byte once over any number of sentences and pieces of any size', () => {
