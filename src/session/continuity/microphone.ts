@@ -8,6 +8,8 @@ export interface Piece {
   readonly from: number;
   readonly to: number;
   readonly message: Buffer;
+  /** When it was sent, by the monotonic clock. */
+  readonly sentAt: number;
 }
 
 /** A stretch of sound. */
@@ -81,14 +83,18 @@ export class Microphone {
     const message = raw ? Buffer.from(raw) : Buffer.from(JSON.stringify(body));
     const from = this.position;
     this.position += raw ? audioBytes : Buffer.byteLength(String(body?.audio), 'base64');
-    this.#pieces.push({ from, to: this.position, message });
+    this.#pieces.push({ from, to: this.position, message, sentAt: performance.now() });
     this.#trim();
   }
 
   /** Where what a fresh leg is sent begins. */
   get start(): number {
-    const behind = Math.max(this.#floor, this.position - this.#lookBackSeconds * this.#rate);
-    return this.#detects ? (this.#speechFrom ?? behind) : this.#floor;
+    if (!this.#detects) return this.#floor;
+    if (this.#speechFrom !== null) return this.#speechFrom;
+    // What came all at once is heard later than it was sent.
+    const since = performance.now() - this.#lookBackSeconds * 1000;
+    const fresh = this.#pieces.find(({ sentAt }) => sentAt > since)?.from ?? this.position;
+    return Math.max(this.#floor, Math.min(fresh, this.position - this.#lookBackSeconds * this.#rate));
   }
 
   /** What a fresh leg is sent, with nothing before `start`. */
@@ -206,9 +212,9 @@ function before(piece: Piece, at: number): Piece {
   return piece.to <= at ? piece : cut(piece, audioOf(piece).subarray(0, at - piece.from), piece.from);
 }
 
-function cut({ message }: Piece, sound: Buffer, from: number): Piece {
+function cut({ message, sentAt }: Piece, sound: Buffer, from: number): Piece {
   const body = { ...(JSON.parse(String(message)) as JsonObject), audio: sound.toString('base64') };
-  return { from, to: from + sound.length, message: Buffer.from(JSON.stringify(body)) };
+  return { from, to: from + sound.length, sentAt, message: Buffer.from(JSON.stringify(body)) };
 }
 
 function audioOf({ message }: Piece): Buffer {

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { eventOf, type RealtimeEvent } from '../../../src/protocol/event.js';
 import { Microphone } from '../../../src/session/continuity/microphone.js';
 
@@ -16,6 +16,13 @@ const session = (detection: object | null) => ({ audio: { input: { turn_detectio
 const started = (ms: number, id: string) => ({ item_id: id, audio_start_ms: ms });
 const stopped = (ms: number, id: string) => ({ item_id: id, audio_end_ms: ms });
 
+/** As fast as it is spoken. */
+let now = 0;
+beforeEach(() => {
+  vi.spyOn(performance, 'now').mockImplementation(() => now);
+});
+afterEach(() => vi.restoreAllMocks());
+
 function microphone(detection: object | null = { type: 'server_vad' }, lookBack = 1.5): Microphone {
   const made = new Microphone(lookBack, 0);
   made.configured(rate, session(detection) as never);
@@ -24,7 +31,10 @@ function microphone(detection: object | null = { type: 'server_vad' }, lookBack 
 
 function speak(to: Microphone, seconds: number, size = 4801): void {
   const end = Math.min(sound.length, to.position + seconds * rate);
-  while (to.position < end) to.keep(append(to.position, Math.min(end, to.position + size)));
+  while (to.position < end) {
+    to.keep(append(to.position, Math.min(end, to.position + size)));
+    now += size / 48;
+  }
 }
 
 function heard(from: Microphone): Buffer {
@@ -39,6 +49,15 @@ describe('what the microphone has sent', () => {
     expect(one.start).toBe(one.position - 1.5 * rate);
     expect(heard(one).equals(sound.subarray(one.start, one.position))).toBe(true);
     expect(one.bytes).toBeLessThan(150_000);
+  });
+
+  it('is kept for as long also where it came all at once, since it is heard later', () => {
+    const one = microphone();
+    for (let at = 0; at < 8 * rate; at += 4800) one.keep(append(at, at + 4800));
+    expect(heard(one).equals(sound.subarray(0, 8 * rate))).toBe(true);
+    now += 1600;
+    one.keep(append(8 * rate, 8 * rate + 4800));
+    expect(one.start).toBe(one.position - 1.5 * rate);
   });
 
   it('is kept from the beginning of what is being said', () => {
