@@ -49,9 +49,18 @@ param minReplicas int = 1
 @minValue(1)
 param maxReplicas int = 10
 
+@description('Azure Managed Redis, so that replicas are one relay. Without it there can be one replica only.')
+param redis bool = maxReplicas > 1
+
+@description('What replicas seal what they say in Redis with: 32 bytes, base64. Left out: a new one at each provisioning.')
+@secure()
+param redisKey string = base64(replace(newGuid(), '-', ''))
+
 @description('Address of a Prometheus that has the metrics of every replica, to scale by sessions. Empty: by CPU and memory alone.')
 param prometheusServer string = ''
 
+// Without Redis each replica would count for itself, and a client secret be good at one of them.
+var mostReplicas = redis || maxReplicas == 1 ? maxReplicas : fail('More than one replica needs redis: true, or set maxReplicas to 1.')
 var tags = { 'azd-env-name': environmentName }
 var token = uniqueString(subscription().id, environmentName, location)
 
@@ -98,6 +107,17 @@ module platform 'modules/platform.bicep' = {
   }
 }
 
+module store 'modules/redis.bicep' = if (redis) {
+  scope: group
+  name: 'redis'
+  params: {
+    name: 'redis-${token}'
+    location: location
+    tags: tags
+    relayPrincipalId: identity.outputs.principalId
+  }
+}
+
 module relay 'modules/relay.bicep' = {
   scope: group
   name: 'relay'
@@ -117,7 +137,9 @@ module relay 'modules/relay.bicep' = {
     jwtAudience: jwtAudience
     allowedOrigins: allowedOrigins
     minReplicas: minReplicas
-    maxReplicas: maxReplicas
+    maxReplicas: mostReplicas
+    redisUrl: redis ? store.outputs.url : ''
+    redisKey: redisKey
     prometheusServer: prometheusServer
   }
 }

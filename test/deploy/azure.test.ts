@@ -72,6 +72,21 @@ describe('the resources', () => {
     expect(Object.keys(environment.shape)).toEqual(expect.arrayContaining(set));
   });
 
+  it('have Redis wherever there may be more than one replica, which nobody has a key of and which throws nothing away', () => {
+    expect(main.text).toContain('param redis bool = maxReplicas > 1');
+    expect(main.text).toMatch(/redis \|\| maxReplicas == 1 \? maxReplicas : fail\('[^']+'\)/);
+    expect(main.text).toContain("redisUrl: redis ? store.outputs.url : ''");
+    const redis = module('modules/redis.bicep');
+    expect(redis).toContain("accessKeysAuthentication: 'Disabled'");
+    expect(redis).toContain("evictionPolicy: 'NoEviction'");
+    expect(redis).toContain("clientProtocol: 'Encrypted'");
+    expect(redis).toContain('user: { objectId: relayPrincipalId }');
+    expect(redis).toMatch(/port: (\d+)[\s\S]*rediss:\/\/\$\{redis\.properties\.hostName\}:\1'/);
+    expect(module('modules/relay.bicep')).toContain("{ name: 'RELAY_REDIS_KEY', secretRef: 'redis-key' }");
+    // A guid is 32 letters without its dashes.
+    expect(main.text).toMatch(/@secure\(\)\nparam redisKey string = base64\(replace\(newGuid\(\), '-', ''\)\)/);
+  });
+
   it('are not scaled by requests, which do not show open WebSockets', () => {
     const relay = module('modules/relay.bicep');
     expect([...relay.matchAll(/custom: \{\s*type: '(\w+)'/g)].map(([, type]) => type)).toEqual([

@@ -32,7 +32,7 @@ export function templateOf(path: string): Template {
       required: byDefault === undefined,
     })),
     outputs: named(/^output (\w+) /gm),
-    modules: [...text.matchAll(/^module (\w+) '([^']+)' = \{([\s\S]*?)\n\}/gm)].map(([, name, file, body]) => ({
+    modules: [...text.matchAll(/^module (\w+) '([^']+)' = (?:if \(\w+\) )?\{([\s\S]*?)\n\}/gm)].map(([, name, file, body]) => ({
       name: name as string,
       path: posix.join(posix.dirname(path), file as string),
       given: [...(body as string).matchAll(/^ {4}(\w+): /gm)].map(([, key]) => key as string),
@@ -54,8 +54,13 @@ export function unbalanced({ code }: Template): string[] {
   return open;
 }
 
-const functions = 'uniqueString subscription subscriptionResourceId guid empty union concat json if'.split(' ');
-const words = 'targetScope param var resource module output string int object bool true false existing'.split(' ');
+const functions =
+  'uniqueString subscription subscriptionResourceId guid empty union concat json if base64 replace newGuid fail'.split(
+    ' ',
+  );
+const words = 'targetScope param var resource module output string int object bool true false existing secure'.split(
+  ' ',
+);
 
 /** Names in expressions that nothing declares. */
 export function undeclared({ code, symbols }: Template): string[] {

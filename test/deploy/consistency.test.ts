@@ -140,8 +140,29 @@ describe('docker-compose.yml', () => {
   it('mounts what exists', () => {
     const mounted = services.flatMap(([, service]) => (service as { volumes?: string[] }).volumes ?? []);
     const paths = mounted.map((volume) => volume.split(':')[0] ?? '').filter((path) => path.startsWith('./'));
-    expect(paths.length).toBe(3);
+    expect(paths.length).toBe(4);
     expect(paths.filter((path) => !existsSync(new URL(`../../${path}`, import.meta.url)))).toEqual([]);
+  });
+});
+
+describe('the replicas of docker-compose.yml', () => {
+  const { redis, haproxy, relay, 'relay-a': a, 'relay-b': b } = compose.services;
+  const proxy = textOf('deploy/proxy/replicas.cfg');
+
+  it('are started only where they are asked for, and are as the relay beside them but for their ports and Redis', () => {
+    for (const one of [redis, haproxy, a, b]) expect(one.profiles).toEqual(['replicas']);
+    const of = ({ environment }: { environment: Record<string, string> }) => {
+      const { PORT, RELAY_OPS_PORT, RELAY_REDIS_URL, RELAY_REDIS_KEY, ...rest } = environment;
+      return { own: [PORT, RELAY_OPS_PORT], redis: [RELAY_REDIS_URL, RELAY_REDIS_KEY], rest };
+    };
+    for (const one of [a, b]) expect(of(one).rest).toEqual(relay.environment);
+    expect(of(a).redis).toEqual(of(b).redis);
+    const [, key = ''] = /:-(.+)\}$/.exec(a.environment.RELAY_REDIS_KEY) ?? [];
+    expect(Buffer.from(key, 'base64')).toHaveLength(32);
+    const servers = [...proxy.matchAll(/^ {2}server \w+ relay:(\d+) check port (\d+)$/gm)].map(([, ...ports]) => ports);
+    expect(servers).toEqual([of(a).own, of(b).own]);
+    expect(haproxy.ports).toEqual([`127.0.0.1:${/bind :(\d+)/.exec(proxy)?.[1]}:8088`]);
+    expect(redis.command.join(' ')).toContain('--maxmemory-policy noeviction');
   });
 });
 

@@ -4,7 +4,17 @@ import { NetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1';
 import { PodDisruptionBudget } from 'kubernetes-models/policy/v1';
 import { ConfigMap, Namespace, Secret, Service, ServiceAccount } from 'kubernetes-models/v1';
 import { describe, expect, it } from 'vitest';
-import { base, built, isMap, kustomizationOf, type Manifest, merged, patchesOf, type Tree } from './kubernetes.js';
+import {
+  base,
+  built,
+  isMap,
+  isRemoval,
+  kustomizationOf,
+  type Manifest,
+  merged,
+  patchesOf,
+  type Tree,
+} from './kubernetes.js';
 import { programAt } from './monitoring.js';
 
 interface Model {
@@ -70,11 +80,12 @@ function replaced(value: unknown, [key, ...rest]: readonly (string | number)[], 
 }
 
 const patches = patchesOf('overlays/azure');
-const patched = base().map((document) =>
-  patches
-    .filter(({ kind, metadata }) => kind === document.kind && metadata.name === document.metadata.name)
-    .reduce((result, patch) => merged(result, patch), document),
-);
+const patched = base().flatMap((document) => {
+  const own = patches.filter(
+    ({ kind, metadata }) => kind === document.kind && metadata.name === document.metadata.name,
+  );
+  return own.some(isRemoval) ? [] : [own.reduce((result, patch) => merged(result, patch), document)];
+});
 const kubectl = programAt('kubectl');
 if (kubectl === null)
   console.warn('kustomize is not run without kubectl in PATH: https://kubernetes.io/docs/tasks/tools');
@@ -138,6 +149,46 @@ describe.each(sets)('%s', (_, documents) => {
   });
 });
 
+describe('the Redis of the base', () => {
+  const find = (kind: string, name: string) =>
+    base().find((document) => document.kind === kind && document.metadata.name === name) as Manifest;
+  const redis = find('Deployment', 'redis');
+  const relay = podOf(base()).spec?.containers?.[0];
+  const envOf = (container: Tree | undefined) => Object.values(container?.env ?? {}) as unknown as { name: string }[];
+
+  it('throws nothing away, runs with few rights, and is one', () => {
+    const { spec } = redis.spec.template as Tree;
+    expect(redis.spec).toMatchObject({ replicas: 1, strategy: { type: 'Recreate' } });
+    expect(spec).toMatchObject({ automountServiceAccountToken: false, securityContext: { runAsNonRoot: true } });
+    const container = spec?.containers?.[0] as Tree;
+    expect(container.image).toMatch(/:\d+\.\d+\.\d+$/);
+    expect(container.securityContext).toMatchObject({ readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } });
+    const args = (container.args as unknown as string[]).join(' ');
+    expect(args).toContain('--maxmemory-policy noeviction');
+    expect(args).toContain('--requirepass $(REDIS_PASSWORD)');
+  });
+
+  it('is reached by relays, where they look for it and with the password it has, and by nobody else', () => {
+    const service = find('Service', 'redis');
+    expect(service.spec.selector).toEqual(redis.spec.selector?.matchLabels);
+    const [port] = service.spec.ports as unknown as { port: number }[];
+    const url = envOf(relay).find(({ name }) => name === 'RELAY_REDIS_URL');
+    expect(url).toMatchObject({ value: `redis://:$(REDIS_PASSWORD)@${service.metadata.name}:${port?.port}` });
+    const password = { valueFrom: { secretKeyRef: { name: 'relay-redis', key: 'password' } } };
+    expect(envOf(relay).find(({ name }) => name === 'REDIS_PASSWORD')).toMatchObject(password);
+    expect(envOf(relay).find(({ name }) => name === 'RELAY_REDIS_KEY')).toBeDefined();
+    const server = (redis.spec.template as Tree).spec?.containers?.[0];
+    expect(envOf(server)).toMatchObject([{ name: 'REDIS_PASSWORD', ...password }]);
+    const relays = { podSelector: { matchLabels: find('Deployment', 'realtime-relay').spec.selector?.matchLabels } };
+    const redises = { podSelector: { matchLabels: redis.spec.selector?.matchLabels } };
+    expect(find('NetworkPolicy', 'redis').spec).toMatchObject({ ...redises, ingress: [{ from: [relays] }] });
+    expect(find('NetworkPolicy', 'realtime-relay-redis').spec).toMatchObject({
+      ...relays,
+      egress: [{ to: [redises], ports: [{ port: port?.port }] }],
+    });
+  });
+});
+
 describe('the check itself', () => {
   it('finds a misspelt key and a wrong type', () => {
     const document = base().find(({ kind }) => kind === 'Deployment') as Manifest;
@@ -154,6 +205,19 @@ describe('the overlay for Azure', () => {
     expect(account?.metadata.annotations).toHaveProperty('azure.workload.identity/client-id');
     expect(pod.metadata?.labels).toMatchObject({ 'azure.workload.identity/use': 'true' });
     expect(pod.spec?.serviceAccountName).toBe(account?.metadata.name);
+  });
+
+  it.each(sets.slice(1))('has the Redis of Azure, with the identity as its login: %s', (_, documents) => {
+    const named = (name: string) => documents.filter(({ metadata }) => metadata.name === name);
+    expect(named('redis')).toEqual([]);
+    const env = Object.values(podOf(documents).spec?.containers?.[0]?.env ?? {}) as unknown as { name: string }[];
+    const value = (name: string) => env.filter((one) => one.name === name);
+    expect(value('RELAY_REDIS_URL')).toEqual([
+      { name: 'RELAY_REDIS_URL', value: expect.stringMatching(/^rediss:.*:10000$/) },
+    ]);
+    expect(value('RELAY_REDIS_ENTRA')).toMatchObject([{ value: 'on' }]);
+    expect(value('RELAY_REDIS_KEY')).toHaveLength(1);
+    expect(named('realtime-relay-redis')[0]?.spec.egress).toEqual([{ ports: [{ port: 10000, protocol: 'TCP' }] }]);
   });
 
   it('patches what exists', () => {

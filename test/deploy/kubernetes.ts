@@ -26,7 +26,7 @@ function documentsOf(text: string): Manifest[] {
 
 interface Kustomization {
   readonly resources: readonly string[];
-  readonly patches?: readonly { readonly path: string }[];
+  readonly patches?: readonly ({ readonly path: string } | { readonly patch: string })[];
   readonly configMapGenerator?: readonly { readonly name: string; readonly files: readonly string[] }[];
 }
 
@@ -43,9 +43,14 @@ export function base(): Manifest[] {
 
 /** The patches of an overlay. */
 export function patchesOf(folder: string): Manifest[] {
-  return (kustomizationOf(folder).patches ?? []).flatMap(({ path }) =>
-    documentsOf(readFileSync(join(manifests, folder, path), 'utf8')),
+  return (kustomizationOf(folder).patches ?? []).flatMap((one) =>
+    documentsOf('patch' in one ? one.patch : readFileSync(join(manifests, folder, one.path), 'utf8')),
   );
+}
+
+/** Whether a patch takes away what it names. */
+export function isRemoval(patch: object): boolean {
+  return '$patch' in patch && patch.$patch === 'delete';
 }
 
 /** What `kubectl apply --kustomize` would send. */
@@ -53,13 +58,24 @@ export function built(kubectl: string, folder: string): Manifest[] {
   return documentsOf(execFileSync(kubectl, ['kustomize', join(manifests, folder)], { stdio: 'pipe' }).toString());
 }
 
-/** A patch laid over a document, for maps only. */
+/** A patch laid over a document: maps by their keys, and lists of what has a name by that. */
 export function merged<T>(document: T, patch: unknown): T {
+  if (isNamed(document) && isNamed(patch)) {
+    const known = patch.filter(({ name }) => document.some((one) => one.name === name));
+    const laid = document.map((one) =>
+      known.reduce((all, two) => (two.name === all.name ? merged(all, two) : all), one),
+    );
+    return [...laid, ...patch.filter((one) => !known.includes(one))] as T;
+  }
   if (!isMap(document) || !isMap(patch)) return patch as T;
   const keys = new Set([...Object.keys(document), ...Object.keys(patch)]);
   return Object.fromEntries(
     [...keys].map((key) => [key, key in patch ? merged(document[key], patch[key]) : document[key]]),
   ) as T;
+}
+
+function isNamed(value: unknown): value is readonly { readonly name: unknown }[] {
+  return Array.isArray(value) && value.every((one) => isMap(one) && 'name' in one);
 }
 
 export function isMap(value: unknown): value is Record<string, unknown> {

@@ -15,6 +15,9 @@ param jwtAudience string
 param allowedOrigins string
 param minReplicas int
 param maxReplicas int
+param redisUrl string
+@secure()
+param redisKey string
 param prometheusServer string
 
 // There is no image before the first `azd deploy`, and this one knows no /healthz: it gets no probes.
@@ -43,6 +46,13 @@ var probes = [
     timeoutSeconds: 3
     failureThreshold: 3
   }
+]
+
+// The identity is the login.
+var redisVariables = [
+  { name: 'RELAY_REDIS_URL', value: redisUrl }
+  { name: 'RELAY_REDIS_ENTRA', value: 'on' }
+  { name: 'RELAY_REDIS_KEY', secretRef: 'redis-key' }
 ]
 
 var utilizationRules = [
@@ -79,14 +89,14 @@ resource relay 'Microsoft.App/containerApps@2024-03-01' = {
     configuration: {
       activeRevisionsMode: 'Single'
       // Only the public port; nothing outside reaches the operations port. A connection that is idle for 240 s is cut: the
-      // relay pings every 25 s. Sessions need no sticky sessions; client secrets with more than one replica do, and then
-      // stickySessions: { affinity: 'sticky' } helps browsers that keep cookies.
+      // relay pings every 25 s. Nothing needs sticky sessions: replicas have Redis in common.
       ingress: {
         external: true
         targetPort: 8080
         transport: 'http'
         allowInsecure: false
       }
+      secrets: empty(redisUrl) ? [] : [{ name: 'redis-key', value: redisKey }]
       registries: [{ server: registryEndpoint, identity: identityId }]
     }
     template: {
@@ -99,7 +109,7 @@ resource relay 'Microsoft.App/containerApps@2024-03-01' = {
           // A core comes with 2 GiB; 1 would do (docs/operations.md).
           resources: { cpu: json('1.0'), memory: '2Gi' }
           probes: empty(image) ? [] : probes
-          env: [
+          env: concat(empty(redisUrl) ? [] : redisVariables, [
             { name: 'AZURE_OPENAI_ENDPOINT', value: openaiEndpoint }
             { name: 'AZURE_OPENAI_REALTIME_DEPLOYMENT', value: openaiDeployment }
             { name: 'AZURE_CLIENT_ID', value: identityClientId }
@@ -107,7 +117,7 @@ resource relay 'Microsoft.App/containerApps@2024-03-01' = {
             { name: 'RELAY_JWT_ISSUER', value: jwtIssuer }
             { name: 'RELAY_JWT_AUDIENCE', value: jwtAudience }
             { name: 'RELAY_ALLOWED_ORIGINS', value: allowedOrigins }
-          ]
+          ])
         }
       ]
       scale: {
