@@ -45,6 +45,8 @@ export interface Reached extends Pick<Dialed, 'upstream' | 'requestIds'> {
   silent(): void;
   /** The same of a leg that was lost; `isPlain`: by what is no matter of a single session. */
   lost(isPlain: boolean): void;
+  /** Reaches the same call once more; left out where the leg is beside none. */
+  readonly again?: Reach;
   /** Ends what the leg is beside, if it is beside something. */
   leave(): void;
 }
@@ -160,6 +162,7 @@ export class Reaches {
       heard: nothing,
       silent: nothing,
       lost: nothing,
+      again: this.byCallId(call, known.shared ?? {}),
       leave,
     };
   }

@@ -18,6 +18,7 @@ import type { Front } from './front.js';
 import { fromUpstream, type HearingPorts } from './hearing.js';
 import type { Flow, Pipe } from './pipe.js';
 import type { Reach, Reached } from './reach.js';
+import { Rejoining } from './rejoining.js';
 import type { Settlements } from './settlement.js';
 import type { Account } from './spending.js';
 import { createExpiry } from './steps.js';
@@ -66,6 +67,8 @@ export class Succession {
   #current: Attachment | null = null;
   /** Null where a leg that is lost is the end of its session. */
   readonly #continuity: Continuity | null;
+  /** Comes back to a call. */
+  readonly #rejoining: Rejoining;
 
   constructor(ports: SuccessionPorts) {
     this.#ports = ports;
@@ -80,7 +83,12 @@ export class Succession {
       isSilent: () => ports.front.imposed.silence.isOn,
       hush: (response) => ports.takeover.hush(response),
     });
-    const { admission, client } = ports;
+    const { admission, clock, chronicle, client, isOpen, end } = ports;
+    this.#rejoining = new Rejoining({
+      ...{ admission, clock, chronicle, isOpen, end },
+      current: () => this.#current,
+      take: (reached, ready) => this.#rejoin(reached, ready),
+    });
     this.#continuity =
       client !== null && admission.profile.continuity.enabled !== false ? this.#createContinuity(client) : null;
   }
@@ -114,7 +122,8 @@ export class Succession {
 
   /** Takes an end by upstream for that of a leg only; false where it is the session's. */
   takes(id: ExitId, initiator: Initiator, ending: Ending): boolean {
-    return initiator === 'upstream' && this.#continuity?.takes(id, ending) === true;
+    if (initiator !== 'upstream') return false;
+    return (this.#continuity ?? this.#rejoining).takes(id, ending);
   }
 
   /** The leg that the session has now. */
@@ -184,21 +193,34 @@ export class Succession {
   }
 
   /** Another leg is the session's own from now on; or the same, between other steps. */
-  #become(attachment: Attachment): void {
+  #become(attachment: Attachment): JsonObject {
     const { up } = this.#ports;
     const old = this.#current;
     this.#current = attachment;
-    this.#connect(attachment);
-    if (old === null || old === attachment) return;
+    const session = this.#connect(attachment);
+    if (old === null || old === attachment) return session;
     attachment.down.follow(old.down, old.down.totalHeldSeconds());
     attachment.onPassed = old.onPassed;
     // What was full was the other leg.
     up.drained();
+    return session;
+  }
+
+  /** The session of a call goes on with another leg beside it, on which the same is imposed. */
+  #rejoin(reached: Reached, ready: () => void): void {
+    const { chronicle, hearing } = this.#ports;
+    const attachment = this.#make(reached, ready);
+    const session = this.#become(attachment);
+    chronicle.reached(reached, attachment.at);
+    this.#asks.moved();
+    attachment.configure(session);
+    reached.leg.start(fromUpstream(attachment, hearing));
   }
 
   /** Nothing more is reached. */
   abort(): void {
     this.#continuity?.close();
+    this.#rejoining.close();
     this.#reaching?.abort();
   }
 

@@ -147,16 +147,46 @@ describe('a call ends', () => {
     expect(calls.records.hungUp).toHaveLength(1);
   });
 
+  it.each(['cut', 'frozen'] as const)('not when its sideband is %s: the relay comes back to it', async (how) => {
+    const time = how === 'frozen' ? holdTime() : null;
+    const yaml = 'profiles: { default: { session: { instructions: be kind } } }';
+    const { emulator, relay, calls } = await opened({
+      yaml: `${yaml}\nlimits: { ping_seconds: 5, pong_seconds: 5 }`,
+    });
+    const { caller } = await call(relay);
+    await relay.logged('session.opened');
+    const imposed = () => emulator.control.received.events('session.update').length;
+    const before = imposed();
+    calls.loseSidebands(how);
+    await time?.live(15);
+    expect(await relay.logged('call.lost')).toMatchObject({ reason: 'upstream_lost' });
+    await relay.logged('call.rejoined');
+    await vi.waitFor(() => expect(imposed()).toBe(before + 1));
+    const last = emulator.control.received.events('session.update').at(-1);
+    expect(last).toMatchObject({ body: { session: { instructions: 'be kind' } } });
+    caller.send({ type: 'response.create' });
+    if (!time) await caller.event('output_audio_buffer.stopped');
+    // It is counted and guarded as before.
+    expect(relay.log.some(({ msg }) => msg === 'session.ended')).toBe(false);
+    expect(calls.records.hungUp).toEqual([]);
+    for (let times = 0; times < 10; times++) {
+      caller.send({ type: 'session.update', session: { type: 'realtime', instructions: `be rude ${times}` } });
+    }
+    await caller.closed();
+    expect(await relay.logged('session.ended')).toMatchObject({ reason: 'forbidden' });
+  });
+
   // Without the relay beside it a call would have no limits, so it does not go on.
   it.each([
     ['cut', 'upstream_lost'],
     ['frozen', 'upstream_lost'],
     ['closed', 'normal'],
-  ] as const)('when the sideband is %s although the call goes on: as %s, and is hung up', async (how, reason) => {
+  ] as const)('when the sideband is %s and cannot be had again: as %s, and is hung up', async (how, reason) => {
     const time = holdTime();
-    const { relay, calls } = await opened({ yaml: 'limits: { ping_seconds: 5, pong_seconds: 5 }' });
+    const { emulator, relay, calls } = await opened({ yaml: 'limits: { ping_seconds: 5, pong_seconds: 5 }' });
     const { caller } = await call(relay);
     await relay.logged('session.opened');
+    if (how !== 'closed') emulator.control.faults.arm('refuse_401', 20);
     calls.loseSidebands(how);
     if (how === 'frozen') await time.live(15);
     await caller.closed();
