@@ -147,7 +147,7 @@ function judgeResponse(event: JsonObject, at: (field: string) => string, where: 
     const message = `The browser of a call would see an answer beside the conversation.${unlessExposed}`;
     return notAllowed(at('response.conversation'), message);
   }
-  return null;
+  return judgeUse(response, (field) => at(`response.${field}`), where);
 }
 
 const unlessExposed = ' The profile may allow that (webrtc.injected: exposed).';
@@ -200,23 +200,26 @@ function judgeUpdate(event: JsonObject, at: (field: string) => string, where: Wh
   const session = fieldOf(event, 'session');
   if (session === undefined) return missing(at('session'));
   if (!isObject(session)) return invalid(at('session'), 'an object');
-  const { mayUpdate } = where;
+  return judgeUse(session, (field) => at(`session.${field}`), where);
+}
+
+/** Looks at what a session, or one answer, is to use: one tenant would use what the operator has, and it has not. */
+function judgeUse(given: JsonObject, at: (field: string) => string, { mayUpdate }: Where): Fault | null {
   if (mayUpdate === null) return null;
-  const tools = fieldOf(session, 'tools');
+  const tools = fieldOf(given, 'tools');
   const has: Readonly<Record<BackendField, boolean>> = {
-    prompt: isGiven(session, 'prompt'),
-    tracing: isGiven(session, 'tracing'),
+    prompt: isGiven(given, 'prompt'),
+    tracing: isGiven(given, 'tracing'),
     mcp: Array.isArray(tools) && tools.some((tool) => isObject(tool) && fieldOf(tool, 'type') === 'mcp'),
   };
-  // They would use what the operator has, and not what the tenant has.
   const wrong = (Object.keys(has) as BackendField[]).find((field) => has[field] && !mayUpdate.includes(field));
   if (wrong === undefined) return null;
   const message = `A backend of one tenant may not set this, unless the profile lists "${wrong}" in control.may_update.`;
-  return { code: beyondTenant, message, param: at(wrong === 'mcp' ? 'session.tools' : `session.${wrong}`) };
+  return { code: beyondTenant, message, param: at(wrong === 'mcp' ? 'tools' : wrong) };
 }
 
-function isGiven(session: JsonObject, field: string): boolean {
-  return (fieldOf(session, field) ?? null) !== null;
+function isGiven(given: JsonObject, field: string): boolean {
+  return (fieldOf(given, field) ?? null) !== null;
 }
 
 /** Without what belongs to the deployment, and to the client's own device. */

@@ -321,6 +321,43 @@ describe('a backend changes the session of a call', () => {
   });
 });
 
+describe('a backend of one tenant', () => {
+  const mcp = { type: 'mcp', server_label: 'crm', server_url: 'https://mcp.example', require_approval: 'never' };
+  const prompt = { id: 'pmpt_1' };
+  const call = { type: 'function', name: 'add', parameters: { type: 'object', properties: {} } };
+  const update = (fields: object) => ({ type: 'session.update', session: { type: 'realtime', ...fields } });
+  const ask = (fields: object) => ({ type: 'response.create', response: { output_modalities: ['text'], ...fields } });
+
+  it.each([
+    ['a prompt', update({ prompt }), 'session.prompt'],
+    ['tracing', update({ tracing: 'auto' }), 'session.tracing'],
+    ['a tool of an MCP server', update({ tools: [call, mcp] }), 'session.tools'],
+    ['a prompt for one answer', ask({ prompt }), 'response.prompt'],
+    ['a tool of an MCP server for one answer', ask({ tools: [call, mcp] }), 'response.tools'],
+    ['one beside the conversation', ask({ conversation: 'none', tools: [mcp] }), 'response.tools'],
+  ])('uses nothing of the operator’s by %s, unless the profile says so', async (_, event, param) => {
+    const { emulator, relay } = await opened();
+    const { id } = await talking(relay, { tenant: 'acme' });
+    const count = emulator.control.received.events().length;
+    const refused = await say(relay, id, event, { tenant: 'acme' });
+    expect(refused).toMatchObject({ status: 403, body: { error: { code: 'forbidden', param } } });
+    const listed = await say(relay, id, { events: [system('x'), event] }, { tenant: 'acme' });
+    expect(listed).toMatchObject({ status: 403, body: { error: { param: `events[1].${param}` } } });
+    expect(emulator.control.received.events()).toHaveLength(count);
+    // Who is of none is the operator.
+    expect((await say(relay, id, event)).status).toBe(202);
+  });
+
+  it('has functions of its own for one answer, and what the profile lists', async () => {
+    const { relay } = await opened({ yaml: 'profiles: { default: { control: { may_update: [mcp, prompt] } } }' });
+    const { id } = await talking(relay, { tenant: 'acme' });
+    for (const fields of [{ tools: [call] }, { tools: [mcp] }, { prompt }, { prompt: null }]) {
+      const cancel = { type: 'response.cancel' };
+      expect((await say(relay, id, { events: [cancel, ask(fields)] }, { tenant: 'acme' })).status).toBe(202);
+    }
+  });
+});
+
 describe('an item that a backend puts in', () => {
   const message = (role: string, text: string, id?: string) => ({
     type: 'conversation.item.create',
