@@ -82,17 +82,33 @@ const mostAnswers = 32;
 export const eventRate = { perSecond: 100, burst: 1000 };
 /** More than this on its way to upstream is not added to. */
 const mostWaitingBytes = 4 * 1024 * 1024;
-/** Requests that wait for an answer at once: of the process, and of those at least of one who asks. */
-const mostWaits = { all: 256, each: 4 };
+/** Requests that wait for an answer at once: of the process, of one who asks, and of one tenant at least. */
+const mostWaits = { all: 256, each: 8 };
 
 /** Makes what says things in the sessions of one process. */
 export function createSaying(log: Log, rates: Buckets, now = () => performance.now()): Say {
   const memories = new WeakMap<Registered, Memory>();
   const waits = createShares(() => mostWaits.all);
+  const waiting = new Map<string, number>();
+
+  /** A place to wait in, as what gives it back; null where there is none. */
+  function enter(by: User): (() => void) | null {
+    const who = userKey(by);
+    const own = waiting.get(who) ?? 0;
+    const leave = own < mostWaits.each ? waits.take(by, mostWaits.each) : null;
+    if (!leave) return null;
+    waiting.set(who, own + 1);
+    return () => {
+      leave();
+      const left = (waiting.get(who) ?? 0) - 1;
+      if (left > 0) waiting.set(who, left);
+      else waiting.delete(who);
+    };
+  }
 
   /** Waits for an answer, if it comes in time and not too many wait. */
   async function answered(answer: Promise<Answer | null> | undefined, { by, waitMs }: Saying): Promise<Answer | null> {
-    const leave = answer && waitMs > 0 ? waits.take(by, mostWaits.each) : null;
+    const leave = answer && waitMs > 0 ? enter(by) : null;
     if (!answer || !leave) return null;
     const isThere = await inTime(answer, waitMs);
     leave();

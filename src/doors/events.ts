@@ -15,7 +15,7 @@ import { countEvents } from './audit.js';
 import { jsonBody } from './body.js';
 import { type EntranceServices, entering } from './entrance.js';
 import { guestOf, urlOf } from './guest.js';
-import { reachOf } from './rights.js';
+import { checkScope, reachOf } from './rights.js';
 
 const bodyBytes = 1024 * 1024;
 /** Strict, as events of clients are read. */
@@ -40,7 +40,9 @@ export const sayingQuery = z.object({
   wait: z
     .literal('response')
     .optional()
-    .describe('Waits up to 30 seconds for the last answer that is asked for, and answers with it.'),
+    .describe(
+      'Waits up to 30 seconds for the last answer that is asked for, and answers with it; takes "relay.sessions.read" as well.',
+    ),
 });
 
 /** `POST /v1/relay/sessions/{id}/events`: places events in the session's order, or none of them. */
@@ -52,6 +54,7 @@ export function sayEvents(services: EntranceServices & { readonly peers: Peers }
     const bytes = Buffer.isBuffer(raw) ? raw : Buffer.alloc(0);
     controls.carry(principal, bytes.length);
     const waits = waitsIn(urlOf(request));
+    if (waits) checkScope(principal, 'relay.sessions.read');
     const { events, isSingle } = eventsIn(request.body);
     countEvents(
       response,

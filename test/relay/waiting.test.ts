@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { TestClient } from '../support/client.js';
 import { startTestEmulator, startTestRelay, type TestRelay } from '../support/relay.js';
-import { attach } from '../support/sideband.js';
+import { attach, both } from '../support/sideband.js';
 import { call } from '../webrtc/caller.js';
 
 const system = (text: string) => ({
@@ -19,8 +19,14 @@ async function opened({ speed }: { speed?: number } = {}) {
   return { emulator, relay, client, id: (session as { id: string }).id };
 }
 
-async function ask(relay: TestRelay, below: string, body: unknown, headers: Record<string, string> = {}) {
-  const token = relay.token({ subject: 'backend', claims: { scope: 'relay.sessions.write' } });
+async function ask(
+  relay: TestRelay,
+  below: string,
+  body: unknown,
+  headers: Record<string, string> = {},
+  scope: string = both,
+) {
+  const token = relay.token({ subject: 'backend', claims: { scope } });
   const reply = await fetch(`${relay.relay.url}/v1/relay/sessions/${below}`, {
     method: body === null ? 'DELETE' : 'POST',
     headers: { authorization: `Bearer ${token}`, ...headers },
@@ -137,6 +143,19 @@ describe('a backend that waits for the answer', () => {
     const { id } = await call(relay);
     await relay.logged('session.opened', 2);
     expect((await waiting(relay, id, answer)).body.response).toMatchObject({ status: 'completed' });
+  });
+
+  it('needs the right to read as well, and without it says nothing', async () => {
+    const { emulator, relay, id } = await opened();
+    const headers = { 'idempotency-key': 'one' };
+    const count = emulator.control.received.events().length;
+    const write = 'relay.sessions.write';
+    const refused = { status: 403, body: { error: { code: 'forbidden' } } };
+    expect(await ask(relay, `${id}/events?wait=response`, answer, headers, write)).toMatchObject(refused);
+    expect(emulator.control.received.events()).toHaveLength(count);
+    // What somebody may say is not theirs to read, also when they say it again.
+    expect((await ask(relay, `${id}/events`, answer, headers, write)).status).toBe(202);
+    expect(await ask(relay, `${id}/events?wait=response`, answer, headers, write)).toMatchObject(refused);
   });
 
   it.each(['wait=', 'wait=yes', 'wait=response&wait=response'])(
