@@ -4,27 +4,16 @@
  * What others hold is not used: who finds nothing else left goes on and asks again, and only what is used ends a session.
  */
 
-import { groupOf, tenantKey, type User, userKey } from '../auth/principal.js';
+import type { User } from '../auth/principal.js';
 import { RelayError } from '../errors.js';
 import type { Entered, Reservation, Reserved, Store, Total } from '../store/store.js';
-
-/** The budgets of one scope; one that is not set has no limit. */
-interface DailyLimits {
-  readonly sessions_per_day?: number | undefined;
-  readonly minutes_per_day?: number | undefined;
-  readonly tokens_per_day?: number | undefined;
-}
-
-/** The budgets of a profile. */
-export interface BudgetLimits extends DailyLimits {
-  readonly tenant?: DailyLimits | undefined;
-  /** Of all users of an issuer, whose name in keys it is. */
-  readonly issuer?: (DailyLimits & { readonly key: string }) | undefined;
-}
-
-const budgetNames = ['sessions_per_day', 'minutes_per_day', 'tokens_per_day'] as const;
-type BudgetName = (typeof budgetNames)[number];
-type Scope = 'user' | 'tenant' | 'issuer';
+import {
+  type BudgetLimits,
+  type BudgetName,
+  type BudgetReservation,
+  reservationsOf,
+  type Scope,
+} from './reservations.js';
 
 /** A budget of which most is used, in the units of its name. */
 export interface QuotaWarning {
@@ -54,9 +43,7 @@ export interface DailyBudget {
 }
 
 /** Of one budget: whose it is, what is held of it, and what this session has used. */
-interface Allowance extends Reservation {
-  readonly name: BudgetName;
-  readonly scope: Scope;
+interface Allowance extends BudgetReservation {
   /** Used since the session began, and how much of it the store knows. */
   total: number;
   told: number;
@@ -71,41 +58,12 @@ interface Allowance extends Reservation {
 }
 
 const warnAt = 0.8;
-/** How much is held in advance: small, because what others hold cannot be had. */
-const share = 0.01;
-const longestHoldSeconds = 60;
-/** Less would have to be asked for each second. */
-const shortestHoldSeconds = 5;
 /** How long a session goes on while others hold all that is left. */
 const longestDebtMs = 60_000;
+/** What a process that is killed has used since may be forgotten. */
+const settleEveryMs = 20_000;
 /** What others hold and do not use comes back by then. */
 const heldRetryMs = 5000;
-
-function reservationsOf(limits: BudgetLimits, user: User): (Reservation & Pick<Allowance, 'name' | 'scope'>)[] {
-  const shared = groupOf(user);
-  const of = (scope: Scope, owner: string, daily: DailyLimits) =>
-    budgetNames.flatMap((name) => {
-      const given = daily[name];
-      if (given === undefined) return [];
-      const isTime = name === 'minutes_per_day';
-      const isExact = name === 'sessions_per_day';
-      const limit = isTime ? Math.ceil(given * 60) : given;
-      const part = Math.max(1, Math.floor(limit * share));
-      const least = isTime ? shortestHoldSeconds : 1;
-      const most = isExact ? 1 : isTime ? Math.max(least, Math.min(part, longestHoldSeconds)) : part;
-      const counter = `${name}:${scope}:${owner}`;
-      // Those of an issuer are in no one's group, and counted by each replica.
-      const group = scope === 'issuer' ? null : shared;
-      return [{ counter, group, limit, most, least, isExact, name, scope }];
-    });
-  const tenant = tenantKey(user);
-  const { issuer } = limits;
-  return [
-    ...of('user', userKey(user), limits),
-    ...(tenant === null ? [] : of('tenant', tenant, limits.tenant ?? {})),
-    ...(issuer ? of('issuer', issuer.key, issuer) : []),
-  ];
-}
 
 /** What a session of somebody with these limits reserves before it begins. */
 export function dailyBudget(limits: BudgetLimits, user: User, now: () => number = Date.now): DailyBudget {
@@ -150,6 +108,8 @@ export class Budget {
   readonly #now: () => number;
   #events: BudgetEvents | null = null;
   #countedAt = 0;
+  /** When it was asked to settle by the time that had passed. */
+  #settledAt = 0;
   #stopped = false;
   #closed = false;
   #isSettling = false;
@@ -167,6 +127,7 @@ export class Budget {
   start(events: BudgetEvents, now: number): void {
     this.#events = events;
     this.#countedAt = now;
+    this.#settledAt = now;
     this.#use('sessions_per_day', 1);
     for (const allowance of this.#allowances) this.#look(allowance);
   }
@@ -184,7 +145,11 @@ export class Budget {
       allowance.inDebtSince ??= now;
       if (now - allowance.inDebtSince > longestDebtMs) this.#spent(allowance);
     }
-    if (inDebt.length > 0) this.#settle();
+    const isOwed = this.#allowances.some(({ total, told }) => total !== told);
+    if (inDebt.length > 0 || (isOwed && now - this.#settledAt >= settleEveryMs)) {
+      this.#settledAt = now;
+      this.#settle();
+    }
   }
 
   /** Counts tokens that upstream reported. */

@@ -131,18 +131,15 @@ export class Link {
     }
   }
 
-  /** A Redis whose clock was set says that everything comes late: then its time is taken from that, once. */
+  /** What comes late was not done, and is asked again, once: the clock of Redis was set, or this process stood still. */
   async #runTwice(connection: Connection, script: Script, build: Build, withinMs: number): Promise<unknown> {
-    const started = performance.now();
-    const left = () => withinMs - (performance.now() - started);
-    for (let again = true; ; again = false) {
-      const until = this.now + Math.max(1, Math.floor(left()));
+    for (let isFirst = true; ; isFirst = false) {
+      const until = this.now + withinMs;
       const { keys, args } = build(this.now);
-      const running = connection.run(script, keys, [String(until), ...args.map(String)]);
-      const answer = await answered(running, Math.max(1, left()));
+      const answer = await answered(connection.run(script, keys, [String(until), ...args.map(String)]), withinMs);
       const late = lateOf(answer);
       if (late === null) return answer;
-      if (!again || left() <= 0) throw new NoAnswer(withinMs);
+      if (!isFirst) throw new NoAnswer(withinMs);
       this.#offset = late - performance.now();
     }
   }
