@@ -7,7 +7,6 @@ import { configFileSchema } from '../config/file.js';
 import { loadConfig } from '../config/load.js';
 import { describeSettings } from '../config/redact.js';
 import type { Settings } from '../config/settings.js';
-import { toolHints } from '../config/toolrules.js';
 import { RelayError } from '../errors.js';
 import type { Leg } from '../legs/leg.js';
 import { upstreamLeg } from '../legs/upstream.js';
@@ -23,20 +22,24 @@ import { createTargets } from '../upstream/configured.js';
 import { type Dialed, dial } from '../upstream/dial.js';
 import { DialFailure } from '../upstream/failure.js';
 import { type UpstreamTarget, upstreamUrl } from '../upstream/target.js';
-import { type CliCommand, exitCodes, options } from './command.js';
+import { hintsOf } from './advising.js';
+import { type CliCommand, exitCodes, options, UsageError } from './command.js';
 import { type ToolReport, tryTools } from './endpoints.js';
 import { askForKeys, type IssuerReport } from './issuer.js';
 import { complain, keeping, print } from './print.js';
+import { raceRedis } from './races.js';
 import { lookAtRedis } from './redis.js';
 
 /** Says what is wrong with the settings. */
 export const checkCommand: CliCommand = {
   help: `  check [--dial]        print the effective configuration; --dial also asks issuers, upstreams and endpoints of tools
+        [--redis]       races of replicas against your Redis, under a prefix of their own
         [--json]        all of it as one JSON object
         [--schema]      print the JSON Schema of the RELAY_CONFIG file`,
   async run(args) {
     const { values } = options(args, {
       dial: { type: 'boolean', default: false },
+      redis: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       schema: { type: 'boolean', default: false },
     });
@@ -44,31 +47,44 @@ export const checkCommand: CliCommand = {
       print(JSON.stringify(configFileSchema(), null, 2));
       return exitCodes.ok;
     }
-    return values.json ? checkAsJson(values.dial) : checkAsText(values.dial);
+    return values.json ? checkAsJson(values) : checkAsText(values);
   },
 };
 
+/** What is to be tried beside the settings. */
+interface Asked {
+  readonly dial: boolean;
+  readonly redis: boolean;
+}
+
 /** Throws ConfigError, as all commands do that need settings. */
-async function checkAsText(dial: boolean): Promise<number> {
+async function checkAsText({ dial, redis }: Asked): Promise<number> {
   const settings = loadConfig(process.env);
   checkSettings(settings);
   print(JSON.stringify(describeSettings(settings), null, 2));
   for (const warning of [...settings.warnings, ...hintsOf(settings)]) complain(`warning: ${warning}`);
+  if (redis && !settings.redis) throw noRedis();
   await lookAtRedis(settings, complain);
-  return !dial || (await checkAll(settings, print)).ok ? exitCodes.ok : exitCodes.failed;
+  const isRaced = !redis || (await tryRedis(settings, print));
+  const isDialed = !dial || (await checkAll(settings, print)).ok;
+  return isRaced && isDialed ? exitCodes.ok : exitCodes.failed;
 }
 
 /** One JSON object for programs, whatever is wrong. */
-async function checkAsJson(dial: boolean): Promise<number> {
+async function checkAsJson({ dial, redis }: Asked): Promise<number> {
   const tell = (report: object) => print(JSON.stringify(report, null, 2));
   try {
     const settings = loadConfig(process.env);
     checkSettings(settings);
+    if (redis && !settings.redis) throw noRedis();
     await lookAtRedis(settings, complain);
+    const said: string[] = [];
+    const raced = redis ? { ok: await tryRedis(settings, (line) => said.push(line)), said } : null;
     const warnings = [...settings.warnings, ...hintsOf(settings)];
     const report = dial ? await checkAll(settings, () => undefined) : null;
-    const ok = report?.ok ?? true;
-    tell({ ok, problems: [], warnings, settings: describeSettings(settings), ...(report && { dial: report }) });
+    const ok = (report?.ok ?? true) && (raced?.ok ?? true);
+    const reports = { ...(report && { dial: report }), ...(raced && { redis: raced }) };
+    tell({ ok, problems: [], warnings, settings: describeSettings(settings), ...reports });
     return ok ? exitCodes.ok : exitCodes.failed;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
@@ -77,33 +93,14 @@ async function checkAsJson(dial: boolean): Promise<number> {
   }
 }
 
-/** What works and is probably not meant, for `check`: too much for the log of each start. */
-function hintsOf({ profiles, proxies }: Pick<Settings, 'profiles' | 'proxies'>): string[] {
-  const open = [...profiles.values()].filter(({ anonymous }) => anonymous && proxies.count === 0);
-  const addresses = open.map(
-    ({ name }) =>
-      `profiles.${name}.anonymous.per_address counts the addresses of sockets, as trusted_proxies is not set: behind a ` +
-      'proxy all visitors have the same one.',
-  );
-  const vendors = [...profiles.values()]
-    .filter(
-      ({ session }) => session.type !== 'transcription' && !(session.instructions ?? '').trim() && !session.prompt,
-    )
-    .map(
-      ({ name }) =>
-        `profiles.${name}.session.instructions is not set: the model then has the vendor's own instructions, a lively ` +
-        'persona that speaks fast and is told to call a function whenever it can. An empty text does not clear them.',
-    );
-  const wordless = [...profiles.values()]
-    .filter(({ session, transcripts: { webhook, log, sideband, include } }) => {
-      const isTold = (webhook || log || sideband) && include.includes('user');
-      return isTold && !session.audio?.input?.transcription?.model;
-    })
-    .map(
-      ({ name }) =>
-        `profiles.${name}.transcripts lack what users say: session.audio.input.transcription.model is not set.`,
-    );
-  return [...addresses, ...vendors, ...wordless, ...[...profiles.values()].flatMap(toolHints)];
+function noRedis(): UsageError {
+  return new UsageError('check: --redis needs RELAY_REDIS_URL, which is not set.');
+}
+
+async function tryRedis(settings: Settings, say: (line: string) => void): Promise<boolean> {
+  const isGood = await raceRedis(settings, say);
+  say(isGood ? 'Redis can be used.' : 'Redis cannot be used.');
+  return isGood;
 }
 
 /**

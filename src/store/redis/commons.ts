@@ -43,6 +43,8 @@ interface CommonsOptions {
   readonly local: MemoryStore;
   readonly whenLost: () => 'local' | 'refuse';
   readonly on: CommonsEvents;
+  /** Left out: as usual. */
+  readonly connect?: typeof connect;
 }
 
 const heartbeatMs = 20_000;
@@ -74,7 +76,7 @@ export class Commons {
     this.#options = options;
     this.keys = keysUnder(prefix);
     const { keys } = this;
-    const open = (lost: (error: unknown) => void) => connect(place, lost);
+    const open = (lost: (error: unknown) => void) => (options.connect ?? connect)(place, lost);
     this.link = new Link(open, keys.probe, {
       answered: (call, seconds) => on.answered(call, seconds),
       failed: (call, error) => on.failed(call, error),

@@ -58,12 +58,17 @@ const mostWaiting = 10_000;
 
 /**
  * Connects. Rejects when that takes more than a second.
- * @param lost told once when the connection ends by itself
+ * @param lost told once when an open connection ends by itself
  */
 export async function connect(place: RedisPlace, lost: (error: unknown) => void): Promise<Connection> {
-  const { send, open, close } = place.isCluster ? cluster(place, lost) : single(place, lost);
+  let isOpen = false;
+  const ended = (error: unknown) => {
+    if (isOpen) lost(error);
+  };
+  const { send, open, close } = place.isCluster ? cluster(place, ended) : single(place, ended);
   try {
     await answered(open(), connectMs);
+    isOpen = true;
   } catch (error) {
     close();
     throw error;
