@@ -81,6 +81,7 @@ function contender(place: RedisPlace, { prefix, replica, keys, failed }: Contend
   const nothing = () => undefined;
   return new Commons({
     ...{ place, prefix, replica, identity: 'check', revocations: new Revocations(1000), local: new MemoryStore() },
+    secrets: [],
     mostRevocations: () => 1000,
     whenLost: () => 'refuse',
     connect: async (to, lost) => remembering(await connect(to, lost), keys),
