@@ -32,11 +32,13 @@ export function templateOf(path: string): Template {
       required: byDefault === undefined,
     })),
     outputs: named(/^output (\w+) /gm),
-    modules: [...text.matchAll(/^module (\w+) '([^']+)' = (?:if \(\w+\) )?\{([\s\S]*?)\n\}/gm)].map(([, name, file, body]) => ({
-      name: name as string,
-      path: posix.join(posix.dirname(path), file as string),
-      given: [...(body as string).matchAll(/^ {4}(\w+): /gm)].map(([, key]) => key as string),
-    })),
+    modules: [...text.matchAll(/^module (\w+) '([^']+)' = (?:if \(\w+\) )?\{([\s\S]*?)\n\}/gm)].map(
+      ([, name, file, body]) => ({
+        name: name as string,
+        path: posix.join(posix.dirname(path), file as string),
+        given: [...(body as string).matchAll(/^ {4}(\w+): /gm)].map(([, key]) => key as string),
+      }),
+    ),
     symbols: named(/^(?:param|var|resource|module) (\w+)\b/gm),
   };
 }
