@@ -3,7 +3,8 @@ import { begin, finish } from '../support/answer.js';
 import { layCable } from '../support/cable.js';
 import { connect, refused } from '../support/client.js';
 import { holdTime } from '../support/clock.js';
-import { startTestRelay, type TestRelay } from '../support/relay.js';
+import { say, startLasting } from '../support/continuity.js';
+import { startTestEmulator, startTestRelay, type TestRelay } from '../support/relay.js';
 import { ReturningClient } from '../support/returning.js';
 import { startUpstream } from '../support/upstream.js';
 
@@ -295,5 +296,29 @@ describe('a session that is not to wait', () => {
     client.ws.terminate();
     expect(await relay.logged('session.ended')).toMatchObject({ subject: 'anonymous', reason: 'normal' });
     expect(client.types()).not.toContain('relay.resumable');
+  });
+});
+
+describe('a session that loses both its connections', () => {
+  it('goes on over two others: a fact of before is known, and the client is told that it has another upstream', async () => {
+    const emulator = await startTestEmulator();
+    const relay = await startLasting(emulator);
+    const client = await ReturningClient.start({ address: relay.address, token: relay.token() });
+    const text = 'Please remember that my parrot is called Nemo.';
+    const content = [{ type: 'input_text', text }];
+    client.send({ type: 'conversation.item.create', item: { type: 'message', role: 'user', content } });
+    await client.client.next('conversation.item.added');
+    for (const times of [1, 2]) {
+      client.client.ws.terminate();
+      await relay.logged('session.detached', times);
+      emulator.control.faults.strike('die_mid_response');
+      await relay.logged('session.replaced', times);
+      expect(await client.resume()).toMatchObject({ type: 'relay.resumed', continuity: 'transcript_only' });
+      await until(() => client.messages.filter((one) => one.includes('relay.upstream_replaced')).length === times);
+      expect(await say(client.client, 'What is my parrot called?')).toContain('Nemo');
+      // The test has sent without the client's knowing.
+      client.sent += 2;
+    }
+    expect(emulator.control.received.connections).toHaveLength(3);
   });
 });
