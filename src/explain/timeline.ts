@@ -61,6 +61,22 @@ function momentsOf(line: Line, begin: number): Moment[] {
       return [{ at, what: `the connection to upstream was lost (${text(line.trigger)}); another one is made` }];
     case 'session.replaced':
       return [{ at, what: replaced(line) }];
+    case 'session.detached':
+      return [
+        { at, what: `the client was lost (close code ${number(line.closeCode) ?? 0}); the session waits for it` },
+      ];
+    case 'session.resumed':
+      return [{ at, what: resumed(line) }];
+    case 'session.not_resumed':
+      return [{ at, what: `somebody wanted to go on with it, and could not: ${text(line.outcome)}` }];
+    case 'session.cut':
+      return [
+        { at, what: `the client could not keep ${duration((number(line.audioMs) ?? 0) / 1000)} of what was said` },
+      ];
+    case 'call.lost':
+      return [{ at, what: `the connection beside the call was lost (${text(line.reason)}); the call goes on` }];
+    case 'call.rejoined':
+      return [{ at, what: `the relay is beside the call again after ${duration(number(line.seconds) ?? 0)}` }];
     case 'tool.called':
       return [
         { at, what: `tool ${text(line.tool, 80)}: ${text(line.outcome)} after ${duration(number(line.seconds) ?? 0)}` },
@@ -75,6 +91,15 @@ function replaced(line: Line): string {
   const cut = line.turnInterrupted === true ? ', an answer was cut off' : '';
   const lost = (number(line.lostItems) ?? 0) > 0 ? `, ${number(line.lostItems)} items were lost` : '';
   return `went on with ${text(line.upstream, 80)} after ${gap} (${text(line.trigger)}, ${text(line.continuity)}${cut}${lost})`;
+}
+
+function resumed(line: Line): string {
+  const { messages, audio_ms } = object(line.missed);
+  const ms = number(audio_ms) ?? 0;
+  const lost = (number(messages) ?? 0) > 0 || ms > 0 ? `, ${duration(ms / 1000)} of sound were lost` : '';
+  const away =
+    line.superseded === true ? 'over a newer connection' : `after ${duration(number(line.seconds) ?? 0)} without it`;
+  return `the client went on ${away} (${text(line.continuity)}${lost})`;
 }
 
 function opened(line: Line, at: number): Moment[] {

@@ -18,7 +18,10 @@ export interface Verdict {
 const byReason: Readonly<Record<string, readonly [Fault, string]>> = {
   session_expired: ['nobody', 'The session reached its maximum length, which was announced as expires_at.'],
   draining: ['nobody', 'The relay was being shut down or replaced; the client was told to reconnect.'],
-  client_lost: ['network', 'Nothing was heard of the client any more, also not in answer to pings.'],
+  client_lost: [
+    'network',
+    'Nothing was heard of the client any more, also not in answer to pings; or it was lost and did not come back in time.',
+  ],
   revoked: ['nobody', 'The credential was withdrawn.'],
   ended_by_backend: ['nobody', 'A backend of the app ended it; the line control.request says which.'],
   unauthorized: ['client', 'Its credential was missing or not valid.'],

@@ -7,6 +7,7 @@ import type { WebSocket } from 'ws';
 import { explain, NotAnId } from '../../src/explain/explain.js';
 import { run } from '../support/process.js';
 import { startTestEmulator, startTestRelay, type TestRelay } from '../support/relay.js';
+import { ReturningClient } from '../support/returning.js';
 import { startUpstream } from '../support/upstream.js';
 import { tcp } from '../upstream/servers.js';
 
@@ -34,6 +35,23 @@ function verdict(text: string): string {
 }
 
 describe('explain, of a log at level info', () => {
+  it('tells that the client was lost and came back, and that it did not in the end', async () => {
+    const upstream = await startUpstream();
+    const yaml = 'profiles: { default: { continuity: { resume_seconds: 1 } } }';
+    const test = await startTestRelay({ upstream: upstream.url, level: 'info', yaml });
+    const text = await storyOf(test, async () => {
+      const client = await ReturningClient.start({ address: test.address, token: test.token() });
+      client.client.ws.terminate();
+      await test.logged('session.detached');
+      await client.resume();
+      client.client.ws.terminate();
+    });
+    expect(text).toContain('the client was lost (close code 1006); the session waits for it');
+    expect(text).toMatch(/the client went on after \S+ ?m?s without it \(full\)/);
+    expect(text).toContain('ended: client_lost, by the client');
+    expect(verdict(text)).toBe('network');
+  });
+
   it('tells a conversation from the connection to the goodbye, and what Azure needs', async () => {
     const emulator = await startTestEmulator();
     const test = await startTestRelay({ upstream: emulator.url, level: 'info' });
