@@ -130,6 +130,7 @@ interface Wish {
   readonly now?: () => number;
   readonly room?: Partial<Room>;
   readonly whenLost?: 'local' | 'refuse';
+  readonly isCluster?: boolean;
   readonly on?: Partial<LinkEvents>;
 }
 
@@ -138,7 +139,7 @@ let stores = 0;
 /** A store in a Redis, by itself under its prefix unless that is given; it ends with the test. */
 export async function redisStore(
   server: RedisServer,
-  { prefix = `test${++stores}:`, now, room = {}, whenLost = 'local', on = {} }: Wish = {},
+  { prefix = `test${++stores}:`, now, room = {}, whenLost = 'local', isCluster = false, on = {} }: Wish = {},
 ): Promise<{ store: RedisStore; link: Link; keys: Keys; prefix: string }> {
   const keys = keysUnder(prefix);
   const nothing = () => undefined;
@@ -151,7 +152,7 @@ export async function redisStore(
     events.failed = (call, error) => void failures.push([call, error]);
     onTestFinished(() => expect(failures).toEqual([]));
   }
-  const link = new Link((lost) => connect(server.place, lost), keys.probe, events);
+  const link = new Link((lost) => connect({ ...server.place, isCluster }, lost), keys.probe, events);
   const local = new MemoryStore({ room, ...(now && { now }) });
   const store = new RedisStore({
     ...{ link, keys, local, invalid: nothing, whenLost: () => whenLost },

@@ -20,6 +20,8 @@ interface Provider {
 const marginMs = 3 * 60_000;
 const jitterMs = 2 * 60_000;
 const againMs = 10_000;
+/** However long a token is good for: a timer cannot be set to more than 24 days. */
+const longestMs = 24 * 3_600_000;
 
 /** With a password, or with nothing. */
 export function passwordLogin(username: string, password: string): Login {
@@ -49,7 +51,7 @@ export function entraLogin(username: string, token: () => Promise<string>, faile
         let isOver = false;
         const arm = (ms: number) => {
           if (isOver) return;
-          timer = setTimeout(() => void renew(), Math.max(ms, againMs));
+          timer = setTimeout(() => void renew(), Math.min(Math.max(ms, againMs), longestMs));
           timer.unref();
         };
         const renew = async () => {
