@@ -13,8 +13,9 @@ const user = z.strictObject({ issuer: name, subject: name, tenant: name.nullable
 const holder = user.extend({ tokenId: name.nullable(), expiresAt: z.number() });
 /** By which a process is spoken to. */
 export const address = z.string().max(100);
-/** One of a session's ids. */
-const sessionId = z.string().max(1000);
+/** No id of a session is longer. */
+export const longestId = 200;
+const sessionId = z.string().max(longestId);
 
 /** Whose sessions somebody may see and steer: those of a tenant, or of all. */
 const reach = z.strictObject({ issuer: name, tenant: name }).nullable();

@@ -2,7 +2,7 @@
 
 import { type ExitId, RelayError } from '../errors.js';
 import type { Comer } from '../session/resumption.js';
-import { type Answer, type Command, patienceMs, rowOf } from './commands.js';
+import { type Answer, type Command, longestId, patienceMs, rowOf } from './commands.js';
 import type { Control } from './control.js';
 import { type Carried, type Handshake, resumeElsewhere } from './resuming.js';
 import type { Stream, Streams } from './streams.js';
@@ -42,7 +42,8 @@ export function createPeers(control: Control, streams: Streams, others: AskOther
     const { answer, isFound, isLong } = rowOf<C['verb']>(command.verb);
     if (!isFound) return answer.parse(await others(command, null));
     const own = await control(command);
-    if (isFound(own)) return own;
+    // What is longer than an id is none, wherever it is asked.
+    if (isFound(own) || ('id' in command && command.id.length > longestId)) return own;
     const owner = isLong ? await whoHas(command) : null;
     return isLong && owner === null ? own : answer.parse(await others(command, owner));
   }

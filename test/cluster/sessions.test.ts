@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { signToken } from '../../src/auth/token.js';
-import { connect, type TestClient } from '../support/client.js';
+import { connect, refused, type TestClient } from '../support/client.js';
 import { type Running, relayEnv, serve } from '../support/process.js';
 import { jwt, startTestEmulator } from '../support/relay.js';
 
@@ -98,6 +98,29 @@ describe('the live sessions of a relay of two workers', { timeout: 30_000 }, () 
       expect((await ask(relay, `/${id}`, 'DELETE')).status).toBe(404);
     }
     expect((await ask(relay)).body.data).toEqual([]);
+  });
+
+  it('are not found by what is no id, however long it is, by whichever worker is asked', async () => {
+    const emulator = await startTestEmulator();
+    const relay = await serve(relayEnv(emulator.url, { RELAY_WORKERS: '2' }));
+    await talking(relay, 'alice');
+    for (const id of [`sess_${'0'.repeat(2000)}`, `call_${'0'.repeat(2000)}`, '%00'.repeat(300)]) {
+      for (let worker = 0; worker < 2; worker++) {
+        for (const method of ['GET', 'DELETE']) {
+          const { status, body } = await ask(relay, `/${id}`, method);
+          expect([status, body.error.code]).toEqual([404, 'not_found']);
+        }
+        expect((await say(relay, id)).status).toBe(404);
+        expect((await takeOver(relay, id, true)) ?? null).toBeNull();
+        const address = `${relay.url.replace('http', 'ws')}/v1/realtime?call_id=sess_${id}`;
+        expect((await refused(address, { headers: { authorization: `Bearer ${backend}` } })).status).toBe(404);
+        const hangup = `${relay.url}/v1/realtime/calls/${id}/hangup`;
+        const headers = { authorization: `Bearer ${sign('alice')}`, connection: 'close' };
+        expect((await fetch(hangup, { method: 'POST', headers })).status).toBe(404);
+      }
+    }
+    expect(logged(relay, 'worker.misunderstood')).toEqual([]);
+    expect(logged(relay, 'control.request').filter(({ outcome }) => outcome === 'failed')).toEqual([]);
   });
 
   it('are not said to be none while a worker does not answer', async () => {
