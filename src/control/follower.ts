@@ -1,7 +1,6 @@
 /** One backend that follows a session, where the session is: what it is told of it, and what it says in it. */
 
 import type { Buckets } from '../admission/buckets.js';
-import type { User } from '../auth/principal.js';
 import type { Cancel, Clock } from '../clock.js';
 import type { ExitId } from '../errors.js';
 import { isFault, judgeBackend } from '../policy/backend.js';
@@ -14,6 +13,7 @@ import type { Registered } from '../session/registry.js';
 import { warnOf } from '../session/surely.js';
 import { audit, type Log } from '../telemetry/log.js';
 import type { Command } from './commands.js';
+import { detachedFrom } from './detached.js';
 import { crowded, eventRate, isBackedUp, whereOf } from './saying.js';
 import { createSeating, isTakeover, type Seating, standingOf } from './seating.js';
 import { asClientSent, asSeen, greetingOf } from './showing.js';
@@ -44,7 +44,7 @@ export class Follower {
   readonly #left: () => void;
   readonly #untap: (() => void) | null;
   readonly #since = performance.now();
-  /** Null for one that may only observe. */
+  /** Null for one that may only observe, as far as is known. */
   #seat: Seating | null = null;
   /** Whether the session is being taken over for it, which what it says meanwhile waits for. */
   #isTaking = false;
@@ -78,8 +78,11 @@ export class Follower {
         if (error.code === 'not_answered') this.#error(error, eventId);
       },
     };
+    const maySpeak = () => this.#seat !== null;
     this.#untap = session.taps.add({
-      decides: follow.wishes.mayWrite,
+      get decides() {
+        return maySpeak();
+      },
       ...(follow.wishes.clientEvents && {
         sent: ({ body }: RealtimeEvent) => {
           this.#clientEventId = body?.event_id ?? null;
@@ -101,15 +104,17 @@ export class Follower {
 
   start(way: Stream): void {
     this.#way = way;
-    const { wishes, by } = this.#follow;
-    const { takeover } = this.#session.backend;
-    if (wishes.mayWrite) this.#seat = createSeating(takeover, by, (body) => this.#tell(body));
+    if (this.#follow.wishes.mayWrite) this.#sit();
     this.#meeting = this.#ports.clock.at(meetingMs, () => this.#leave());
     way.start({
       received: this.#safely((piece: Uint8Array) => this.#received(piece)),
       room: this.#safely(() => this.#goOn()),
       ended: () => this.#leave(),
     });
+  }
+
+  #sit(): void {
+    this.#seat ??= createSeating(this.#session.backend.takeover, this.#follow.by, (body) => this.#tell(body));
   }
 
   /** Whatever goes wrong here is not the session's fault, and ends only this. */
@@ -127,7 +132,11 @@ export class Follower {
 
   #received(piece: Uint8Array): void {
     if (this.#last !== null) return;
-    if (piece.length > 0) this.#unsaid.push(piece);
+    if (piece.length > 0) {
+      // Only who may speak is let through, whatever they might when they came: by now they may have another token.
+      this.#sit();
+      this.#unsaid.push(piece);
+    }
     // The first word, and an empty one, of who has asked: now both know of each other.
     else this.#meet();
     if (this.#isBegun && this.#wait === null) this.#say();
@@ -288,11 +297,4 @@ export class Follower {
     const eventId = typeof given === 'string' ? given.slice(0, 512) : null;
     this.#error({ type: 'invalid_request_error', code, message, param }, eventId);
   }
-}
-
-/** What is written down of somebody who has followed a session since then, in `performance.now()`. */
-export function detachedFrom(by: User, session: string, requestId: string, since: number): object {
-  const { subject, tenant } = by;
-  const seconds = Math.round(performance.now() - since) / 1000;
-  return { by: subject, ...(tenant !== null && { byTenant: tenant }), session, requestId, seconds };
 }

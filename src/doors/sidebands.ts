@@ -11,7 +11,7 @@ import { createShares } from '../admission/shares.js';
 import { sidebandsOf } from '../admission/verifier.js';
 import type { Principal } from '../auth/principal.js';
 import type { Clock } from '../clock.js';
-import { detachedFrom } from '../control/follower.js';
+import { detachedFrom } from '../control/detached.js';
 import type { Peers } from '../control/peers.js';
 import type { Stream } from '../control/streams.js';
 import { RelayError } from '../errors.js';

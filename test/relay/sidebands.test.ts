@@ -218,6 +218,8 @@ describe('sidebands', () => {
     // What the new token may is what counts.
     sideband.send(text);
     await sideband.next('response.done');
+    sideband.send({ type: 'relay.takeover', on: true });
+    expect(await sideband.next('relay.taken_over')).toMatchObject({ on: true, by: 'backend' });
     await new Promise((resolve) => setTimeout(resolve, 1000));
     expect(sideband.ws.readyState).toBe(sideband.ws.OPEN);
     expect(relay.log.filter(({ code }) => code === 'renewal_refused')).toMatchObject([
