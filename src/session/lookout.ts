@@ -67,6 +67,11 @@ export class Lookout {
     return announced(this.#deadline, admission.principal.expiresAt * 1000).expiresAt;
   }
 
+  /** When it ends by its limits and its token, in seconds since 1970. */
+  get endsAt(): number {
+    return announced(this.#deadline, this.#ports.admission.principal.expiresAt * 1000).expiresAt;
+  }
+
   /** What can be told of the session. */
   overview(): Overview {
     const { admission, chronicle, up, state, attachment } = this.#ports;

@@ -33,6 +33,8 @@ interface ResumptionPorts {
   readonly chronicle: Pick<Chronicle, 'noted'>;
   state(): string;
   attachment(): Attachment | null;
+  /** When the session ends by its limits and its token, in seconds since 1970. */
+  endsAt(): number;
   end(id: ExitId, initiator: Initiator, ending: Ending): void;
 }
 
@@ -137,7 +139,7 @@ export class Resumption {
   resume({ principal, token, received }: Comer, connection: Connection): void {
     const { admission, front, chronicle, attachment } = this.#ports;
     const now = performance.now();
-    const [hash, before] = [hashOf(token), admission.principal.expiresAt];
+    const [hash, before] = [hashOf(token), this.#ports.endsAt()];
     admission.become(principal);
     // The one before may be shown again: the answer to it may get lost. Who has shown it does not have the current one.
     this.#spend(this.keys.filter((one) => !timingSafeEqual(one, hash)));
@@ -160,7 +162,7 @@ export class Resumption {
         received: this.#line.received,
         ...next,
         window_seconds: this.seconds,
-        expires_at: principal.expiresAt,
+        expires_at: this.#ports.endsAt(),
         continuity,
         missed: lost,
       });
@@ -171,7 +173,7 @@ export class Resumption {
     this.#attachment = null;
     this.#cut.clear();
     this.#isQuiet = false;
-    if (before !== principal.expiresAt) front.renewed(principal.expiresAt, false);
+    if (before !== this.#ports.endsAt()) front.renewed(this.#ports.endsAt(), false);
     attachment()?.asks.look();
   }
 

@@ -119,7 +119,15 @@ export class Session {
     this.backend = backend;
     this.#lookout = new Lookout(around);
     this.resumption = resumable
-      ? new Resumption(resumable, { admission, front, chronicle, state, attachment, end })
+      ? new Resumption(resumable, {
+          admission,
+          front,
+          chronicle,
+          state,
+          attachment,
+          endsAt: () => this.#lookout.endsAt,
+          end,
+        })
       : null;
     const [hearing, { renewal }, books, tools] = [this.#hearing, this.#lookout, this.#books, this.#tools];
     this.#succession = new Succession({

@@ -211,6 +211,15 @@ describe('a session without its client', () => {
     expect(await backend(relay, 'GET', 'sessions')).toMatchObject({ data: [{ expires_at: greeting.expires_at }] });
   });
 
+  it('ends when its profile says, whatever the next token says', async () => {
+    const { relay, client, lose } = await start('profiles: { default: { limits: { session_seconds: 100 } } }');
+    const { session } = JSON.parse(client.messages[0] as string) as { session: { expires_at: number } };
+    await lose();
+    const later = relay.token({ ttlSeconds: 1000 });
+    const again = await connect(client.url(), { protocols: client.protocols(later, client) });
+    expect(Number((await again.next('relay.resumed')).expires_at) - session.expires_at).toBeLessThanOrEqual(1);
+  });
+
   it('is ended for a page that is loaded again, when the user has no other place', async () => {
     const { relay, client, lose } = await start('profiles: { default: { limits: { sessions_per_user: 1 } } }');
     await lose();
