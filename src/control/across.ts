@@ -5,7 +5,7 @@ import { type ExitId, exitIds, RelayError } from '../errors.js';
 import { isObject } from '../protocol/event.js';
 import type { Commons } from '../store/redis/commons.js';
 import type { Revocation } from '../store/revocations.js';
-import { type Answer, address, type Command, command, rowOf } from './commands.js';
+import { type Answer, address, type Command, command, patienceMs, rowOf } from './commands.js';
 import { type AskOthers, askAll } from './peers.js';
 import { replicaOf } from './replica.js';
 import { type StreamMessage, streamMessage } from './streams.js';
@@ -113,7 +113,7 @@ export function acrossReplicas(
 
   /** What other replicas answer, each for itself. */
   async function askReplicas<C extends Command>(asks: C, to: string | null): Promise<Promise<Answer<C['verb']>>[]> {
-    const { answer: shape, isFound, withinMs } = rowOf<C['verb']>(asks.verb);
+    const { answer: shape, isFound } = rowOf<C['verb']>(asks.verb);
     const read = (text: string): Answer<C['verb']> => {
       const outcome = answered.parse(JSON.parse(text));
       if ('is' in outcome) return shape.parse(outcome.is);
@@ -129,7 +129,7 @@ export function acrossReplicas(
       }
     };
     const question = JSON.stringify({ of: asks, to } satisfies z.input<typeof asked>);
-    const answers = await questions.ask(to && replicaOf(to), question, withinMs, isEnough);
+    const answers = await questions.ask(to && replicaOf(to), question, patienceMs(asks), isEnough);
     return answers.map(async (text) => {
       if (text === null) throw unanswered();
       return read(text);

@@ -114,6 +114,39 @@ describe.skipIf(!redis)('the live sessions of several replicas', () => {
     expect([status, refused.error.param]).toEqual([400, 'type']);
   });
 
+  it('answer who waits at another one for as long as they may wait', async () => {
+    const { relays } = await startReplicas(server, { speed: 2 });
+    const [a, b] = relays;
+    const { id } = await talking(a);
+    const item = {
+      type: 'message',
+      role: 'user',
+      content: [{ type: 'input_text', text: 'Tell me a little more, please.' }],
+    };
+    const events = [
+      { type: 'conversation.item.create', item },
+      { type: 'response.create', response: {} },
+    ];
+    const before = performance.now();
+    const { status, body: waited } = await ask(b, `/${id}/events?wait=response`, { method: 'POST', body: { events } });
+    expect([status, waited.response?.status]).toEqual([200, 'completed']);
+    expect(performance.now() - before).toBeGreaterThan(1100);
+  });
+
+  it('are taken over and given back at any of them, by one holder for all', async () => {
+    const { relays } = await startReplicas(server);
+    const [a, b] = relays;
+    const { id } = await talking(a);
+    const take = (relay: TestRelay, on: boolean, subject = 'backend') => {
+      const token = relay.token({ subject, claims: { scope: 'relay.sessions.read relay.sessions.write' } });
+      return ask(relay, `/${id}/takeover`, { method: 'POST', body: { on }, token });
+    };
+    expect(await take(b, true)).toMatchObject({ status: 200, body: { taken_over: true } });
+    expect((await ask(b, `/${id}`)).body).toMatchObject({ taken_over: true });
+    expect(await take(a, true, 'another')).toMatchObject({ status: 409, body: { error: { code: 'taken_over' } } });
+    expect(await take(a, false)).toMatchObject({ status: 200, body: { taken_over: false } });
+  });
+
   it('have no name in what the replicas say to each other, and nothing said there is kept', async () => {
     const { relays, prefix } = await startReplicas(server);
     const { id } = await talking(relays[0], { subject: 'alice-the-user', tenant: 'acme-the-tenant' });

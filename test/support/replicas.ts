@@ -10,6 +10,8 @@ export interface ReplicaOptions {
   readonly count?: number;
   readonly yaml?: string;
   readonly env?: Record<string, string>;
+  /** How fast the emulator speaks; left out: all at once. */
+  readonly speed?: number;
   /** Before this, and not before an emulator. */
   readonly upstream?: string;
 }
@@ -17,8 +19,11 @@ export interface ReplicaOptions {
 let fleets = 0;
 
 /** Starts relays before one emulator, under a prefix of their own. */
-export async function startReplicas(redis: RedisServer, { count = 2, yaml, env, upstream }: ReplicaOptions = {}) {
-  const emulator = await startTestEmulator();
+export async function startReplicas(
+  redis: RedisServer,
+  { count = 2, yaml, env, speed, upstream }: ReplicaOptions = {},
+) {
+  const emulator = await startTestEmulator(speed === undefined ? {} : { speed });
   const prefix = `fleet${++fleets}-${process.pid}:`;
   const key = randomBytes(32).toString('base64');
   const start = () =>
