@@ -87,7 +87,7 @@ function contender(place: RedisPlace, { prefix, replica, keys, failed }: Contend
     connect: async (to, lost) => remembering(await connect(to, lost), keys),
     on: {
       ...{ answered: nothing, failed, back: nothing, emptied: nothing, overLimit: nothing },
-      ...{ invalid: nothing, foreign: nothing, away: failed },
+      ...{ invalid: nothing, foreign: nothing, evicts: nothing, away: failed },
     },
   });
 }

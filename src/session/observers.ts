@@ -79,6 +79,7 @@ export function observeRedis(metrics: Metrics, log: Log): CommonsEvents & { clos
       metrics.storeFailed('invalid');
       logRepeated(log, 'warn', { about: call, common: { call }, own: {} }, 'store.invalid');
     },
+    evicts: (policy) => log.warn({ policy }, 'store.evicts'),
     foreign: () => {
       if (isForeign) return;
       isForeign = true;

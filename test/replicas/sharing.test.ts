@@ -85,4 +85,13 @@ describe.skipIf(!redis)('several replicas', () => {
     await server.command('SET', texts[1] as string, first as string, 'PX', '60000');
     for (const { value } of [mine, other]) expect(await refusal(b, value)).toMatchObject({ status: 401 });
   });
+
+  it('say once when a full Redis would throw away what they need', async () => {
+    await server.command('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru');
+    const { relays } = await startReplicas(server, { count: 1 });
+    await server.command('CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
+    expect(await relays[0].logged('store.evicts')).toMatchObject({ level: 'warn', policy: 'allkeys-lru' });
+    const { relays: others } = await startReplicas(server, { count: 1 });
+    expect(others[0].log.filter(({ msg }) => msg === 'store.evicts')).toEqual([]);
+  });
 });

@@ -10,7 +10,7 @@ import { type Ask, Link, type LinkEvents, patientMs, type RedisCall } from './li
 import { Post } from './post.js';
 import { type Fields, Reader } from './reader.js';
 import { Roll } from './roll.js';
-import { named } from './scripts.js';
+import { named, policy } from './scripts.js';
 import { RedisStore } from './shared.js';
 import { Withdrawals } from './withdrawals.js';
 
@@ -24,6 +24,8 @@ export interface CommonsEvents extends Pick<LinkEvents, 'answered' | 'failed' | 
   overLimit(sessions: number): void;
   /** Something was read that is not of the right form. */
   invalid(call: RedisCall): void;
+  /** When it is full it throws away what is needed. */
+  evicts(policy: string): void;
   /** Another relay, with other issuers, has the same prefix. */
   foreign(): void;
 }
@@ -130,9 +132,16 @@ export class Commons {
 
   async #returning(ask: Ask): Promise<void> {
     this.#ask = ask;
+    if (this.#epoch === null) await this.#lookAtPolicy(ask);
     await this.#look(ask);
     await this.roll.beat(ask);
     await this.#reader.open();
+  }
+
+  async #lookAtPolicy(ask: Ask): Promise<void> {
+    const key = () => ({ keys: [this.keys.common('e')], args: [] });
+    const [, found] = (await ask('heartbeat', policy, key, patientMs)) as string[];
+    if (found && found !== 'noeviction') this.#options.on.evicts(found);
   }
 
   #back(awayMs: number | null): void {

@@ -35,6 +35,13 @@ redis.call('PEXPIRE', KEYS[1], 86400000)
 return {'ok', redis.call('GET', KEYS[1])}
 `);
 
+/** What Redis throws away when it is full; an empty text where that may not be asked. KEYS: one of the slot. */
+export const policy = prologued(`
+local info = redis.pcall('INFO', 'memory')
+if type(info) ~= 'string' then return {'ok', ''} end
+return {'ok', string.match(info, 'maxmemory_policy:([%w-]+)') or ''}
+`);
+
 /** Places: a set of holders by the end of their time. It goes when the last of them would have, and a while later. */
 const places = `
 local function enter(key, holder, limit, ttl)
