@@ -16,9 +16,7 @@ import { startLink } from './support/link.js';
 import { metricAt } from './support/memory.js';
 import { type Running, relayEnv, serve } from './support/process.js';
 import { connectRaw } from './support/raw.js';
-import { hasRedis, startRedis } from './support/redis.js';
 import { jwt, startTestEmulator } from './support/relay.js';
-import { hasProxy, replaceReplicas } from './support/rolling.js';
 import { toolEntries } from './support/tools.js';
 import { startUpstream } from './support/upstream.js';
 import { startReceiver, webhookSecret } from './support/webhook.js';
@@ -436,21 +434,4 @@ limits: { busy_delay_ms: 0, busy_percent: 0 }`,
   report('sidebands: the same with one for each session, to that', ratio('p99'), '<=', 1.1);
   report('sidebands: time of the processor for an event, to that', ratio('processor'), '<=', 2);
   report('sidebands: sessions ended', logged(relay, 'session.ended').length, '=', 0);
-});
-
-const redis = hasRedis && hasProxy ? await startRedis() : null;
-
-it.skipIf(!redis)('replaces three replicas behind HAProxy while a hundred users talk', async () => {
-  const { answered, lost, refused, ends } = await replaceReplicas(redis as NonNullable<typeof redis>, { users: 100 });
-  const sentAway = ends['1012 draining'] ?? 0;
-  report('replicas: answers that came whole', answered, '>=', 200);
-  report('replicas: answers that did not', lost, '=', 0);
-  report('replicas: users who were sent away and came back', sentAway, '>=', 100);
-  report(
-    'replicas: other ends',
-    Object.values(ends).reduce((sum, count) => sum + count, -sentAway),
-    '=',
-    0,
-  );
-  report('replicas: connects that were not let in', refused, '<=', 10);
 });

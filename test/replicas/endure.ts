@@ -4,6 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { enter, mintAt, race, revokeAt, startFleet, tokenOf } from '../support/fleet.js';
 import { hasRedis, keysOf, startRedis } from '../support/redis.js';
+import { hasProxy, replaceReplicas } from '../support/rolling.js';
 
 const redis = hasRedis ? await startRedis() : null;
 const server = redis as NonNullable<typeof redis>;
@@ -60,4 +61,12 @@ it.skipIf(!redis)('ten thousand sessions would take 10 MB of Redis at the most',
     await enter(fleet.members[user % 3] as (typeof fleet.members)[0], tokenOf(`u${user}`));
   expect((await keysOf(server, fleet.prefix)).length).toBeGreaterThan(240);
   expect(((await used()) - before) / 240).toBeLessThan(10_000_000 / 10_000);
+});
+
+it.skipIf(!redis || !hasProxy)('three replicas are replaced behind HAProxy while a hundred users talk', async () => {
+  const { answered, lost, refused, ends } = await replaceReplicas(server, { users: 100 });
+  expect({ lost, ends: Object.keys(ends) }).toEqual({ lost: 0, ends: ['1012 draining'] });
+  expect(answered).toBeGreaterThanOrEqual(200);
+  expect(ends['1012 draining']).toBeGreaterThanOrEqual(100);
+  expect(refused).toBeLessThanOrEqual(10);
 });
