@@ -14,6 +14,7 @@ import { type Environment, environment } from './environment.js';
 import { type ConfigFile, configFile, limitsOf } from './file.js';
 import { hintFor } from './hints.js';
 import { bindProfiles, cookieOf, issuersOf } from './identity.js';
+import { checkContinuity } from './lastingrules.js';
 import { checkAnonymous, originsOf } from './origins.js';
 import { redisOf } from './redis.js';
 import { proxyOf, upstreamsOf, urlOf } from './resources.js';
@@ -107,7 +108,10 @@ function combine(
   const hasKeys = env.RELAY_JWT_SECRET ?? env.RELAY_JWT_PUBLIC_KEY ?? env.RELAY_JWT_JWKS_URI;
   // Such a file might have listed issuers, so that the environment's may be missing rightly.
   const issuers = issuersOf(file.auth, env, written || hasKeys ? problems : [], warnings);
-  for (const profile of profiles.values()) checkTools(profile, problems);
+  for (const profile of profiles.values()) {
+    checkTools(profile, problems);
+    checkContinuity(profile, warnings);
+  }
   bindProfiles(profiles, issuers, problems);
   checkAnonymous(profiles.values(), problems);
   const origins = originsOf(env.RELAY_ALLOWED_ORIGINS, problems);

@@ -179,3 +179,50 @@ describe('with a connection that is lost', () => {
     expect(await client.closed).toEqual({ code: 1011, reason: 'upstream_lost' });
   });
 });
+
+describe('a call of a function', () => {
+  it('whose arguments are cut off is not carried out, and is made anew', async () => {
+    const emulator = await startTestEmulator({ speed: 1 });
+    const tool = '{ name: weather, description: Weather, parameters: { type: object }, runs: client }';
+    const relay = await startLasting(emulator, { yaml: `${lasting()}    tools: [${tool}]\n` });
+    const client = await talk(relay);
+    const slow = { name: 'weather', arguments: '{"place":"Oslo","days":[1,2,3,4,5,6,7]}', ms: 1500 };
+    emulator.control.script({ functionCall: slow }, { functionCall: { ...slow, ms: 0 } });
+    client.send(words('How is the weather?'));
+    client.send({ type: 'response.create', response: { output_modalities: ['text'] } });
+    await client.next('response.function_call_arguments.delta');
+    emulator.control.faults.strike(kill);
+    const cut = await client.next('response.output_item.done');
+    expect(cut.item).toMatchObject({ type: 'function_call', status: 'incomplete' });
+    expect((await client.next('response.done')).response).toMatchObject({ status: 'incomplete' });
+    const whole = await client.next('response.output_item.done');
+    expect(whole.item).toMatchObject({ status: 'completed', arguments: slow.arguments });
+    const ended = client.types().filter((type) => type === 'response.function_call_arguments.done');
+    expect(ended).toHaveLength(1);
+    const told = emulator.control.received.connections.at(-1)?.events ?? [];
+    expect(told.map(({ body }) => (body.item as { type?: string } | undefined)?.type)).not.toContain('function_call');
+  });
+
+  it('that is complete when its answer is cut off is answered once, and nothing is asked again', async () => {
+    const test = await startToolRelay((_, response) => answer(response, { status: 'on its way' }), {
+      profile: 'continuity: { enabled: true }',
+      speed: 1,
+    });
+    const client = await talk(test);
+    test.emulator.control.script({
+      functionCall: { name: 'lookup', arguments: {} },
+      callsFirst: true,
+      text: 'One moment, please, while I look that up for you.',
+    });
+    client.send(words('Please lookup {"order":7}'));
+    client.send({ type: 'response.create' });
+    await test.questions(1);
+    await client.next('response.output_audio.delta');
+    test.emulator.control.faults.strike(kill);
+    expect((await client.next('response.done')).response).toMatchObject({ status: 'incomplete' });
+    const { response } = await client.next('response.done');
+    expect(wordsOf(response as Record<string, unknown>)).toContain('on its way');
+    expect(test.asked).toHaveLength(1);
+    expect(client.types().filter((type) => type === 'response.created')).toHaveLength(2);
+  }, 20_000);
+});
