@@ -15,7 +15,4 @@ export function checkContinuity({ name, continuity, session, client }: Profile, 
       'session.audio.input.transcription is not set, so what users say is not known in words, and a conversation that goes on over another connection has little of it',
     );
   }
-  if (session.tools?.some(({ type }) => type === 'mcp')) {
-    warn('what tools of MCP servers said is not told to another connection');
-  }
 }

@@ -29,11 +29,6 @@ it.each([
     `session: { type: transcription, ${words} }, continuity: { enabled: true }`,
     /no conversation/,
   ],
-  [
-    'tools of MCP servers',
-    `session: { ${words}, tools: [{ type: mcp }] }, continuity: { enabled: true }`,
-    /MCP servers/,
-  ],
 ])('check warns of conversations that cannot be kept whole: %s', (_, profile, warning) => {
   expect(warnings(profile)).toEqual([expect.stringMatching(warning)]);
 });
