@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 /** `npm run endure`: what takes minutes, each within a time of its own, one after the other. */
 export default defineConfig({
   test: {
-    include: ['test/endure.ts', 'test/replicas/endure.ts'],
+    include: ['test/endure.ts', 'test/endure-continuity.ts', 'test/replicas/endure.ts'],
     globalSetup: 'test/support/build.ts',
     pool: 'forks',
     reporters: ['verbose'],

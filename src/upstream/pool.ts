@@ -103,7 +103,9 @@ export class UpstreamPool {
       heard: () => member?.circuit.heard(),
       silent: () => member?.circuit.silent(),
       lost: (user) => {
-        if (member && (user === null || member.suspicions.add(user))) member.circuit.lost();
+        // Where there is no other one, all who have lost a connection go on with this one, or with none.
+        if (!member || this.#members.length === 1) return;
+        if (user === null || member.suspicions.add(user)) member.circuit.lost();
       },
     };
   }

@@ -17,8 +17,9 @@ async function post(relay: TestRelay, path: string, body: unknown): Promise<numb
   return reply.status;
 }
 
-function idOf({ events: [first] }: TestClient): string {
-  return (first?.session as { id: string }).id;
+function idOf({ events }: TestClient): string {
+  const [{ session } = { session: {} }] = events;
+  return (session as { id: string }).id;
 }
 
 const typed = (role: string, text: string) => ({

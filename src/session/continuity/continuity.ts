@@ -28,8 +28,8 @@ import { isDeadly, isPlain, triggerOf } from './triggers.js';
 import { View } from './view.js';
 
 const mostItems = 400;
-/** To get another leg after one was lost; each may try two upstreams. */
-const mostAttempts = 3;
+/** To get another leg after one was lost; each attempt may try two upstreams. */
+const longestMs = 6000;
 const againMs = 250;
 
 export class Continuity {
@@ -179,16 +179,17 @@ export class Continuity {
 
   async #replace(loss: Loss): Promise<void> {
     const { metrics, chronicle, clock } = this.#ports;
-    for (let attempt = 1; attempt <= mostAttempts; attempt++) {
+    for (let attempt = 1; !this.#isClosed && performance.now() - loss.at < longestMs; attempt++) {
       const next = this.#next ?? this.#begin(true);
       if (await next.ready) {
         if (!this.#isClosed) this.#swap(next, loss.trigger, loss);
         return;
       }
-      if (this.#isClosed) return;
-      if (attempt < mostAttempts) await new Promise<void>((resolve) => clock.at(attempt * againMs, resolve));
-      if (this.#isClosed) return;
+      // Many may have lost theirs with this one.
+      const waitMs = Math.min(attempt, 4) * againMs * (0.5 + Math.random());
+      if (!this.#isClosed) await new Promise<void>((resolve) => clock.at(waitMs, resolve));
     }
+    if (this.#isClosed) return;
     metrics.replaced(loss.trigger, 'failed', null);
     chronicle.lost(loss.trigger, true);
     const { otherwise } = loss;
@@ -207,8 +208,7 @@ export class Continuity {
       looked: () => this.#look(),
       failed: () => this.#failed(next),
     });
-    this.#next = next;
-    this.#isNextReady = false;
+    [this.#next, this.#isNextReady] = [next, false];
     void next
       .prepare(() => memory.shadow.entries, isUrgent)
       .then((isReady) => {

@@ -17,7 +17,9 @@ const leastReadCharacters = 100;
  * Ends all that runs on a leg as if upstream had said so.
  * @param isDead whether upstream will not say what it cost
  */
-export function cutOff(attachment: Attachment, { running }: Memory, isDead: boolean): readonly Lost[] {
+export function cutOff(attachment: Attachment, { running, microphone }: Memory, isDead: boolean): readonly Lost[] {
+  // What is still being said is heard by the next leg alone.
+  if (!isDead && microphone.speaking) attachment.reached.leg.send(eventOf({ type: family.up.clear }));
   const { lost, events } = running.ends();
   attachment.isCounting = isDead;
   for (const event of events) attachment.down.push(event, 0, performance.now());

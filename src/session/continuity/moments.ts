@@ -29,8 +29,9 @@ export function momentsOf(leftMs: number, random: number): Moments {
   return {
     dial: soft + Math.max(leastAheadMs, random * 60_000 * share),
     soft,
-    firm: Math.max(1500, 45_000 * share),
-    hard: Math.max(1000, 20_000 * share),
+    firm: Math.max(1750, 45_000 * share),
+    // An answer that has begun just before may end in time.
+    hard: Math.max(1500, 20_000 * share),
     cut: Math.max(500, 5000 * share),
   };
 }
