@@ -77,12 +77,10 @@ describe('the live sessions of a relay of two workers', { timeout: 30_000 }, () 
     for (const id of ids) expect((await ask(relay, `/${id}`, 'GET', globex)).status).toBe(404);
     // Whichever worker a repeat reaches, it is the one that has the session which knows the key.
     for (const { id } of sessions) {
-      const answers = [await say(relay, id), await say(relay, id), await say(relay, id)];
-      expect(answers.map(({ status, isReplayed }) => [status, isReplayed])).toEqual([
-        [202, false],
-        [202, true],
-        [202, true],
-      ]);
+      const answers = await Promise.all(Array.from({ length: 4 }, () => say(relay, id)));
+      answers.push(await say(relay, id), await say(relay, id));
+      expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 202));
+      expect(answers.filter(({ isReplayed }) => !isReplayed)).toHaveLength(1);
     }
     for (const { id } of sessions) expect(await answered(relay, id)).toMatchObject({ status: 'completed' });
     for (const on of [true, false]) {

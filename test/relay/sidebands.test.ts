@@ -3,7 +3,7 @@ import type { Session } from '../../src/session/session.js';
 import { at, begin } from '../support/answer.js';
 import { connect, refused, type TestClient } from '../support/client.js';
 import { startMeasuredRelay } from '../support/memory.js';
-import { startTestRelay, type TestRelay } from '../support/relay.js';
+import { startTestEmulator, startTestRelay, type TestRelay } from '../support/relay.js';
 import { attach, backend, both, following, opened, read, talking } from '../support/sideband.js';
 import { startUpstream } from '../support/upstream.js';
 
@@ -237,7 +237,9 @@ describe('sidebands', () => {
   });
 
   it('are told that their session drains, and end with it', async () => {
-    const { relay, id, client } = await opened();
+    const emulator = await startTestEmulator({ speed: 1 });
+    const relay = await startTestRelay({ upstream: emulator.url });
+    const { client, id } = await talking(relay);
     const sideband = await following(relay, id);
     client.send({ type: 'response.create' });
     await client.next('response.created');
