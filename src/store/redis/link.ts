@@ -2,6 +2,7 @@
 
 import { setTimeout as wait } from 'node:timers/promises';
 import { RelayError } from '../../errors.js';
+import { inTime } from '../../wait.js';
 import { answered, type Connection, codeOf, NoAnswer, type Script } from './connection.js';
 import { probe } from './scripts.js';
 
@@ -101,6 +102,12 @@ export class Link {
     if (this.#state !== 'up') throw unavailable();
     return this.#attempt(call, script, build, withinMs);
   };
+
+  /** Whether it is there, or is again within so long: a moment without an answer is not yet an outage. */
+  async isBackWithin(ms: number): Promise<boolean> {
+    await inTime(this.#comingBack ?? Promise.resolve(), ms);
+    return this.isUp;
+  }
 
   /** Looks whether it can be written to, and what time it has. */
   async measure(): Promise<void> {

@@ -28,6 +28,8 @@ interface RedisStoreOptions {
 /** A place that was renewed in Redis so short a time ago needs no other renewal. */
 const freshMs = 25_000;
 const closeMs = 1000;
+/** How long it may look away before each replica goes by its own count. */
+const blinkMs = 500;
 /** A place that there always is. */
 const anyway = { limit: Number.MAX_SAFE_INTEGER };
 
@@ -66,8 +68,9 @@ export class RedisStore implements Store {
     const own = await this.#local.enter(alone);
     if (own.outcome === 'spent') return { ...own, counter: holds.indexOf(alone.holds[own.counter] as Reservation) };
     if (own.outcome !== 'in') return own;
+    const wasUp = this.#link.isUp;
     try {
-      const entered = await this.#enterShared(entry, place, own.reserved);
+      const entered = await this.#enterPatiently(entry, place, own.reserved, wasUp);
       if (entered.outcome !== 'in') await this.#local.leave(holder);
       return entered;
     } catch (error) {
@@ -126,6 +129,17 @@ export class RedisStore implements Store {
     const own = [...this.#book].filter(({ owner, hasLeft }) => owner !== '' && !hasLeft);
     if (this.#link.isUp) await inTime(Promise.all(own.map(({ holder }) => this.leave(holder))), closeMs);
     await this.#local.close();
+  }
+
+  /** Who is at the door when Redis does not answer for a moment is not let in without it: it may be asked twice. */
+  async #enterPatiently(entry: Entry, place: SharedPlace, own: readonly Reserved[], wasUp: boolean): Promise<Entered> {
+    try {
+      return await this.#enterShared(entry, place, own);
+    } catch (error) {
+      refusalIn(error);
+      if (!wasUp || !(await this.#link.isBackWithin(blinkMs))) throw error;
+      return this.#enterShared(entry, place, own);
+    }
   }
 
   /** One script for the place and all budgets. */
