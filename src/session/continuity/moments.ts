@@ -17,7 +17,7 @@ export interface Moments {
 /** The margins hold for sessions of twenty minutes and more; in shorter ones all is as much shorter. */
 const fullMs = 1_200_000;
 /** The next leg takes a moment to be ready. */
-const leastAheadMs = 1500;
+const leastAheadMs = 2500;
 
 /**
  * The moments of a leg that has so long to live.
@@ -29,9 +29,9 @@ export function momentsOf(leftMs: number, random: number): Moments {
   return {
     dial: soft + Math.max(leastAheadMs, random * 60_000 * share),
     soft,
-    firm: Math.max(1750, 45_000 * share),
+    firm: Math.max(1900, 45_000 * share),
     // An answer that has begun just before may end in time.
-    hard: Math.max(1500, 20_000 * share),
+    hard: Math.max(1800, 20_000 * share),
     cut: Math.max(500, 5000 * share),
   };
 }

@@ -3,7 +3,7 @@ import { Failures, Losses } from '../../../src/session/continuity/losses.js';
 import { momentsOf } from '../../../src/session/continuity/moments.js';
 
 it('a leg is replaced minutes before its end, and in short sessions in this order all the same', () => {
-  expect(momentsOf(3_600_000, 0)).toEqual({ dial: 121_500, soft: 120_000, firm: 45_000, hard: 20_000, cut: 5000 });
+  expect(momentsOf(3_600_000, 0)).toEqual({ dial: 122_500, soft: 120_000, firm: 45_000, hard: 20_000, cut: 5000 });
   expect(momentsOf(3_600_000, 1).dial).toBe(180_000);
   for (const seconds of [6, 20, 60, 600, 1800]) {
     for (const random of [0, 0.5, 1]) {
