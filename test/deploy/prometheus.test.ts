@@ -148,9 +148,10 @@ const doors = {
 };
 
 async function strain(address: string, ops: string, { control }: Emulator, round: number): Promise<void> {
-  const tokenOf = (subject: string) => signToken({ ...jwt, subject: `${subject}-${round}`, ttlSeconds: 600 });
-  const join = (subject: string, door: keyof typeof doors = 'ga') =>
-    connect(`${address}${doors[door]}`, { headers: { Authorization: `Bearer ${tokenOf(subject)}` } });
+  const tokenOf = (subject: string, profile = 'default') =>
+    signToken({ ...jwt, subject: `${subject}-${round}`, profile, ttlSeconds: 600 });
+  const join = (subject: string, door: keyof typeof doors = 'ga', profile = 'default') =>
+    connect(`${address}${doors[door]}`, { headers: { Authorization: `Bearer ${tokenOf(subject, profile)}` } });
   const open = async (subject: string, door?: keyof typeof doors) => {
     const client = await join(subject, door);
     await client.next('session.created');
@@ -185,6 +186,15 @@ async function strain(address: string, ops: string, { control }: Emulator, round
   failed.send({ type: 'response.create' });
   await failed.next('response.done');
   await leave(failed);
+
+  const lasting = await join('lasting', 'ga', 'lasting');
+  await lasting.next('session.created');
+  control.faults.strike('die_mid_response');
+  await vi.waitFor(async () => {
+    const replaced = { trigger: 'reset', outcome: 'ok' };
+    expect(await metricAt(ops, 'relay_replacements_total', replaced)).toBe(round);
+  }, patience);
+  await leave(lasting);
 
   const crowd = [];
   for (let place = 0; place < 4; place++) crowd.push(await open('crowd'));
