@@ -134,7 +134,8 @@ describe('a relay behind a proxy of deploy/proxy', () => {
       child.stderr.on('data', (text: Buffer) => (said += text.toString()));
       onTestFinished(async () => {
         if (child.exitCode === null) {
-          child.kill('SIGKILL');
+          // At SIGKILL nginx would leave its worker behind.
+          child.kill('SIGTERM');
           await once(child, 'exit');
         }
       });

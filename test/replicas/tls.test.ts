@@ -1,5 +1,5 @@
 /** Redis with TLS and a password, as the program itself reaches it. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { makeCertificate } from '../support/certificate.js';
 import { relayEnv, run } from '../support/process.js';
 import { freePort, hasRedis, startRedis } from '../support/redis.js';
@@ -9,10 +9,11 @@ describe.skipIf(!hasRedis)('Redis over TLS', () => {
   it('is raced where its certificate is trusted, and named where it is not', async () => {
     const { cert, key } = makeCertificate();
     const port = await freePort();
-    await startRedis(
+    const redis = await startRedis(
       ...['--tls-port', String(port), '--tls-cert-file', cert, '--tls-key-file', key],
       ...['--tls-auth-clients', 'no', '--requirepass', 'a-password'],
     );
+    onTestFinished(() => redis.close());
     const emulator = await startTestEmulator();
     const env = relayEnv(emulator.url, { RELAY_REDIS_URL: `rediss://:a-password@localhost:${port}` });
     const trusting = run(['check', '--redis'], { ...env, NODE_EXTRA_CA_CERTS: cert });
