@@ -1,6 +1,10 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, expect, onTestFinished } from 'vitest';
 import { MemoryStore, type Room } from '../../src/store/memory.js';
 import { type Connection, connect } from '../../src/store/redis/connection.js';
@@ -31,20 +35,35 @@ export interface RedisServer {
 
 /** Starts a server that ends with the file of the test. */
 export async function startRedis(...args: string[]): Promise<RedisServer> {
-  const port = await freePort();
+  for (let left = 5; ; left--) {
+    try {
+      return await startAt(await freePort(), args);
+    } catch (error) {
+      if (left === 0) throw error;
+    }
+  }
+}
+
+/** Rejects where the server ends before it is ready: whoever has its port may be the server of another test. */
+async function startAt(port: number, args: readonly string[]): Promise<RedisServer> {
   const place = {
     addresses: [{ host: '127.0.0.1', port }],
     ...{ tls: false, database: 0, isCluster: false, login: {} },
   };
+  // What one that replicates another writes, the next one that is started there would read.
+  const folder = mkdtempSync(join(tmpdir(), 'relay-redis-'));
   let process: ChildProcess;
   let admin: Connection | null = null;
 
   async function start(): Promise<void> {
-    const own = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
+    const own = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder];
     process = spawn('redis-server', [...own, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let isReady = false;
     for await (const chunk of process.stdout as AsyncIterable<Buffer>) {
-      if (String(chunk).includes('Ready to accept connections')) break;
+      isReady = String(chunk).includes('Ready to accept connections');
+      if (isReady) break;
     }
+    if (!isReady) throw new Error(`the redis-server for port ${port} has ended`);
     process.stdout?.resume();
   }
 
@@ -77,17 +96,26 @@ export async function startRedis(...args: string[]): Promise<RedisServer> {
     start,
     close: kill,
   };
-  afterAll(kill);
+  afterAll(async () => {
+    await kill();
+    rmSync(folder, { recursive: true, force: true });
+  });
   return server;
 }
 
+/** One that nobody has, below those that connections are given, and that have room for the bus of a cluster 10,000 above. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = randomInt(12_000, 32_000);
+    const server = createServer();
+    const isFree = new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!(await isFree)) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 /** All keys under a prefix. */
