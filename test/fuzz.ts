@@ -6,6 +6,7 @@
 import { Buffer } from 'node:buffer';
 import { createReader, spliceType } from '../src/protocol/read.js';
 import { disagreement, type Rules } from './protocol/reference.js';
+import { chance } from './support/dice.js';
 
 const seconds = Number(process.argv[2] ?? 60);
 const seed = Number(process.argv[3] ?? Date.now() % 2 ** 32) >>> 0;
@@ -13,17 +14,7 @@ const seed = Number(process.argv[3] ?? Date.now() % 2 ** 32) >>> 0;
 // Most messages end in a thrown refusal, and nobody reads its stack.
 Error.stackTraceLimit = 0;
 
-let state = seed || 1;
-/** Marsaglia's xorshift32: an integer from 0 up to, not including, `below`. */
-function random(below: number): number {
-  state ^= state << 13;
-  state ^= state >>> 17;
-  state ^= state << 5;
-  return (state >>> 0) % below;
-}
-function pick<T>(list: readonly T[]): T {
-  return list[random(list.length)] as T;
-}
+const { random, pick } = chance(seed || 1);
 
 const usual = { slowBytes: 262_144, eventBytes: 1_048_576 };
 const narrow = { slowBytes: 120, eventBytes: 240, tree: { depth: 4, keys: 9, elements: 6 } };

@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import type { Script } from '../../src/emulator/script.js';
 import { refused } from '../support/client.js';
+import { chance } from '../support/dice.js';
 import { type Arena, arena, canaries, type Dialect, dialects, doorOf, evil, type Victim } from './arena.js';
 
 /** Words of the server's side beyond those of the profile. */
@@ -17,18 +18,6 @@ const words = {
 } as const;
 const userWords = 'CANARY_USER_WORDS';
 const turns = 40;
-
-/** Marsaglia's xorshift32. */
-function dice(seed: number) {
-  let state = seed;
-  const random = (below: number): number => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-  return { random, pick: <T>(list: readonly T[]): T => list[random(list.length)] as T };
-}
 
 const call = { name: canaries.tool, arguments: { place: words.arguments } };
 const scripts: Script[] = [
@@ -96,7 +85,7 @@ const item = (role: string, text: string) => ({
 });
 
 /** Events a client may think of, good and bad; `ids` are ids of all items there are, hidden ones included. */
-function anything(ids: readonly string[], { random, pick }: ReturnType<typeof dice>): object | string {
+function anything(ids: readonly string[], { random, pick }: ReturnType<typeof chance>): object | string {
   const id = ids.length > 0 ? pick(ids) : 'item_x';
   return pick<object | string>([
     item('user', userWords),
@@ -127,14 +116,14 @@ function anything(ids: readonly string[], { random, pick }: ReturnType<typeof di
 
 /** Plays one fuzzed session; returns how often the model was asked. */
 async function play(field: Arena, victim: Victim, seed: number, ids: readonly string[]): Promise<number> {
-  const chance = dice(seed);
+  const luck = chance(seed);
   let asked = 0;
   for (let turn = 0; turn < turns; turn++) {
     field.emulator.control.clearScripts();
     // More than a turn can use, for an answer of the emulator's own would quote what it was told.
-    field.emulator.control.script(...Array.from({ length: 30 }, () => chance.pick(scripts)));
-    const events = Array.from({ length: 1 + chance.random(6) }, () => anything(ids, chance));
-    if (chance.random(4) === 0) victim.passage.inject(chance.pick(surprises));
+    field.emulator.control.script(...Array.from({ length: 30 }, () => luck.pick(scripts)));
+    const events = Array.from({ length: 1 + luck.random(6) }, () => anything(ids, luck));
+    if (luck.random(4) === 0) victim.passage.inject(luck.pick(surprises));
     await victim.strike(...events, item('user', userWords), { type: 'response.create' });
     await victim.settle();
     expect(victim.isOpen).toBe(true);

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { TestClient } from '../support/client.js';
+import { dice } from '../support/dice.js';
 import { arena, dialects, doorOf, evil } from './arena.js';
 import { faultOf } from './oracle.js';
 import type { Passage } from './wire.js';
@@ -20,17 +21,6 @@ const nothingKnown = {
   seenResponses: new Set<string>(),
   calls: new Set<string>(),
 };
-
-/** Marsaglia's xorshift32: an integer from 0 up to, not including, `below`. */
-function dice(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
 
 const hostile = [
   { type: 'session.update', session: { instructions: evil, tools: [{ type: 'function', name: evil }] } },

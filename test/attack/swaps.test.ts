@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { expectNoCanary, talk } from '../support/continuity.js';
+import { chance } from '../support/dice.js';
 import { startTestEmulator, startTestRelay } from '../support/relay.js';
 import { evil } from './arena.js';
 
@@ -24,18 +25,6 @@ const scripts = [
   { status: 'incomplete', reason: 'content_filter', text: 'It was a dark' },
 ] as const;
 
-/** Marsaglia's xorshift32. */
-function dice(seed: number) {
-  let state = seed;
-  const random = (below: number): number => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-  return { random, pick: <T>(list: readonly T[]): T => list[random(list.length)] as T };
-}
-
 const item = (role: string, text: string) => ({
   type: 'conversation.item.create',
   item: { type: 'message', role, content: [{ type: 'input_text', text }] },
@@ -45,7 +34,7 @@ describe('a client that does as it likes while connections to upstream are lost'
   it.each([1, 2, 3, 4])(
     'sees nothing of the server, changes nothing of it, and is answered in the end, seed %i',
     async (seed) => {
-      const { random, pick } = dice(seed * 7919);
+      const { random, pick } = chance(seed * 7919);
       const emulator = await startTestEmulator();
       const relay = await startTestRelay({ upstream: emulator.url, yaml });
       const client = await talk(relay);

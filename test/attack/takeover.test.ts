@@ -4,21 +4,11 @@ import type { JsonObject } from '../../src/protocol/event.js';
 import type { Session } from '../../src/session/session.js';
 import { appends, silence, tone } from '../emulator/speech.js';
 import type { TestClient } from '../support/client.js';
+import { dice } from '../support/dice.js';
 import type { TestRelay } from '../support/relay.js';
 import { following } from '../support/sideband.js';
 import { say, startToolRelay } from '../support/tools.js';
 import { type Caller, call } from '../webrtc/caller.js';
-
-/** Marsaglia's xorshift32: an integer from 0 up to, not including, `below`. */
-function dice(seed: number): (below: number) => number {
-  let state = seed * 2_654_435_761;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const steps = 60;
@@ -131,7 +121,7 @@ function slipped(client: TestClient, asks: readonly number[]): string[] {
 
 /** Lives one life at random. */
 async function life(seed: number, dialect: 'ga' | 'preview') {
-  const random = dice(seed);
+  const random = dice(seed * 2_654_435_761);
   const pick = <T>(all: readonly T[]): T => all[random(all.length)] as T;
   const speed = [3, 40, Number.POSITIVE_INFINITY, 8][seed % 4] as number;
   const test = await opened(dialect, random, speed, [60, 0, 20][seed % 3]);
@@ -259,7 +249,7 @@ describe('a call that is taken over', () => {
     'has what the model begins cancelled, whatever the browser does (life %i)',
     { timeout: 60_000 },
     async (seed) => {
-      const random = dice(seed);
+      const random = dice(seed * 2_654_435_761);
       const test = await opened('ga', random, 2);
       const { caller, id } = await call(test);
       await test.logged('session.opened');

@@ -1,34 +1,5 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
-import { loadConfig } from '../../src/config/load.js';
-import { ConfigError } from '../../src/problems.js';
-
-function load(yaml: string) {
-  const folder = mkdtempSync(join(tmpdir(), 'relay-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  writeFileSync(join(folder, 'relay.yaml'), yaml);
-  return loadConfig({
-    AZURE_OPENAI_ENDPOINT: 'http://127.0.0.1:1',
-    AZURE_OPENAI_REALTIME_DEPLOYMENT: 'gpt-realtime',
-    AZURE_OPENAI_API_KEY: 'key',
-    RELAY_JWT_SECRET: 'a-secret-of-the-tests-that-is-long-enough',
-    RELAY_JWT_ISSUER: 'issuer',
-    RELAY_JWT_AUDIENCE: 'audience',
-    RELAY_CONFIG: join(folder, 'relay.yaml'),
-  });
-}
-
-function problemsOf(yaml: string): readonly string[] {
-  try {
-    load(yaml);
-  } catch (error) {
-    if (error instanceof ConfigError) return error.problems;
-    throw error;
-  }
-  return [];
-}
+import { describe, expect, it } from 'vitest';
+import { problemsOf, settingsOf } from '../support/settings.js';
 
 describe('an anonymous profile', () => {
   it.each([
@@ -59,7 +30,7 @@ describe('an anonymous profile', () => {
   });
 
   it('has tight limits when nothing is said of them', () => {
-    const { profiles } = load('profiles: { shop: { anonymous: { origins: ["https://shop.test"] } } }');
+    const { profiles } = settingsOf('profiles: { shop: { anonymous: { origins: ["https://shop.test"] } } }');
     expect(profiles.get('shop')?.anonymous).toMatchObject({ sessions: 10, session_seconds: 300, per_address: 2 });
   });
 });

@@ -1,24 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { expect, it, onTestFinished } from 'vitest';
-import { loadConfig } from '../../src/config/load.js';
+import { expect, it } from 'vitest';
+import { settingsOf } from '../support/settings.js';
 
-function warnings(profile: string): readonly string[] {
-  const folder = mkdtempSync(join(tmpdir(), 'relay-continuity-'));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  const path = join(folder, 'relay.yaml');
-  writeFileSync(path, `profiles: { default: { ${profile} } }`);
-  return loadConfig({
-    RELAY_CONFIG: path,
-    RELAY_JWT_SECRET: 'a-secret-of-the-tests-that-is-long-enough',
-    RELAY_JWT_ISSUER: 'issuer',
-    RELAY_JWT_AUDIENCE: 'audience',
-    AZURE_OPENAI_ENDPOINT: 'https://a.openai.azure.com',
-    AZURE_OPENAI_REALTIME_DEPLOYMENT: 'd',
-    AZURE_OPENAI_API_KEY: 'key',
-  }).warnings;
-}
+const warnings = (profile: string) =>
+  settingsOf(`profiles: { default: { ${profile} } }`, { AZURE_OPENAI_API_KEY: 'key' }).warnings;
 
 const words = 'audio: { input: { transcription: { model: t } } }';
 

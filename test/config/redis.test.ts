@@ -1,39 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
-import { loadConfig } from '../../src/config/load.js';
+import { describe, expect, it } from 'vitest';
 import { describeSettings, secretsOf } from '../../src/config/redact.js';
-import type { Settings } from '../../src/config/settings.js';
-import { ConfigError } from '../../src/problems.js';
+import { problemsOf, settingsOf } from '../support/settings.js';
 
-const folder = mkdtempSync(join(tmpdir(), 'relay-redis-'));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-function load(env: Record<string, string>, yaml = ''): Settings {
-  const path = join(folder, 'relay.yaml');
-  writeFileSync(path, yaml);
-  return loadConfig({
-    AZURE_OPENAI_ENDPOINT: 'https://my-resource.openai.azure.com',
-    AZURE_OPENAI_REALTIME_DEPLOYMENT: 'gpt-realtime',
-    RELAY_JWT_SECRET: 'a-secret-of-the-tests-that-is-long-enough',
-    RELAY_JWT_ISSUER: 'https://issuer.test',
-    RELAY_JWT_AUDIENCE: 'relay',
-    RELAY_CONFIG: path,
-    ...env,
-  });
-}
-
-function problems(env: Record<string, string>, yaml?: string): string[] {
-  try {
-    load(env, yaml);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    return [...error.problems];
-  }
-  return [];
-}
+const load = (env: Record<string, string>, yaml = '') => settingsOf(yaml, env);
+const problems = (env: Record<string, string>, yaml = '') => problemsOf(yaml, env);
 
 const url = (value: string, rest: Record<string, string> = {}) => ({ RELAY_REDIS_URL: value, ...rest });
 

@@ -2,12 +2,12 @@
 
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import { parse, stringify } from 'yaml';
+import { freePort } from '../support/port.js';
 
 const folder = fileURLToPath(new URL('../../deploy/prometheus/', import.meta.url));
 
@@ -132,16 +132,4 @@ export async function startPrometheus(program: string, target: string): Promise<
         .map(({ name, health, lastError }) => `${name}: ${lastError ?? health}`);
     },
   };
-}
-
-/** Prometheus does not say which port it got when it is told to choose one. */
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }

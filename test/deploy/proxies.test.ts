@@ -2,13 +2,14 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer, connect as dial } from 'node:net';
+import { connect as dial } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { textOf } from '../project/tables.js';
 import { makeCertificate } from '../support/certificate.js';
 import { connect } from '../support/client.js';
+import { freePort } from '../support/port.js';
 import { startTestEmulator, startTestRelay } from '../support/relay.js';
 
 interface Place {
@@ -86,16 +87,6 @@ ${site}
 
 const isThere = ({ program, version }: Proxy) => spawnSync(program, [version], { stdio: 'ignore' }).status === 0;
 
-/** One that nobody has at the moment. */
-async function anyPort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
 async function isListening(port: number): Promise<boolean> {
   const socket = dial(port, '127.0.0.1');
   return new Promise((resolve) => {
@@ -116,7 +107,7 @@ describe('a relay behind a proxy of deploy/proxy', () => {
       const emulator = await startTestEmulator();
       const test = await startTestRelay({ upstream: emulator.url, yaml: 'trusted_proxies: 1' });
       await fetch(`${test.relay.opsUrl}/readyz`);
-      const port = await anyPort();
+      const port = await freePort();
       const place: Place = {
         port,
         folder: dirname(cert),

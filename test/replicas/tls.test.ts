@@ -1,8 +1,9 @@
 /** Redis with TLS and a password, as the program itself reaches it. */
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { makeCertificate } from '../support/certificate.js';
+import { freePort } from '../support/port.js';
 import { relayEnv, run } from '../support/process.js';
-import { freePort, hasRedis, startRedis } from '../support/redis.js';
+import { hasRedis, startRedis } from '../support/redis.js';
 import { startTestEmulator } from '../support/relay.js';
 
 describe.skipIf(!hasRedis)('Redis over TLS', () => {

@@ -13,16 +13,22 @@ export interface Cable {
   isDeaf: boolean;
   /** Whether connections are refused. */
   isUnplugged: boolean;
+  /** Breaks every connection; those to come lead to another address. */
+  lead(to: string): void;
 }
 
 /** Lays a cable that is taken away when the test is over. */
 export async function layCable(relay: string): Promise<Cable> {
-  const { hostname, port } = new URL(relay);
+  let { hostname, port } = new URL(relay);
   const sockets = new Set<Socket>();
-  const cable = { address: '', isDeaf: false, isUnplugged: false, cut };
+  const cable = { address: '', isDeaf: false, isUnplugged: false, cut, lead };
   function cut(): void {
     for (const socket of sockets) socket.resetAndDestroy();
     sockets.clear();
+  }
+  function lead(to: string): void {
+    ({ hostname, port } = new URL(to));
+    cut();
   }
   const server = createServer((near) => {
     if (cable.isUnplugged) {

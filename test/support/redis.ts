@@ -1,8 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, onTestFinished } from 'vitest';
@@ -11,6 +9,7 @@ import { type Connection, connect } from '../../src/store/redis/connection.js';
 import { type Keys, keysUnder } from '../../src/store/redis/keys.js';
 import { Link, type LinkEvents } from '../../src/store/redis/link.js';
 import { RedisStore } from '../../src/store/redis/shared.js';
+import { freePort } from './port.js';
 
 /** Whether the tests that need a real Redis can run; those who develop without one are not kept from the rest. */
 export const hasRedis = spawnSync('redis-server', ['--version']).status === 0;
@@ -101,21 +100,6 @@ async function startAt(port: number, args: readonly string[]): Promise<RedisServ
     rmSync(folder, { recursive: true, force: true });
   });
   return server;
-}
-
-/** One that nobody has, below those that connections are given, and that have room for the bus of a cluster 10,000 above. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = randomInt(12_000, 32_000);
-    const server = createServer();
-    const isFree = new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
-    });
-    if (!(await isFree)) continue;
-    server.close();
-    await once(server, 'close');
-    return port;
-  }
 }
 
 /** All keys under a prefix. */

@@ -10,8 +10,9 @@ import { onTestFinished } from 'vitest';
 import { signToken } from '../../src/auth/token.js';
 import { textOf } from '../project/tables.js';
 import { connect, type TestClient } from './client.js';
+import { freePort } from './port.js';
 import { relayEnv, serve } from './process.js';
-import { freePort, type RedisServer } from './redis.js';
+import type { RedisServer } from './redis.js';
 import { jwt, startTestEmulator } from './relay.js';
 
 /** Whether there is one; those who develop without are not kept from the rest. */

@@ -107,6 +107,12 @@ local function use(pot, holder, total, told)
   redis.call('HSET', pot.parts, 't:' .. holder, string.format('%.0f', total))
 end
 local function bit(is) if is then return 1 else return 0 end end
+local function tell(answer, pot, holder, dayEnds, limit, part, isExact)
+  keep(pot, holder, dayEnds)
+  table.insert(answer, used(pot))
+  table.insert(answer, part)
+  table.insert(answer, bit(part == 0 and isSpent(pot, limit, isExact)))
+end
 `;
 
 /**
@@ -134,10 +140,7 @@ for i, pot in ipairs(all) do
   local arg = 1 + i * 4 + 1
   local limit = tonumber(ARGV[arg])
   local part = hold(pot, holder, limit, tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2]))
-  keep(pot, holder, dayEnds)
-  table.insert(answer, used(pot))
-  table.insert(answer, part)
-  table.insert(answer, bit(part == 0 and isSpent(pot, limit, ARGV[arg + 3])))
+  tell(answer, pot, holder, dayEnds, limit, part, ARGV[arg + 3])
 end
 return answer
 `);
@@ -156,10 +159,7 @@ for at = 1, #KEYS, 3 do
   use(pot, holder, tonumber(ARGV[arg + 4]), tonumber(ARGV[arg + 5]))
   local part = 0
   if most > 0 then part = hold(pot, holder, limit, most, tonumber(ARGV[arg + 2])) else release(pot, holder) end
-  keep(pot, holder, dayEnds)
-  table.insert(answer, used(pot))
-  table.insert(answer, part)
-  table.insert(answer, bit(part == 0 and isSpent(pot, limit, ARGV[arg + 3])))
+  tell(answer, pot, holder, dayEnds, limit, part, ARGV[arg + 3])
 end
 return answer
 `);
