@@ -214,8 +214,10 @@ export class WebSocketLeg implements Leg {
 
   /** What is sent in one turn of the event loop leaves as one piece. */
   send(event: RealtimeEvent): void {
-    if (!this.#opens()) this.#sending.late(encode(event), speechOf(event), event.audioBytes);
-    else if (event.framed && event.raw !== null) this.#sending.forward(event.raw, speechOf(event), event.audioBytes);
+    if (!this.#opens()) {
+      // Whatever is said to a peer that is gone is not even written down, unless somebody keeps it.
+      if (this.#options.recorder) this.#sending.late(encode(event), speechOf(event), event.audioBytes);
+    } else if (event.framed && event.raw !== null) this.#sending.forward(event.raw, speechOf(event), event.audioBytes);
     else this.#sending.add(encode(event), speechOf(event), event.audioBytes);
   }
 

@@ -25,6 +25,12 @@ interface Stretch {
 const longestSeconds = 30;
 const mostUtterances = 16;
 
+function bytesOf(pieces: readonly Piece[]): number {
+  let sum = 0;
+  for (const { message } of pieces) sum += message.length;
+  return sum;
+}
+
 export class Microphone {
   /** At least, while nobody speaks. */
   readonly #leastSeconds: number;
@@ -51,12 +57,11 @@ export class Microphone {
     this.position = position;
   }
 
-  /** Bytes that are kept. */
+  /** Bytes that are kept. Asked for once a second of every session, so that nothing is made to add it up. */
   get bytes(): number {
-    const utterances = [...this.#utterances.values()];
-    const pieces = [this.#pieces, ...utterances.map((one) => one.pieces)].flat();
-    const brought = utterances.reduce((sum, { audio = '' }) => sum + audio.length, 0);
-    return pieces.reduce((sum, { message }) => sum + message.length, brought);
+    let sum = bytesOf(this.#pieces);
+    for (const { pieces, audio = '' } of this.#utterances.values()) sum += bytesOf(pieces) + audio.length;
+    return sum;
   }
 
   get bytesPerMs(): number {
